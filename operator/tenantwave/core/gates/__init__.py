@@ -1,0 +1,72 @@
+"""Gating on Prometheus: which numbers to ask for, what they say about each tenant and wave, and how long they have been saying it.
+
+Read in this order: `rules` (what is judged), `samples` (question and answer), `promql` and `ticks` (what is asked), `statistics` and
+`verdicts` (what it
+means), `book` and `reduce` (what is remembered), `waves` and `passing` (what follows), `journal` (what survives a restart), `evidence`
+(what people see).
+"""
+
+from .book import (
+    Counts,
+    GateBook,
+    MetricVerdict,
+    Reason,
+    SourceHealth,
+    SourceState,
+    TenantGate,
+    Verdict,
+    WaveGate,
+    worst,
+)
+from .passing import is_excused, needed_ticks, soak_left, tenant_is_through, wave_is_through
+from .rules import (
+    Evaluation,
+    GateContext,
+    GateRule,
+    Increase,
+    Latency,
+    OnNoData,
+    Ratio,
+    RawQuery,
+    TenantInContext,
+    WaveInContext,
+)
+from .samples import Answer, Ask, FailureKind, Part, QueryFailure, Row, Rows, Source, TickRequest, TickSample
+
+__all__ = [
+    "Answer",
+    "Ask",
+    "Counts",
+    "Evaluation",
+    "FailureKind",
+    "GateBook",
+    "GateContext",
+    "GateRule",
+    "Increase",
+    "Latency",
+    "MetricVerdict",
+    "OnNoData",
+    "Part",
+    "QueryFailure",
+    "Ratio",
+    "RawQuery",
+    "Reason",
+    "Row",
+    "Rows",
+    "Source",
+    "SourceHealth",
+    "SourceState",
+    "TenantGate",
+    "TenantInContext",
+    "TickRequest",
+    "TickSample",
+    "Verdict",
+    "WaveGate",
+    "WaveInContext",
+    "is_excused",
+    "needed_ticks",
+    "soak_left",
+    "tenant_is_through",
+    "wave_is_through",
+    "worst",
+]

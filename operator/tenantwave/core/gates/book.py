@@ -1,0 +1,207 @@
+"""The memory of the gates of one upgrade: what has been seen, what is latched, and how far the soak clocks have come.
+
+All of it is frozen. `advance` turns a book and the answers of a tick into the next book; nobody else changes one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from enum import Enum
+
+
+class Verdict(Enum):
+    """What a look at the metrics says, mildest first."""
+
+    HEALTHY = "Healthy"  # enough evidence, within the limit
+    INCONCLUSIVE = "Inconclusive"  # Prometheus answered, but the evidence is too thin: holds, too
+    UNKNOWN = "Unknown"  # no usable answer: holds; never a pass, never a rollback
+    FAILING = "Failing"  # enough evidence, beyond the limit: the only verdict that may take a tenant back
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the most serious verdict. None at all is Unknown, because silence is not health."""
+    return max(verdicts, key=list(Verdict).index, default=Verdict.UNKNOWN)
+
+
+class Reason(Enum):
+    """Why a verdict is what it is. A failure of the source adds its own kinds (`FailureKind`) to these."""
+
+    WITHIN_LIMIT = "WithinLimit"
+    ABOVE_LIMIT = "AboveLimit"
+    BELOW_LIMIT = "BelowLimit"  # a raw query with `min`
+    LOW_TRAFFIC = "LowTraffic"  # events, but too few for either answer
+    NO_DATA = "NoData"  # no series, or NaN
+    NOT_FINITE = "NotFinite"  # +Inf or -Inf
+    BOUND_MISSING = "BoundMissing"  # requests, but no bucket of the stated bound
+    FAILING_BEFORE = "FailingBefore"  # over the limit already before the upgrade: left out
+    FIRST_LOOK_PENDING = "FirstLookPending"  # the window is still shorter than four intervals
+    NOTHING_TO_JUDGE = "NothingToJudge"  # every enforced metric is left out
+    BUDGET_EXCEEDED = "BudgetExceeded"
+    CATASTROPHIC = "Catastrophic"
+    POOL_FAILING = "PoolFailing"
+    FLEET_INCIDENT = "FleetIncident"
+    UNANSWERED = "Unanswered"
+
+
+EXCUSED_BY_POOL = frozenset({Reason.LOW_TRAFFIC.value, Reason.NO_DATA.value})
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Bad events of all events in a window, clamped to 0 <= bad <= total. Extrapolated, so not whole."""
+
+    bad: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class MetricVerdict:
+    """One gate's verdict at one tick, with the numbers that led to it.
+
+    `counts` for ratio and latency, `value` for increase and query. `limit` is the effective one (own baseline included). `window` is W.
+    `history` are the counts of up to two ticks before. `candidate_ticks`: ticks in a row with a sign of Failing. `within_ticks`: of a
+    raw query.
+    """
+
+    gate: str
+    verdict: Verdict
+    reason: str
+    enforced: bool = True
+    counts: Counts | None = None
+    value: float | None = None
+    limit: Decimal | None = None
+    log_e: float | None = None
+    window: timedelta | None = None
+    history: tuple[Counts, ...] = ()
+    candidate_ticks: int = 0
+    beyond_ticks: int = 0
+    within_ticks: int = 0
+    detail: str = ""
+
+    @property
+    def is_candidate(self) -> bool:
+        """Tell whether this tick shows a sign of Failing that has not been confirmed yet, or has."""
+        return self.candidate_ticks > 0
+
+
+@dataclass(frozen=True, slots=True)
+class TenantGate:
+    """What the gates know about one tenant in one run.
+
+    `latched`: the gate that failed it; it stays Failing for the rest of the attempt. `clock`: healthy soak so far. `is_judged`: it had
+    its first look.
+    `has_first_verdict`: a judged tick showed neither Unknown nor a sign of Failing, which frees its slot under `freeSlotOn: FirstVerdict`.
+    `usable_ticks` of `total_ticks` since its window started had fresh data. `baseline`: counts of the hour before the first write, by gate.
+    """
+
+    name: str
+    wave: str
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    reason: str = Reason.FIRST_LOOK_PENDING.value
+    message: str = "waiting for the first look at its metrics"
+    metrics: tuple[MetricVerdict, ...] = ()
+    window_start_time: datetime | None = None
+    evaluation_time: datetime | None = None
+    latched: str | None = None
+    latched_time: datetime | None = None
+    clock: timedelta | None = None
+    is_judged: bool = False
+    has_first_verdict: bool = False
+    usable_ticks: int = 0
+    total_ticks: int = 0
+    baseline: Mapping[str, Counts] = field(default_factory=dict)
+    left_out: frozenset[str] = frozenset()
+    baseline_time: datetime | None = None
+
+    @property
+    def is_candidate(self) -> bool:
+        """Tell whether an enforced metric shows a sign of Failing at the last tick."""
+        return any(metric.is_candidate for metric in self.metrics if metric.enforced)
+
+    @property
+    def coverage(self) -> Decimal:
+        """Return the share of ticks since the window start that had fresh data; 0 before the first."""
+        return Decimal(min(self.usable_ticks, self.total_ticks)) / self.total_ticks if self.total_ticks else Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class WaveGate:
+    """What the gates know about a wave as a whole.
+
+    `clock`: healthy soak so far, None before `healthy_since_time`. `pool`: the verdict of the tenants with little traffic, as one; None
+    where there are none.
+    `unknown_since_time`: the first unusable tick; cleared by three usable ones in a row. The names of failing tenants are the first ten.
+    """
+
+    name: str
+    verdict: Verdict = Verdict.INCONCLUSIVE
+    reason: str = Reason.FIRST_LOOK_PENDING.value
+    message: str = "waiting for the first look at its metrics"
+    metrics: tuple[MetricVerdict, ...] = ()
+    evaluation_time: datetime | None = None
+    clock: timedelta | None = None
+    healthy_since_time: datetime | None = None
+    unknown_since_time: datetime | None = None
+    usable_in_row: int = 0
+    usable_ticks: int = 0
+    over_budget_ticks: int = 0
+    pool: Verdict | None = None
+    counted: frozenset[str] = frozenset()
+    judged_count: int = 0
+    healthy_count: int = 0
+    failing_count: int = 0
+    inconclusive_count: int = 0
+    no_data_count: int = 0
+    failing_tenants: tuple[str, ...] = ()
+    coverage: Decimal = Decimal(0)
+
+
+class SourceState(Enum):
+    """How well the source answers."""
+
+    OK = "Ok"
+    DEGRADED = "Degraded"  # the last tick was bad
+    DOWN = "Down"  # three bad ticks in a row
+
+
+@dataclass(frozen=True, slots=True)
+class SourceHealth:
+    """How the source answered lately. `kind` and `message` tell of the last failure, with the mend; empty when all is well.
+
+    `interval_factor` doubles while the source throttles us and returns to 1 after three usable ticks. `quiet_until_time`: what
+    `Retry-After` asked for.
+    """
+
+    bad_ticks: int = 0
+    usable_in_row: int = 0
+    kind: str = ""
+    message: str = ""
+    interval_factor: int = 1
+    quiet_until_time: datetime | None = None
+
+    @property
+    def state(self) -> SourceState:
+        """Return the state by the number of bad ticks in a row."""
+        return SourceState.DOWN if self.bad_ticks >= 3 else SourceState.DEGRADED if self.bad_ticks else SourceState.OK
+
+
+@dataclass(frozen=True, slots=True)
+class GateBook:
+    """All that the gates remember of one upgrade. A book without a run is empty and fits any."""
+
+    run_id: str = ""
+    tenants: Mapping[str, TenantGate] = field(default_factory=dict)
+    waves: Mapping[str, WaveGate] = field(default_factory=dict)
+    source: SourceHealth = SourceHealth()
+    evaluation_time: datetime | None = None
+
+    def tenant(self, name: str) -> TenantGate | None:
+        """Return what is known about a tenant; None before its first tick."""
+        return self.tenants.get(name)
+
+    def wave(self, name: str) -> WaveGate | None:
+        """Return what is known about a wave; None before its first tick."""
+        return self.waves.get(name)
