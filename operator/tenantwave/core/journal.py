@@ -1,0 +1,127 @@
+"""What the operator remembers of an upgrade: one journal per TenantUpgrade, kept in a ConfigMap of its own namespace.
+
+`status` of a TenantUpgrade is only a picture of the journal: restored without it, or edited by hand, nothing is lost. The journal is replaced
+as a whole, with the resourceVersion of the one that was read; so a second leader that decided on an older picture fails, and looks again.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Instant = datetime
+
+
+class _Record(BaseModel):
+    """A frozen value that is stored as JSON; what is absent is not written."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class WaveProgress(StrEnum):
+    """How far a wave is. `status.waves[].state` is computed from it, from the tenants and from the gate."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    PASSED = "Passed"
+    FAILED = "Failed"
+
+
+class Approval(_Record):
+    """One person's consent that a wave starts or passes."""
+
+    person: str
+    action: str
+    time: Instant
+
+
+class WaveRecord(_Record):
+    """One wave of the plan. `tenants` is fixed when the run is planned, in the order in which they start."""
+
+    name: str
+    tenants: tuple[str, ...] = ()
+    progress: WaveProgress = WaveProgress.QUEUED
+    start_time: Instant | None = None
+    completion_time: Instant | None = None
+    approvals_before: tuple[Approval, ...] = ()
+    approvals_after: tuple[Approval, ...] = ()
+    soaked_since_time: Instant | None = None
+    """Since when every tenant of the wave soaks or is through; used where a policy has no gates."""
+    gate: str = ""
+    """The wave's gate memory (core.gates), as compact JSON."""
+
+
+class Pause(_Record):
+    """No more tenants start until Resume. `action` is the UpgradeAction, empty where the operator paused by policy."""
+
+    time: Instant
+    message: str
+    action: str = ""
+
+
+class EndReason(StrEnum):
+    """Why a run takes tenants back: by an action of a person, or because a wave failed."""
+
+    ABORT = "Aborted"
+    WAVE_FAILED = "WaveFailed"
+
+
+class TakeBackOrder(_Record):
+    """Who is taken back in this run, and why. It is written once and never changes its mind: the tenants are named."""
+
+    reason: EndReason
+    wave: str = ""
+    message: str
+    time: Instant
+    tenants: tuple[str, ...] = ()
+    action: str = ""
+
+
+class PolicyRef(_Record):
+    """The policy as it was when the run was planned; `digest` names the saved copy."""
+
+    name: str
+    generation: int
+    digest: str
+
+
+class CatalogueRef(_Record):
+    """One entry of the pristine catalogue as it was when the run was planned. `digest` names the saved copy; empty where it is marked removed."""
+
+    version: str
+    target: str
+    digest: str = ""
+    removed: bool = False
+
+
+class RunRecord(_Record):
+    """One run: an attempt at one meaning of the spec."""
+
+    id: str
+    generation: int
+    attempt: int
+    spec_digest: str
+    start_time: Instant
+    completion_time: Instant | None = None
+    policy: PolicyRef | None = None
+    catalogue: tuple[CatalogueRef, ...] = ()
+    planned_time: Instant | None = None
+    plan_digest: str = ""
+    waves: tuple[WaveRecord, ...] = ()
+    order: TakeBackOrder | None = None
+
+
+class Journal(_Record):
+    """All that outlives a restart of what was decided about one TenantUpgrade."""
+
+    upgrade: str
+    upgrade_uid: str
+    run: RunRecord
+    pause: Pause | None = None
+    unavailable_since: Instant | None = None
+    """Since when the policy or a catalogue entry is missing: git applies in any order, so the first 5 s are forgiven."""
+    answered: Annotated[tuple[str, ...], Field(max_length=200)] = ()
+    """UIDs of UpgradeActions whose effect is already part of this journal: a crash before their answer repeats the answer, not the effect."""

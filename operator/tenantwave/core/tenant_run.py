@@ -1,0 +1,87 @@
+"""One tenant's state machine: which states there are, which moves are allowed, and what a failure leads to."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from tenantwave.api.conditions import FailReason, RunReason
+from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
+
+S = TenantState
+
+IN_FLIGHT = frozenset({S.PREFLIGHT, S.APPLYING, S.CONVERGING})
+"""Tenants that take a slot of `maxParallel`; under `freeSlotOn: FirstVerdict` also those whose first verdict is due."""
+
+NOT_STARTED = frozenset({S.QUEUED, S.WAITING})
+GOING_BACK = frozenset({S.ROLLING_BACK, S.ROLLBACK_FAILED})
+ENDED = frozenset({S.SUCCEEDED, S.ROLLED_BACK, S.SKIPPED, S.ORPHANED})
+FAILED = frozenset({S.ROLLING_BACK, S.ROLLED_BACK, S.ROLLBACK_FAILED, S.HELD})
+"""Tenants that count as failed in a wave's budget (orders of a person to take them back apart)."""
+
+MOVES: dict[TenantState, frozenset[TenantState]] = {
+    S.QUEUED: frozenset({S.WAITING, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.SOAKING, S.ROLLING_BACK}),
+    S.WAITING: frozenset({S.QUEUED, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.HELD}),
+    S.PREFLIGHT: frozenset({S.WAITING, S.APPLYING, S.HELD, S.ORPHANED, S.SKIPPED, S.QUEUED}),
+    S.APPLYING: frozenset({S.CONVERGING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
+    S.CONVERGING: frozenset({S.APPLYING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
+    S.SOAKING: frozenset({S.CONVERGING, S.SUCCEEDED, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.QUEUED}),
+    S.SUCCEEDED: frozenset({S.ROLLING_BACK, S.QUEUED, S.ORPHANED}),
+    S.ROLLING_BACK: frozenset({S.ROLLED_BACK, S.ROLLBACK_FAILED, S.ORPHANED}),
+    S.ROLLBACK_FAILED: frozenset({S.ROLLING_BACK, S.ROLLED_BACK, S.SUCCEEDED, S.SKIPPED, S.ORPHANED, S.QUEUED}),
+    S.ROLLED_BACK: frozenset({S.QUEUED}),
+    S.HELD: frozenset({S.WAITING, S.QUEUED, S.SKIPPED, S.ROLLING_BACK, S.SUCCEEDED, S.ORPHANED, S.HELD}),
+    S.SKIPPED: frozenset({S.QUEUED}),
+    S.ORPHANED: frozenset({S.QUEUED}),
+}
+"""The declared moves. Staying is always allowed; what leaves an ended state is a new run or attempt, or a rollback of the whole wave."""
+
+HOLDS_ALWAYS = frozenset(
+    {
+        FailReason.MUTATED,
+        FailReason.RECREATED,
+        FailReason.DELETED,
+        FailReason.AMBIGUOUS,
+        FailReason.FOREIGN_VERSION_CHANGE,
+        FailReason.SNAPSHOT_CORRUPT,
+        FailReason.FORWARD_ONLY,
+    }
+)
+"""Failures that are never answered by a write: it is not known whose state a rollback would overwrite."""
+
+
+def has_tenant(status: TenantRunStatus) -> bool:
+    """Tell whether this run has the tenant, so that every other upgrade waits for it (`TenantBusy`)."""
+    state = status.state
+    return state in IN_FLIGHT or state in (S.SOAKING, S.ROLLING_BACK, S.ROLLBACK_FAILED) or (status.written and state in (S.HELD, S.QUEUED, S.WAITING))
+
+
+def to(status: TenantRunStatus, state: TenantState, reason: str, message: str, now: datetime, **changes: object) -> TenantRunStatus:
+    """Return the status moved to `state`; `state_since_time` moves only with the state. Raises ValueError for a move that is not declared."""
+    if state is not status.state and state not in MOVES[status.state]:
+        raise ValueError(f"{status.state} -> {state} is no declared move of a TenantRun")
+    since = status.state_since_time if state is status.state else now
+    return status.model_copy(update={"state": state, "reason": str(reason), "message": message[:1024], "state_since_time": since, **changes})
+
+
+def going_back(status: TenantRunStatus, reason: FailReason, message: str, now: datetime) -> TenantRunStatus:
+    """Return the status with a rollback ordered; the first cause stays on record."""
+    order = status.take_back or TakeBack(cause=reason, message=message[:1024], time=now)
+    return to(status, S.ROLLING_BACK, reason, message, now, take_back=order, completion_time=None)
+
+
+def failed(status: TenantRunStatus, reason: FailReason, message: str, now: datetime, take_back: bool) -> TenantRunStatus:
+    """Return what a failure leads to.
+
+    Nothing written: Held, and planned again when what held it changes. After a write: taken back, or Held as it is where the policy
+    (`take_back` False) or the reason says so. In a rollback there is no third direction: RollbackFailed.
+    """
+    if status.state in GOING_BACK:
+        return to(status, S.ROLLBACK_FAILED, reason, message, now)
+    if status.written and take_back and reason not in HOLDS_ALWAYS:
+        return going_back(status, reason, message, now)
+    return to(status, S.HELD, reason, message, now)
+
+
+def succeeded(status: TenantRunStatus, reason: RunReason, message: str, now: datetime) -> TenantRunStatus:
+    """Return the status of a tenant that runs the release, proven."""
+    return to(status, S.SUCCEEDED, reason, message, now, completion_time=now)

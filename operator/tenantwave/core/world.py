@@ -1,0 +1,183 @@
+"""The world as `decide` sees it: frozen values, read from the caches in one pass.
+
+Nothing here asks what changed. What is malformed in one tenant is a problem of that tenant (`Tenant.problem`), never an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from tenantwave.api.action import UpgradeActionSpec
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.tenant_run import TenantRunStatus
+from tenantwave.api.upgrade import TenantUpgradeSpec
+from tenantwave.core.calendar import Calendar
+from tenantwave.core.gates import GateBook
+from tenantwave.core.journal import Journal
+
+
+@dataclass(frozen=True, slots=True)
+class Upgrade:
+    """The TenantUpgrade. `spec` is None where it cannot be read; `problem` then says why."""
+
+    name: str
+    uid: str
+    generation: int
+    creation_time: datetime
+    spec: TenantUpgradeSpec | None
+    problem: str = ""
+    deletion_time: datetime | None = None
+    has_finalizer: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A RolloutPolicy, live or as it was saved when the run was planned. `problems` are sentences with their mend."""
+
+    name: str
+    generation: int
+    digest: str
+    spec: RolloutPolicySpec | None
+    problems: tuple[str, ...] = ()
+
+
+class Progress(Enum):
+    """What a driver sees of one component, whatever version it runs."""
+
+    CONVERGED = "Converged"
+    PROGRESSING = "Progressing"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentView:
+    """One component of one tenant, read from the caches.
+
+    at_release: every value of the release stands in the object, compared exactly. at_goal: every value that a rollback aims at does; None
+    where nothing was written. refused: why this object cannot be driven (paused, no replicas ...); owner: who would write the field back.
+    """
+
+    name: str
+    present: bool
+    at_release: bool = False
+    progress: Progress = Progress.PROGRESSING
+    message: str = ""
+    refused: tuple[FailReason, str] | None = None
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VersionRecord:
+    """What the operator recorded of one product in one tenant (data of a ConfigMap in its own namespace).
+
+    base: target ConfigMap -> digest of the pristine content that the last Succeeded run left there.
+    rolled_back: versions taken back here, with the run: not tried again without Retry or a new run.
+    """
+
+    version: str
+    last_stable_version: str
+    since: datetime
+    base: Mapping[str, str] = field(default_factory=dict)
+    rolled_back: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A TenantRun as stored. `resource_version` is the fence: every effect is preceded by a write that names it."""
+
+    name: str
+    uid: str
+    resource_version: str
+    upgrade: str
+    upgrade_uid: str
+    status: TenantRunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Another upgrade's interest in the same tenant: what its own TenantRun and spec say."""
+
+    upgrade: str
+    run: str
+    holds: bool
+    """It has the tenant: Preflight to Soaking, RollingBack, RollbackFailed, or Held after a write."""
+    waits: bool
+    """It is live (neither ended, suspended nor deleted), has not finished with the tenant and might start it."""
+    running: bool
+    """Its run has begun to start tenants."""
+    creation_time: datetime
+    product: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """One tenant: selected now, or with a TenantRun of this upgrade."""
+
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    selected: bool
+    exists: bool = True
+    terminating: bool = False
+    record: VersionRecord | None = None
+    run: StoredRun | None = None
+    calendar: Calendar | None = None
+    components: tuple[ComponentView, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    unechoed: bool = False
+    """One of our own writes has not come back through the watch yet: no second effect is planned for this tenant."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueEntry:
+    """One pristine ConfigMap of the catalogue: content by digest. `removed`: the release drops the target."""
+
+    version: str
+    target: str
+    digest: str
+    removed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The pristine configuration of one product, all versions, as the cache has it now."""
+
+    entries: tuple[CatalogueEntry, ...] = ()
+    duplicates: tuple[str, ...] = ()
+    """Sentences: two entries for one target and version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """An UpgradeAction. `answered`: its `Accepted` condition is written."""
+
+    name: str
+    uid: str
+    creation_time: datetime
+    generation: int
+    spec: UpgradeActionSpec
+    accepted: bool | None = None
+    completed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """Everything that one decision about one upgrade may depend on."""
+
+    upgrade: Upgrade
+    journal: Journal | None
+    policy: Policy | None
+    """The live policy that `spec.policyRef` names."""
+    planned_policy: Policy | None
+    """The policy as the run has it; None before it is planned."""
+    tenants: Mapping[str, Tenant]
+    catalogue: Catalogue
+    gates: GateBook
+    actions: tuple[Action, ...] = ()
+    clock_is_right: bool = True

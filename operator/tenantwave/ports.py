@@ -1,0 +1,123 @@
+"""What the engine needs from outside: small Protocols. Adapters translate their systems' errors into `tenantwave.faults` at the door."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+from tenantwave.api.kinds import Kind
+from tenantwave.api.upgrade import Component
+from tenantwave.core.gates.samples import QueryFailure, Rows, Source
+from tenantwave.core.world import ComponentView
+
+Body = Mapping[str, Any]
+"""A Kubernetes object as JSON. It is never modified in place."""
+
+
+class Clock(Protocol):
+    """Where every instant comes from."""
+
+    def now(self) -> datetime:
+        """Return the present instant, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Return seconds since some fixed point, for durations inside this process."""
+
+
+class Reader(Protocol):
+    """Reads from the API server, past all caches."""
+
+    async def get(self, kind: Kind, namespace: str, name: str) -> dict[str, Any]:
+        """Return the object. Raises NotFound, Forbidden, Unavailable."""
+
+    async def list(self, kind: Kind, namespace: str = "", labels: str = "") -> tuple[list[dict[str, Any]], str]:
+        """Return all objects (label selector as text) and the list's resourceVersion, fetched in pages of 500."""
+
+
+class Cluster(Reader, Protocol):
+    """Writes to the API server, as field manager `tenantwave`, each with its precondition.
+
+    Raises: Conflict (somebody else wrote), AlreadyExists, NotFound, Invalid, Forbidden, Unavailable (it did not land; try again),
+    OutcomeUnknown (it may have landed; observe first).
+    """
+
+    async def create(self, kind: Kind, body: Body, *, dry_run: bool = False) -> dict[str, Any]:
+        """Create the object named in `body.metadata`."""
+
+    async def merge_patch(
+        self, kind: Kind, namespace: str, name: str, patch: Body, *, resource_version: str = "", subresource: str = "", dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Send a JSON merge patch. `resource_version` is put into the patch's metadata."""
+
+    async def strategic_patch(
+        self, kind: Kind, namespace: str, name: str, patch: Body, *, resource_version: str = "", dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Send a strategic merge patch: lists of containers merge by name."""
+
+    async def replace(self, kind: Kind, body: Body, *, subresource: str = "", dry_run: bool = False) -> dict[str, Any]:
+        """PUT the object; `body.metadata.resourceVersion` is the precondition."""
+
+    async def delete(self, kind: Kind, namespace: str, name: str, *, uid: str = "", resource_version: str = "") -> None:
+        """Delete the object if it still is the one meant. NotFound is the caller's to judge."""
+
+
+class Metrics(Protocol):
+    """A Prometheus."""
+
+    async def query(self, source: Source, promql: str, time: datetime, timeout: timedelta) -> Rows | QueryFailure:
+        """Ask one instant query at `time`. What goes wrong is a value, never an exception."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedBlob:
+    """A blob that is stored: sha256 of its content as `sha256:<hex>`, and in how many chunks."""
+
+    digest: str
+    chunks: int
+
+
+class Snapshots(Protocol):
+    """Saved objects: content-addressed, immutable."""
+
+    async def save(self, blob: bytes) -> SavedBlob:
+        """Store `blob` (nothing happens where it is stored already), read it back and compare."""
+
+    async def load(self, digest: str) -> bytes:
+        """Return the blob. Raises SnapshotCorrupt where a chunk is missing or its digest differs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One planned write to a workload-like object, as its driver wants it sent."""
+
+    patch: Body
+    strategic: bool
+    fields: tuple[str, ...]
+    """Paths that we write, for the journal and for comparing later."""
+
+
+class Driver(Protocol):
+    """Knows how one kind of component changes its version, and when it has converged. Pure: the engine does the I/O."""
+
+    def targets(self, component: Component, tenant: str, cached: Sequence[Body]) -> tuple[Body, ...]:
+        """Return which of the tenant's cached objects the component means (by name or selector), ordered by name."""
+
+    def view(self, component: Component, tenant: str, version: str, cached: Sequence[Body]) -> ComponentView:
+        """Say how the component stands in this tenant. Cost: a few microseconds per object."""
+
+    def values(self, component: Component, tenant: str, version: str, live: Body) -> Mapping[str, str]:
+        """Return field path -> value that the release asks for in this object."""
+
+    def current(self, component: Component, live: Body) -> Mapping[str, str]:
+        """Return field path -> value that stands there now, for the same paths ('' where there is none)."""
+
+    def change(self, live: Body, values: Mapping[str, str]) -> Change:
+        """Return the write that sets these paths to these values ('' removes one), and nothing else."""
+
+    def pods_selector(self, live: Body) -> str:
+        """Return the label selector of its pods; empty where it has none to look at."""
+
+    def exercised(self, component: Component, live: Body, pods: Sequence[Body]) -> str:
+        """Return '' if a Ready pod of the present template runs the expected images, else a sentence why not."""
