@@ -1,0 +1,252 @@
+"""`LocalCluster`: a real control plane on 127.0.0.1, without containers and without kubelets."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import signal
+import ssl
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from localcluster import flags, kubeconfig
+from localcluster.binaries import resolve
+from localcluster.certificates import CLIENTS, make_certificates
+from localcluster.processes import Guardian, Process, StartError, end_all, free_port, python_module
+
+START_SECONDS = 60.0
+PORT_ATTEMPT_COUNT = 4
+IN_USE = ("address already in use", "bind: ")
+
+
+class RequestError(RuntimeError):
+    """The API server refused a request: `status` is the HTTP code."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class LocalCluster:
+    """etcd, kube-apiserver, kube-controller-manager, kube-scheduler and the pod player, with Prometheus and tenants' traffic on demand.
+
+    Use it as a context manager, or call `start` and `stop`. All its processes end with this one, however it ends. Not thread-safe.
+
+    Args:
+        run_dir: where certificates, data and logs go; a new temporary folder if left out. `logs/<component>.log` holds each one's output.
+        node_count: how many nodes the pod player plays.
+        has_audit: keep the audit log that `audit_events` reads. Costs time under load.
+        is_unlimited: switch off priority and fairness, for measurements of pure throughput.
+        say: told in a line what happens, when it takes more than a moment.
+    """
+
+    def __init__(
+        self,
+        run_dir: Path | None = None,
+        *,
+        node_count: int = 3,
+        has_audit: bool = True,
+        is_unlimited: bool = False,
+        say: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.run_dir = run_dir or Path(tempfile.mkdtemp(prefix="tenantwave-cluster-"))
+        self._node_count = node_count
+        self._has_audit = has_audit
+        self._is_unlimited = is_unlimited
+        self._say = say
+        self._processes: dict[str, Process] = {}
+        self._guardian: Guardian | None = None
+        self._plane: flags.Plane | None = None
+        self._tls: ssl.SSLContext | None = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    # --- its life ---
+
+    def start(self) -> Self:
+        """Start everything and return when pods can run. Raises StartError, after ending what had started."""
+        self._guardian = Guardian()
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """End all processes, together: SIGTERM, and SIGKILL after 8 s. The run folder stays."""
+        etcd = self._processes.pop("etcd", None)
+        end_all(self._processes.values())
+        self._processes.clear()
+        if etcd is not None:  # last: an API server without it would not end in order
+            end_all([etcd])
+        if self._guardian is not None:
+            self._guardian.close()
+            self._guardian = None
+
+    @property
+    def url(self) -> str:
+        return self._started.api_url
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's kubeconfig (system:masters: RBAC does not bind it; the operator runs with `kubeconfig_for`)."""
+        return self.run_dir / "admin.kubeconfig"
+
+    @property
+    def authority(self) -> Path:
+        """The certificate of the cluster's authority."""
+        return self._started.certificates.certificate("ca")
+
+    def pids(self) -> dict[str, int]:
+        """Return the process of each component that runs now."""
+        return {name: process.pid for name, process in self._processes.items() if process.is_running()}
+
+    # --- outages ---
+
+    def stop_api_server(self, signum: signal.Signals = signal.SIGKILL) -> None:
+        """Take the API server away; etcd and the data stay. Connections break at once with SIGKILL, in order with SIGTERM."""
+        process = self._processes.pop("kube-apiserver")
+        process.signal(signum)
+        end_all([process])
+
+    def start_api_server(self) -> None:
+        """Bring the API server back at the same address, with the same data, and wait until it is ready."""
+        plane = self._started
+        self._run("kube-apiserver", flags.api_server(resolve("kube-apiserver"), plane), self._is_api_ready)
+
+    # --- access ---
+
+    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
+        """Send one request as administrator, and wait for the answer. `body`: an object, or text as it is.
+
+        Raises RequestError if it is refused, OSError or HTTPException if nobody answers.
+        """
+        data = body if body is None or isinstance(body, str) else json.dumps(body)
+        connection = http.client.HTTPSConnection("127.0.0.1", self._started.api_port, context=self._tls, timeout=30)
+        try:
+            connection.request(method, path, data, {"Content-Type": content_type, "Accept": "application/json"})
+            answer = connection.getresponse()
+            text = answer.read().decode()
+        finally:
+            connection.close()
+        if answer.status >= 400:
+            raise RequestError(answer.status, f"{method} {path}: {answer.status} {text.strip()}")
+        return json.loads(text) if answer.headers.get_content_type() == "application/json" else text
+
+    def token_for(self, namespace: str, service_account: str, lifetime: timedelta = timedelta(hours=1)) -> str:
+        """Return a token of an existing ServiceAccount. The API server gives none for less than 10 minutes."""
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": int(lifetime.total_seconds())},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
+        return str(self.request("POST", path, request)["status"]["token"])
+
+    def kubeconfig_for(self, namespace: str, service_account: str, lifetime: timedelta = timedelta(hours=1)) -> Path:
+        """Return a new kubeconfig that logs in with a token of an existing ServiceAccount, as a pod of it would."""
+        token = self.token_for(namespace, service_account, lifetime)
+        config = kubeconfig.with_token(self.url, self.authority.read_bytes(), service_account, token, namespace)
+        return kubeconfig.write(self.run_dir / f"{namespace}-{service_account}.kubeconfig", config)
+
+    def apply_manifest(self, manifest: str, path: str) -> None:
+        """Apply one object, as YAML or JSON text, at its URL path (server-side, by force)."""
+        self.request("PATCH", f"{path}?fieldManager=localcluster&force=true", manifest, "application/apply-patch+yaml")
+
+    # --- the audit log ---
+
+    def audit_mark(self) -> int:
+        """Return the place in the audit log where the next event will stand; hand it to `audit_events`."""
+        path = self._started.audit_log
+        return path.stat().st_size if path.exists() else 0
+
+    def audit_events(self, since: int = 0) -> Iterator[dict[str, Any]]:
+        """Yield the audit events (audit.k8s.io/v1, one per finished request) from a mark on. What they hold: `flags.audit_policy`."""
+        if not self._started.audit_log.exists():
+            return
+        with self._started.audit_log.open() as log:
+            log.seek(since)
+            for line in log:
+                if line.endswith("\n"):
+                    yield json.loads(line)
+
+    # --- how it starts ---
+
+    @property
+    def _started(self) -> flags.Plane:
+        if self._plane is None:
+            raise RuntimeError("the local cluster is not started; call start() first")
+        return self._plane
+
+    def _start(self) -> None:
+        self.run_dir.mkdir(parents=True, exist_ok=True)
+        (self.run_dir / "logs").mkdir(exist_ok=True)
+        binaries = {name: resolve(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")}
+        certificates = make_certificates(self.run_dir / "certificates")
+        (self.run_dir / "audit-policy.json").write_text(json.dumps(flags.audit_policy()))
+        for attempt in range(1, PORT_ATTEMPT_COUNT + 1):
+            ports = (free_port(), free_port(), free_port())
+            self._plane = plane = flags.Plane(
+                self.run_dir, certificates, *ports, has_audit=self._has_audit, is_unlimited=self._is_unlimited
+            )
+            try:
+                self._run("etcd", flags.etcd(binaries["etcd"], plane), self._is_etcd_ready)
+                self._write_kubeconfigs(plane)
+                self._run("kube-apiserver", flags.api_server(binaries["kube-apiserver"], plane), self._is_api_ready)
+                break
+            except StartError as error:
+                if attempt == PORT_ATTEMPT_COUNT or not any(words in str(error) for words in IN_USE):
+                    raise
+                self._say("another process took the port; trying again with others")
+                end_all(self._processes.values())
+                self._processes.clear()
+        self._run("kube-controller-manager", flags.controller_manager(binaries["kube-controller-manager"], plane))
+        self._run("kube-scheduler", flags.scheduler(binaries["kube-scheduler"], plane))
+        player_config = str(self.run_dir / "pod-player.kubeconfig")
+        self._run("pod-player", python_module("localcluster.pods", "--kubeconfig", player_config, "--nodes", str(self._node_count)))
+        self._processes["kube-controller-manager"].wait_until(self._may_create_pods, START_SECONDS)
+
+    def _run(self, name: str, command: list[str], is_ready: Callable[[], bool] | None = None) -> Process:
+        assert self._guardian is not None
+        process = self._processes[name] = Process(name, command, self.run_dir / "logs" / f"{name}.log", self._guardian)
+        if is_ready is not None:
+            process.wait_until(is_ready, START_SECONDS)
+        return process
+
+    def _write_kubeconfigs(self, plane: flags.Plane) -> None:
+        for client in CLIENTS:
+            kubeconfig.write(self.run_dir / f"{client}.kubeconfig", kubeconfig.with_certificate(plane.api_url, plane.certificates, client))
+        self._tls = kubeconfig.read(self.kubeconfig).tls
+
+    def _is_etcd_ready(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self._started.etcd_port, timeout=5)
+        try:
+            connection.request("GET", "/health")
+            return b'"true"' in connection.getresponse().read()
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    def _is_api_ready(self) -> bool:
+        try:
+            return bool(self.request("GET", "/readyz") == "ok")
+        except (OSError, RequestError, http.client.HTTPException):
+            return False
+
+    def _may_create_pods(self) -> bool:
+        """Tell whether the namespace has what its pods need, and a node is there."""
+        try:
+            self.request("GET", "/api/v1/namespaces/default/serviceaccounts/default")
+            return len(self.request("GET", "/api/v1/nodes")["items"]) == self._node_count
+        except RequestError:
+            return False
