@@ -1,0 +1,143 @@
+"""The recurrence kinds, and the stretches of time they stand for.
+
+Every kind steps through local *dates* and turns each into an instant at the end. Adding 24 hours to an instant would drift by an hour on
+clock-change days.
+"""
+
+import calendar as months
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+
+from tenantwave.core.calendar.intervals import Interval, merged
+from tenantwave.core.calendar.zones import DAY, Zone, earliest_midnight, instant_of, latest_midnight
+
+WEEK = timedelta(days=7)
+LAST = -1
+"""As `MonthlyRule.week`: the last one of the month, be it the fourth or the fifth."""
+
+
+@dataclass(frozen=True, slots=True)
+class WeeklyRule:
+    """Opens on each of these weekdays (Monday is 0) in every n-th week. The anchor fixes which weeks count; it is no first date."""
+
+    weekdays: tuple[int, ...]
+    start: time
+    duration: timedelta
+    every_weeks: int = 1
+    anchor_date: date = date(2026, 1, 5)
+
+    def days(self, first: date, last: date) -> Iterator[date]:
+        """The local dates from first to last on which it opens, ascending. Weeks run Monday to Sunday."""
+        step = WEEK * self.every_weeks
+        distance = (_monday(first) - _monday(self.anchor_date)) % step
+        monday = _monday(first) + (step - distance if distance else timedelta())
+        while monday <= last:
+            for weekday in self.weekdays:
+                day = monday + timedelta(days=weekday)
+                if first <= day <= last:
+                    yield day
+            monday += step
+
+
+@dataclass(frozen=True, slots=True)
+class MonthlyRule:
+    """Opens on the first to fifth (1 to 5) or last such weekday (Monday is 0) of each month; a month without a fifth one has no opening."""
+
+    week: int
+    weekday: int
+    start: time
+    duration: timedelta
+
+    def days(self, first: date, last: date) -> Iterator[date]:
+        """The local dates from first to last on which it opens, ascending."""
+        month = first.replace(day=1)
+        while month <= last:
+            day = self._day_in(month)
+            if day is not None and first <= day <= last:
+                yield day
+            month = (month + timedelta(days=31)).replace(day=1)
+
+    def _day_in(self, month: date) -> date | None:
+        month_days = months.monthrange(month.year, month.month)[1]
+        earliest = 1 + (self.weekday - month.weekday()) % 7
+        matching = range(earliest, month_days + 1, 7)
+        if self.week > len(matching):
+            return None
+        return month.replace(day=matching[LAST if self.week == LAST else self.week - 1])
+
+
+@dataclass(frozen=True, slots=True)
+class OnceRule:
+    """Opens once, at an instant. It needs no zone."""
+
+    start_time: datetime
+    end_time: datetime
+
+
+WindowRule = WeeklyRule | MonthlyRule | OnceRule
+
+
+@dataclass(frozen=True, slots=True)
+class YearlyRule:
+    """Closes from one local date to another, both included, every year; `first > last` crosses New Year. (2, 29) is the last day of
+    February.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+
+    def ranges(self, from_year: int, to_year: int) -> Iterator[tuple[date, date]]:
+        """The date ranges, both ends included, that begin in these years."""
+        for year in range(from_year, to_year + 1):
+            yield _date_in(year, self.first), _date_in(year if self.first <= self.last else year + 1, self.last)
+
+
+@dataclass(frozen=True, slots=True)
+class DatesRule:
+    """Closes from one local date to another, both included, once."""
+
+    first: date
+    last: date
+
+
+FreezeRule = YearlyRule | DatesRule
+
+
+def stretches(rule: WindowRule, zone: Zone, after: datetime, before: datetime) -> Iterator[Interval]:
+    """The stretches of a window that touch the time from `after` to `before`, ascending; each at its whole length.
+
+    The start is local wall time, the duration is elapsed time: a window is never longer or shorter on a clock-change day.
+    """
+    if isinstance(rule, OnceRule):
+        found = Interval(rule.start_time, rule.end_time)
+        if found.end > after and found.start < before:
+            yield found
+        return
+    # A zone is at most 14 hours from UTC, so one day more on either side misses nothing.
+    for day in rule.days((after - rule.duration).date() - DAY, before.date() + DAY):
+        start = instant_of(day, rule.start, zone)
+        if start >= before:
+            return
+        if (end := start + rule.duration) > after:
+            yield Interval(start, end)
+
+
+def frozen_stretches(rule: FreezeRule, zone: Zone, from_year: int, to_year: int) -> Iterator[Interval]:
+    """The stretches of a freeze that touch these local years, ascending; widened, so that no reading of a local date in it is left open."""
+    if isinstance(rule, YearlyRule):
+        ranges = rule.ranges(from_year - 1, to_year)
+    else:
+        ranges = iter(((max(rule.first, date(from_year - 1, 1, 1)), min(rule.last, date(to_year + 1, 12, 31))),))
+    yield from merged(
+        Interval(earliest_midnight(first, zone), latest_midnight(last + DAY, zone)) for first, last in ranges if first <= last
+    )
+
+
+def _monday(day: date) -> date:
+    return day - timedelta(days=day.weekday())
+
+
+def _date_in(year: int, month_and_day: tuple[int, int]) -> date:
+    month, day = month_and_day
+    return date(year, month, min(day, months.monthrange(year, month)[1]))
