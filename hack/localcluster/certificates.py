@@ -19,7 +19,7 @@ CLIENTS = {
     "pod-player": "/O=system:masters/CN=localcluster-pod-player",
     "traffic": "/O=system:masters/CN=localcluster-traffic",
 }
-"""Who talks to the API server with a certificate of ours. `system:masters` bypasses RBAC and fairness, so the operator is not among them."""
+"""Who talks to the API server with a certificate of ours. `system:masters` bypasses RBAC and fairness, so the operator is not in here."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,9 @@ at the cluster with eyes other than the operator's.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -16,6 +18,8 @@ import aiohttp
 import orjson
 
 from localcluster import kubeconfig
+
+log = logging.getLogger("client")
 
 Object = dict[str, Any]
 T = TypeVar("T")
@@ -59,6 +63,33 @@ class ApiError(Exception):
     @property
     def message(self) -> str:
         return str(self.body.get("message", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """All objects there are: whatever is not among them is gone."""
+
+    bodies: list[Object]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """An object was added or changed."""
+
+    body: Object
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """An object is gone; the body is its last state."""
+
+    body: Object
+
+
+Change = Listed | Changed | Deleted
+
+TROUBLE = (aiohttp.ClientError, TimeoutError, OSError)
+"""What a request raises when nobody answers, as against ApiError, which is an answer."""
 
 
 class KubeClient:
@@ -200,6 +231,21 @@ class KubeClient:
                     if event["type"] == "ERROR":
                         raise ApiError(event["object"].get("code", 500), event["object"], f"WATCH {path}")
                     yield event["type"], event["object"]
+
+    async def follow(self, path: str, query: Mapping[str, str] | None = None) -> AsyncIterator[Change]:
+        """Yield `Listed` with all objects, then each change. After any trouble it starts over with `Listed`; it never ends."""
+        while True:
+            try:
+                listed = await self.request("GET", path, query={**(query or {}), "resourceVersion": "0"})
+                yield Listed(listed["items"])
+                async for kind, body in self.watch(path, resource_version=listed["metadata"]["resourceVersion"], query=query):
+                    if kind == "DELETED":
+                        yield Deleted(body)
+                    elif kind != "BOOKMARK":
+                        yield Changed(body)
+            except (ApiError, *TROUBLE) as error:
+                log.info("watching %s starts over: %s", path, error)
+                await asyncio.sleep(0.5)
 
     async def path(self, kind: str, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
         """Return the URL path of a kind's collection, of one object in it, or of a subresource."""

@@ -15,12 +15,10 @@ from typing import Any, Self
 
 from localcluster import flags, kubeconfig
 from localcluster.binaries import resolve
-from localcluster.certificates import CLIENTS, make_certificates
-from localcluster.processes import Guardian, Process, StartError, end_all, free_port, python_module
+from localcluster.certificates import CLIENTS, Certificates, make_certificates
+from localcluster.processes import Guardian, Process, StartError, end_all, free_port, python_module, start_on_free_port
 
 START_SECONDS = 60.0
-PORT_ATTEMPT_COUNT = 4
-IN_USE = ("address already in use", "bind: ")
 
 
 class RequestError(RuntimeError):
@@ -193,27 +191,25 @@ class LocalCluster:
         binaries = {name: resolve(name) for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")}
         certificates = make_certificates(self.run_dir / "certificates")
         (self.run_dir / "audit-policy.json").write_text(json.dumps(flags.audit_policy()))
-        for attempt in range(1, PORT_ATTEMPT_COUNT + 1):
-            ports = (free_port(), free_port(), free_port())
-            self._plane = plane = flags.Plane(
-                self.run_dir, certificates, *ports, has_audit=self._has_audit, is_unlimited=self._is_unlimited
-            )
-            try:
-                self._run("etcd", flags.etcd(binaries["etcd"], plane), self._is_etcd_ready)
-                self._write_kubeconfigs(plane)
-                self._run("kube-apiserver", flags.api_server(binaries["kube-apiserver"], plane), self._is_api_ready)
-                break
-            except StartError as error:
-                if attempt == PORT_ATTEMPT_COUNT or not any(words in str(error) for words in IN_USE):
-                    raise
-                self._say("another process took the port; trying again with others")
-                end_all(self._processes.values())
-                self._processes.clear()
-        self._run("kube-controller-manager", flags.controller_manager(binaries["kube-controller-manager"], plane))
-        self._run("kube-scheduler", flags.scheduler(binaries["kube-scheduler"], plane))
+        start_on_free_port(lambda port: self._start_storage(binaries, certificates, port), self._say)
+        self._run("kube-controller-manager", flags.controller_manager(binaries["kube-controller-manager"], self._started))
+        self._run("kube-scheduler", flags.scheduler(binaries["kube-scheduler"], self._started))
         player_config = str(self.run_dir / "pod-player.kubeconfig")
         self._run("pod-player", python_module("localcluster.pods", "--kubeconfig", player_config, "--nodes", str(self._node_count)))
         self._processes["kube-controller-manager"].wait_until(self._may_create_pods, START_SECONDS)
+
+    def _start_storage(self, binaries: dict[str, Path], certificates: Certificates, api_port: int) -> None:
+        """Start etcd and the API server. A failed attempt leaves nothing behind: a stale API server would fool the next one."""
+        ports = (free_port(), free_port(), api_port)
+        self._plane = plane = flags.Plane(self.run_dir, certificates, *ports, has_audit=self._has_audit, is_unlimited=self._is_unlimited)
+        try:
+            self._run("etcd", flags.etcd(binaries["etcd"], plane), self._is_etcd_ready)
+            self._write_kubeconfigs(plane)
+            self._run("kube-apiserver", flags.api_server(binaries["kube-apiserver"], plane), self._is_api_ready)
+        except StartError:
+            end_all(self._processes.values())
+            self._processes.clear()
+            raise
 
     def _run(self, name: str, command: list[str], is_ready: Callable[[], bool] | None = None) -> Process:
         assert self._guardian is not None

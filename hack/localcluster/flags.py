@@ -13,8 +13,8 @@ SERVICE_NETWORK = "10.0.0.0/16"
 
 CONTROLLERS = (
     "namespace", "serviceaccount", "serviceaccount-token", "deployment", "replicaset", "statefulset", "daemonset", "job", "cronjob",
-    "garbage-collector", "resourcequota", "endpointslice", "disruption", "pod-garbage-collector", "clusterrole-aggregation", "node-lifecycle", "taint-eviction",
-    "ttl-after-finished", "validatingadmissionpolicy-status",
+    "garbage-collector", "resourcequota", "endpointslice", "disruption", "pod-garbage-collector", "clusterrole-aggregation",
+    "node-lifecycle", "taint-eviction", "ttl-after-finished", "validatingadmissionpolicy-status",
 )  # fmt: skip
 """What the product's own behaviour depends on; everything about volumes, clouds and certificates is left out."""
 

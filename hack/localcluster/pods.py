@@ -16,19 +16,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import contextlib
 import hashlib
 import itertools
 import logging
-import signal
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import aiohttp
-
-from localcluster.client import MERGE_PATCH, ApiError, KubeClient, Object
+from localcluster.aio import run_until_signal
+from localcluster.client import MERGE_PATCH, TROUBLE, ApiError, Changed, Deleted, KubeClient, Listed, Object
 
 READY_AFTER = "localcluster/ready-after"
 FAIL_AFTER = "localcluster/fail-after"
@@ -259,27 +255,18 @@ class PodPlayer:
             tasks.create_task(self._follow())
 
     async def _follow(self) -> None:
-        while True:
-            try:
-                await self._list_and_watch()
-            except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
-                log.info("watching pods starts over: %s", error)
-                await asyncio.sleep(0.5)
-
-    async def _list_and_watch(self) -> None:
-        query = {"fieldSelector": "spec.nodeName!="}
-        listed = await self._api.request("GET", "/api/v1/pods", query={**query, "resourceVersion": "0"})
-        seen = [read_pod(body) for body in listed["items"]]
-        for uid in self._pods.keys() - {pod.uid for pod in seen}:
-            self._forget(uid)
-        for pod in seen:
-            self._note(pod)
-        version = listed["metadata"]["resourceVersion"]
-        async for kind, body in self._api.watch("/api/v1/pods", resource_version=version, query=query):
-            if kind == "DELETED":
-                self._forget(body["metadata"]["uid"])
-            elif kind != "BOOKMARK":
-                self._note(read_pod(body))
+        async for change in self._api.follow("/api/v1/pods", {"fieldSelector": "spec.nodeName!="}):
+            match change:
+                case Listed(bodies):
+                    seen = [read_pod(body) for body in bodies]
+                    for uid in self._pods.keys() - {pod.uid for pod in seen}:
+                        self._forget(uid)
+                    for pod in seen:
+                        self._note(pod)
+                case Changed(body):
+                    self._note(read_pod(body))
+                case Deleted(body):
+                    self._forget(body["metadata"]["uid"])
 
     def _note(self, pod: Pod) -> None:
         self._pods[pod.uid] = pod
@@ -308,7 +295,7 @@ class PodPlayer:
             except ApiError as error:
                 if error.status not in (404, 409):  # gone, or changed: an event tells
                     self._retry(uid, error)
-            except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            except TROUBLE as error:
                 self._retry(uid, error)
             finally:
                 self._busy.discard(uid)
@@ -389,7 +376,7 @@ async def keep_node(api: KubeClient, name: str) -> None:
     while True:
         try:
             await _beat(api, name)
-        except (ApiError, aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (ApiError, *TROUBLE) as error:
             log.warning("heartbeat of node %s: %s; trying again", name, error)
             await asyncio.sleep(0.5)
         else:
@@ -416,26 +403,14 @@ async def _beat(api: KubeClient, name: str) -> None:
 
 
 async def play(access_path: Path, node_count: int) -> None:
-    """Play nodes and pods until SIGTERM."""
-    stop = asyncio.Event()
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(signum, stop.set)
-    async with KubeClient.from_kubeconfig(access_path, connection_count=WORKER_COUNT + 4, field_manager="pod-player") as api:
-        tasks = [
-            asyncio.create_task(PodPlayer(api).run()),
-            *(asyncio.create_task(keep_node(api, name)) for name in _node_names(node_count)),
-        ]
-        stopped = asyncio.create_task(stop.wait())
-        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
-        for task in tasks:
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*(task for task in done if task is not stopped))  # a bug ends the process, with its trace in the log
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _node_names(node_count: int) -> Iterator[str]:
-    return (f"node-{number}" for number in range(1, node_count + 1))
+    """Play nodes and pods until cancelled. A bug of ours ends it, with its trace in the log."""
+    async with (
+        KubeClient.from_kubeconfig(access_path, connection_count=WORKER_COUNT + 4, field_manager="pod-player") as api,
+        asyncio.TaskGroup() as tasks,
+    ):
+        tasks.create_task(PodPlayer(api).run())
+        for number in range(1, node_count + 1):
+            tasks.create_task(keep_node(api, f"node-{number}"))
 
 
 def main() -> None:
@@ -444,7 +419,7 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=3)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    asyncio.run(play(arguments.kubeconfig, arguments.nodes))
+    run_until_signal(play(arguments.kubeconfig, arguments.nodes))
 
 
 if __name__ == "__main__":

@@ -10,11 +10,15 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, TypeVar
 
 from localcluster.guardian import GRACE_SECONDS
 
 GUARDIAN = Path(__file__).with_name("guardian.py")
+PORT_ATTEMPT_COUNT = 4
+
+T = TypeVar("T")
+
 HACK = Path(__file__).resolve().parents[1]
 
 
@@ -32,6 +36,18 @@ def free_port() -> int:
 def python_module(module: str, *arguments: str) -> list[str]:
     """Return the command line that runs one of our own modules in a process of its own."""
     return [sys.executable, "-m", module, *arguments]
+
+
+def start_on_free_port(start: Callable[[int], T], say: Callable[[str], None] = lambda line: None) -> T:
+    """Call `start` with a free port, and with another if some other process was faster (StartError that says so)."""
+    for _ in range(PORT_ATTEMPT_COUNT - 1):
+        try:
+            return start(free_port())
+        except StartError as error:
+            if "address already in use" not in str(error):
+                raise
+            say("another process took the port; trying again with another")
+    return start(free_port())
 
 
 class Process:
