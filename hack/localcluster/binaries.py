@@ -13,3 +13,7 @@ def resolve(name: str) -> Path:
     if found_path is None:
         raise RuntimeError(f"no {name}")
     return Path(found_path)
+
+
+class BinaryMissingError(RuntimeError):
+    pass

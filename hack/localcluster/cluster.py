@@ -5,15 +5,14 @@ from __future__ import annotations
 import http.client
 import json
 import signal
-import ssl
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from localcluster import flags, kubeconfig
+from localcluster.access import Cluster, RequestError
 from localcluster.binaries import resolve
 from localcluster.certificates import CLIENTS, Certificates, make_certificates
 from localcluster.processes import Guardian, Process, StartError, end_all, free_port, python_module, start_on_free_port
@@ -21,15 +20,7 @@ from localcluster.processes import Guardian, Process, StartError, end_all, free_
 START_SECONDS = 60.0
 
 
-class RequestError(RuntimeError):
-    """The API server refused a request: `status` is the HTTP code."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-class LocalCluster:
+class LocalCluster(Cluster):
     """etcd, kube-apiserver, kube-controller-manager, kube-scheduler and the pod player, with Prometheus and tenants' traffic on demand.
 
     Use it as a context manager, or call `start` and `stop`. All its processes end with this one, however it ends. Not thread-safe.
@@ -51,7 +42,8 @@ class LocalCluster:
         is_unlimited: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.run_dir = run_dir or Path(tempfile.mkdtemp(prefix="tenantwave-cluster-"))
+        run_dir = run_dir or Path(tempfile.mkdtemp(prefix="tenantwave-cluster-"))
+        super().__init__(run_dir / "admin.kubeconfig", run_dir)
         self._node_count = node_count
         self._has_audit = has_audit
         self._is_unlimited = is_unlimited
@@ -59,7 +51,6 @@ class LocalCluster:
         self._processes: dict[str, Process] = {}
         self._guardian: Guardian | None = None
         self._plane: flags.Plane | None = None
-        self._tls: ssl.SSLContext | None = None
 
     def __enter__(self) -> Self:
         return self.start()
@@ -90,20 +81,6 @@ class LocalCluster:
             self._guardian.close()
             self._guardian = None
 
-    @property
-    def url(self) -> str:
-        return self._started.api_url
-
-    @property
-    def kubeconfig(self) -> Path:
-        """The administrator's kubeconfig (system:masters: RBAC does not bind it; the operator runs with `kubeconfig_for`)."""
-        return self.run_dir / "admin.kubeconfig"
-
-    @property
-    def authority(self) -> Path:
-        """The certificate of the cluster's authority."""
-        return self._started.certificates.certificate("ca")
-
     def pids(self) -> dict[str, int]:
         """Return the process of each component that runs now."""
         return {name: process.pid for name, process in self._processes.items() if process.is_running()}
@@ -120,45 +97,6 @@ class LocalCluster:
         """Bring the API server back at the same address, with the same data, and wait until it is ready."""
         plane = self._started
         self._run("kube-apiserver", flags.api_server(resolve("kube-apiserver"), plane), self._is_api_ready)
-
-    # --- access ---
-
-    def request(self, method: str, path: str, body: Any = None, content_type: str = "application/json") -> Any:
-        """Send one request as administrator, and wait for the answer. `body`: an object, or text as it is.
-
-        Raises RequestError if it is refused, OSError or HTTPException if nobody answers.
-        """
-        data = body if body is None or isinstance(body, str) else json.dumps(body)
-        connection = http.client.HTTPSConnection("127.0.0.1", self._started.api_port, context=self._tls, timeout=30)
-        try:
-            connection.request(method, path, data, {"Content-Type": content_type, "Accept": "application/json"})
-            answer = connection.getresponse()
-            text = answer.read().decode()
-        finally:
-            connection.close()
-        if answer.status >= 400:
-            raise RequestError(answer.status, f"{method} {path}: {answer.status} {text.strip()}")
-        return json.loads(text) if answer.headers.get_content_type() == "application/json" else text
-
-    def token_for(self, namespace: str, service_account: str, lifetime: timedelta = timedelta(hours=1)) -> str:
-        """Return a token of an existing ServiceAccount. The API server gives none for less than 10 minutes."""
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": int(lifetime.total_seconds())},
-        }
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{service_account}/token"
-        return str(self.request("POST", path, request)["status"]["token"])
-
-    def kubeconfig_for(self, namespace: str, service_account: str, lifetime: timedelta = timedelta(hours=1)) -> Path:
-        """Return a new kubeconfig that logs in with a token of an existing ServiceAccount, as a pod of it would."""
-        token = self.token_for(namespace, service_account, lifetime)
-        config = kubeconfig.with_token(self.url, self.authority.read_bytes(), service_account, token, namespace)
-        return kubeconfig.write(self.run_dir / f"{namespace}-{service_account}.kubeconfig", config)
-
-    def apply_manifest(self, manifest: str, path: str) -> None:
-        """Apply one object, as YAML or JSON text, at its URL path (server-side, by force)."""
-        self.request("PATCH", f"{path}?fieldManager=localcluster&force=true", manifest, "application/apply-patch+yaml")
 
     # --- the audit log ---
 
@@ -221,7 +159,7 @@ class LocalCluster:
     def _write_kubeconfigs(self, plane: flags.Plane) -> None:
         for client in CLIENTS:
             kubeconfig.write(self.run_dir / f"{client}.kubeconfig", kubeconfig.with_certificate(plane.api_url, plane.certificates, client))
-        self._tls = kubeconfig.read(self.kubeconfig).tls
+        self.__dict__.pop("_access", None)  # another attempt may have other ports
 
     def _is_etcd_ready(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self._started.etcd_port, timeout=5)
