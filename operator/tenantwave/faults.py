@@ -69,3 +69,7 @@ class OutcomeUnknown(Fault):
 
 class NotLeading(Fault):
     """This process does not hold the leader's Lease (any more), so it writes nothing. Nothing was sent."""
+
+
+class SnapshotCorrupt(Fault):
+    """A saved object is missing in part, or has another digest. Nothing may be built on it; the message names the Secret and the mend."""

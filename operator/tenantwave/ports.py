@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from tenantwave.api.kinds import Kind
 from tenantwave.api.upgrade import Component
 from tenantwave.core.gates.samples import QueryFailure, Rows, Source
-from tenantwave.core.world import ComponentView
+from tenantwave.core.world import ComponentView, Progress
 
 Body = Mapping[str, Any]
 """A Kubernetes object as JSON. It is never modified in place."""
@@ -47,7 +47,15 @@ class Cluster(Reader, Protocol):
         """Create the object named in `body.metadata`."""
 
     async def merge_patch(
-        self, kind: Kind, namespace: str, name: str, patch: Body, *, resource_version: str = "", subresource: str = "", dry_run: bool = False
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        patch: Body,
+        *,
+        resource_version: str = "",
+        subresource: str = "",
+        dry_run: bool = False,
     ) -> dict[str, Any]:
         """Send a JSON merge patch. `resource_version` is put into the patch's metadata."""
 
@@ -99,10 +107,25 @@ class Change:
 
 
 class Driver(Protocol):
-    """Knows how one kind of component changes its version, and when it has converged. Pure: the engine does the I/O."""
+    """Knows how one kind of component changes its version, and when it has converged. Pure: the engine does the I/O.
 
-    def targets(self, component: Component, tenant: str, cached: Sequence[Body]) -> tuple[Body, ...]:
-        """Return which of the tenant's cached objects the component means (by name or selector), ordered by name."""
+    Every function reads live objects and the projections that the caches keep of them alike.
+    """
+
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return the kinds of objects that it writes."""
+
+    def kind(self, component: Component) -> Kind:
+        """Return which kind of object the component is."""
+
+    def names(self, component: Component, tenant: str, version: str) -> tuple[str, ...]:
+        """Return the fixed names of its objects; none where `selector` finds them."""
+
+    def selector(self, component: Component) -> str:
+        """Return the label selector that finds its objects, as text, or '' where they have a fixed name."""
+
+    def targets(self, component: Component, tenant: str, version: str, cached: Sequence[Body]) -> tuple[Body, ...]:
+        """Return which of the tenant's objects the component means, ordered by name."""
 
     def view(self, component: Component, tenant: str, version: str, cached: Sequence[Body]) -> ComponentView:
         """Say how the component stands in this tenant. Cost: a few microseconds per object."""
@@ -110,8 +133,14 @@ class Driver(Protocol):
     def values(self, component: Component, tenant: str, version: str, live: Body) -> Mapping[str, str]:
         """Return field path -> value that the release asks for in this object."""
 
-    def current(self, component: Component, live: Body) -> Mapping[str, str]:
-        """Return field path -> value that stands there now, for the same paths ('' where there is none)."""
+    def current(self, live: Body, fields: Iterable[str]) -> Mapping[str, str]:
+        """Return field path -> value that stands there now, for these paths ('' where there is none)."""
+
+    def config_digest_field(self, live: Body) -> str:
+        """Return the path that makes its pods restart when their configuration changes; '' where it has none."""
+
+    def references(self, live: Body) -> frozenset[str]:
+        """Return the names of the ConfigMaps that its pods mount or read."""
 
     def change(self, live: Body, values: Mapping[str, str]) -> Change:
         """Return the write that sets these paths to these values ('' removes one), and nothing else."""
@@ -119,5 +148,14 @@ class Driver(Protocol):
     def pods_selector(self, live: Body) -> str:
         """Return the label selector of its pods; empty where it has none to look at."""
 
-    def exercised(self, component: Component, live: Body, pods: Sequence[Body]) -> str:
-        """Return '' if a Ready pod of the present template runs the expected images, else a sentence why not."""
+    def progress(self, live: Body) -> tuple[Progress, str]:
+        """Return how far the rollout of what stands there now is, whatever version that is, and a sentence."""
+
+    def exercised(self, live: Body, pods: Sequence[Body], fields: Iterable[str]) -> str:
+        """Return '' if a Ready pod of the present template runs what these fields say, else a sentence why not."""
+
+    def stuck_pods(self, live: Body, pods: Sequence[Body]) -> tuple[str, ...]:
+        """Return the pods that a rollback must delete, because the controller waits for them for ever."""
+
+    def project(self, kind: Kind, raw: Body) -> dict[str, Any]:
+        """Return what a cache keeps of an object: all that this driver reads."""

@@ -1,0 +1,44 @@
+"""What is stored of an object, as bytes that are the same for the same content, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from tenantwave.core.preservation import ConfigMapContent, body_of, content_of
+
+ABSENT = b"null"
+"""The blob of an object that does not exist."""
+
+
+def canonical(value: Any) -> bytes:
+    """Return JSON with sorted keys and no spaces, in UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def digest_of(blob: bytes) -> str:
+    """Return `sha256:<hex>`."""
+    return "sha256:" + hashlib.sha256(blob).hexdigest()
+
+
+def content_blob(content: ConfigMapContent | None) -> bytes:
+    """Return the blob of a ConfigMap's content, without anything that names the object: equal content of many tenants is stored once."""
+    return ABSENT if content is None else canonical(body_of(content))
+
+
+def content_from(blob: bytes) -> ConfigMapContent | None:
+    """Return the content that `content_blob` wrote."""
+    body = json.loads(blob)
+    return None if body is None else content_of(body)
+
+
+def values_blob(values: Mapping[str, str]) -> bytes:
+    """Return the blob of a workload's written fields: path -> value."""
+    return canonical({"values": dict(values)})
+
+
+def values_from(blob: bytes) -> dict[str, str]:
+    """Return the values that `values_blob` wrote."""
+    return {str(path): str(value) for path, value in json.loads(blob)["values"].items()}
