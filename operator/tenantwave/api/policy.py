@@ -19,7 +19,7 @@ from tenantwave.api.gating import (
 )
 from tenantwave.api.model import ApiModel, Choice, Rule, about
 from tenantwave.api.scalars import Duration, IntOrPercent, PositiveDuration, parse_duration
-from tenantwave.api.waves import Approval, ApprovalTime, Coverage, EffectiveWave, FreeSlotOn, Wave, effective_wave
+from tenantwave.api.waves import Approval, ApprovalTime, Coverage, FreeSlotOn, Wave
 from tenantwave.api.windows import (
     DAYS_EXAMPLE,
     MAX_FREEZES,
@@ -45,7 +45,6 @@ __all__ = [
     "Coverage",
     "DateRange",
     "Day",
-    "EffectiveWave",
     "Evaluation",
     "FreeSlotOn",
     "Freeze",
@@ -81,7 +80,6 @@ __all__ = [
     "Window",
     "Yearly",
     "ZoneName",
-    "effective_wave",
 ]
 
 

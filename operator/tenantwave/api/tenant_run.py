@@ -5,6 +5,7 @@
 
 from typing import Annotated, Any
 
+from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import Condition, FailReason
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.model import ApiModel, Choice, about
@@ -90,6 +91,15 @@ class Intent(ApiModel):
             "Digest of what a rollback aims at, rebased over later edits.",
             example=_DIGEST_EXAMPLE,
             absent="the same as `before`",
+            max_length=71,
+        ),
+    ] = ""
+    pristine: Annotated[
+        str,
+        about(
+            "Digest of the catalogue's content that was merged in: the base of the next merge.",
+            example=_DIGEST_EXAMPLE,
+            absent="no ConfigMap, or the release drops it",
             max_length=71,
         ),
     ] = ""
@@ -278,6 +288,9 @@ class TenantRunStatus(ApiModel):
             extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["seq"]},
         ),
     ] = ()
+    last_seq: Annotated[
+        int, about("The highest number that an intent of this TenantRun ever had, over all runs and attempts.", example=2, ge=0)
+    ] = 0
     written: Annotated[bool, about("Whether a write landed, or may have.", example=True)] = False
     conflicts: Annotated[
         tuple[Conflict, ...],
@@ -323,6 +336,9 @@ class TenantRunStatus(ApiModel):
     take_back: Annotated[
         TakeBack | None,
         about("Why the tenant is to be taken back.", example={"cause": "GateFailed", "time": "2026-12-06T01:20:00Z"}, absent="it is not"),
+    ] = None
+    resolution: Annotated[
+        Resolution | None, about("How a person ordered to settle the tenant.", example="Rollback", absent="nothing was ordered")
     ] = None
     conditions: Annotated[
         tuple[Condition, ...],

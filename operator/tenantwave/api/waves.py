@@ -1,10 +1,5 @@
-"""Waves as people write them, and what holds for one where nothing is written.
+"""Waves as people write them. What holds where nothing is written depends on the place: `defaults` computes it."""
 
-Defaults depend on a wave's place, so they cannot stand in the schema: `effective_wave` computes them, status shows them.
-"""
-
-from dataclasses import dataclass
-from datetime import timedelta
 from typing import Annotated
 
 from tenantwave.api.meta import LabelSelector
@@ -132,55 +127,3 @@ class Wave(ApiModel):
         PositiveDuration | None,
         about("From the wave's start; past it no more tenants start and the upgrade stalls.", example="24h", absent="no deadline"),
     ] = None
-
-
-@dataclass(frozen=True, slots=True)
-class EffectiveWave:
-    """A wave with every default filled in."""
-
-    name: str
-    selector: LabelSelector | None
-    size: IntOrPercent | None
-    coverage: Coverage | None
-    order_by: tuple[str, ...]
-    max_parallel: IntOrPercent
-    soak: timedelta
-    free_slot_on: FreeSlotOn
-    failure_budget: IntOrPercent
-    approval: ApprovalTime
-    approval_minimum: int
-    deadline: timedelta | None
-
-    @property
-    def takes_rest(self) -> bool:
-        """Whether the wave takes everyone whom no earlier wave took."""
-        return self.selector is None and self.size is None and self.coverage is None
-
-    def slots(self, tenant_count: int) -> int:
-        """Return how many of the wave's `tenant_count` tenants may be in flight at once; at least 1."""
-        return self.max_parallel.of(tenant_count, floor=1)
-
-    def tolerated_failures(self, tenant_count: int) -> int:
-        """Return how many of the wave's `tenant_count` tenants may fail."""
-        return self.failure_budget.of(tenant_count)
-
-
-def effective_wave(wave: Wave, index: int, has_gates: bool = True) -> EffectiveWave:
-    """Fill in what `wave`, at place `index` from 0, leaves out. Without gates there is no first verdict: a slot is free when converged."""
-    first = index == 0
-    default_slot = FreeSlotOn.FIRST_VERDICT if first else FreeSlotOn.CONVERGED
-    approval = wave.approval
-    return EffectiveWave(
-        name=wave.name,
-        selector=wave.selector,
-        size=wave.size,
-        coverage=wave.coverage,
-        order_by=wave.order_by or ("Hash",),
-        max_parallel=wave.max_parallel or (IntOrPercent(1) if first else IntOrPercent(10, is_percent=True)),
-        soak=timedelta(minutes=10) if wave.soak is None else wave.soak,
-        free_slot_on=(wave.free_slot_on or default_slot) if has_gates else FreeSlotOn.CONVERGED,
-        failure_budget=wave.failure_budget or (IntOrPercent(0) if first else IntOrPercent(2, is_percent=True)),
-        approval=approval.when if approval else ApprovalTime.NONE,
-        approval_minimum=(approval.minimum if approval else None) or 1,
-        deadline=wave.deadline,
-    )

@@ -1,0 +1,90 @@
+"""What the contract has and this build does not do yet. Using it is refused with a sentence, never ignored.
+
+A row goes when its feature comes. Only a use counts: a field with its default value asks for nothing.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Generic, NamedTuple, TypeVar
+
+from tenantwave.api.policy import Consent, OnWindowClose, RolloutPolicySpec
+from tenantwave.api.upgrade import ConfigFormat, SecretHandling, TenantUpgradeSpec, Urgency
+
+Spec = TypeVar("Spec")
+
+
+class NotYet(NamedTuple, Generic[Spec]):
+    """One part of the contract that this build does not do: where it stands, whether a spec uses it, and what to do instead."""
+
+    field: str
+    is_used: Callable[[Spec], bool]
+    mend: str
+
+    def sentence(self) -> str:
+        """Return the whole sentence for people."""
+        return f"{self.field} is not supported by this build; {self.mend}"
+
+
+def _drives_with(driver: str) -> Callable[[TenantUpgradeSpec], bool]:
+    return lambda spec: any(getattr(component, driver) is not None for component in spec.components)
+
+
+_ONLY_WORKLOADS = "deliver the component with `workload`"
+
+NOT_YET_IN_UPGRADES: tuple[NotYet[TenantUpgradeSpec], ...] = (
+    NotYet("spec.components[].helmRelease", _drives_with("helm_release"), _ONLY_WORKLOADS),
+    NotYet("spec.components[].fluxKustomization", _drives_with("flux_kustomization"), _ONLY_WORKLOADS),
+    NotYet("spec.components[].argoApplication", _drives_with("argo_application"), _ONLY_WORKLOADS),
+    NotYet("spec.components[].customResource", _drives_with("custom_resource"), _ONLY_WORKLOADS),
+    NotYet(
+        "spec.components[].workload.probe",
+        lambda spec: any(bool(component.workload and component.workload.probe) for component in spec.components),
+        "remove it: the CronJob counts as converged once its template is written",
+    ),
+    NotYet("spec.hooks", lambda spec: bool(spec.hooks), "remove the hooks, and run those Jobs by hand"),
+    NotYet("spec.preservation.secrets", lambda spec: spec.preservation.secrets is not SecretHandling.IGNORE, "set it to Ignore"),
+    NotYet(
+        "spec.preservation.rules[].format Toml or Ini",
+        lambda spec: any(rule.format in (ConfigFormat.TOML, ConfigFormat.INI) for rule in spec.preservation.rules_),
+        "use Text or Opaque",
+    ),
+    NotYet("spec.urgency Security", lambda spec: spec.urgency is not Urgency.ROUTINE, "set it to Routine: there is no notice to shorten"),
+    NotYet("spec.deadlineTime", lambda spec: spec.deadline_time is not None, "remove it"),
+    NotYet("spec.forceTime", lambda spec: spec.force_time is not None, "remove it"),
+)
+
+NOT_YET_IN_POLICIES: tuple[NotYet[RolloutPolicySpec], ...] = (
+    NotYet("spec.notice.lead", lambda spec: bool(spec.notice.lead), "set it to 0s, and tell the tenants yourself"),
+    NotYet("spec.notice.required", lambda spec: spec.notice.required, "set it to false, and tell the tenants yourself"),
+    NotYet(
+        "spec.consent OptIn",
+        lambda spec: spec.consent is Consent.OPT_IN,
+        "set it to OptOut or Mandatory, and select only tenants that agreed",
+    ),
+    NotYet(
+        "spec.maintenance.staffedHours", lambda spec: spec.maintenance.staffed_hours is not None, "remove it, and use windows or freezes"
+    ),
+    NotYet(
+        "spec.maintenance.stragglers", lambda spec: spec.maintenance.stragglers is not None, "remove it: a wave waits for all its tenants"
+    ),
+    NotYet("spec.maintenance.tenantLimits", lambda spec: spec.maintenance.tenant_limits is not None, "remove it"),
+    NotYet(
+        "spec.maintenance.onWindowClose Pause or Rollback",
+        lambda spec: spec.maintenance.on_window_close is not OnWindowClose.FINISH,
+        "set it to Finish",
+    ),
+    NotYet("spec.alertAboveVersions", lambda spec: spec.alert_above_versions is not None, "remove it"),
+)
+
+
+def _sentences(rows: tuple[NotYet[Spec], ...], spec: Spec) -> Iterator[str]:
+    return (row.sentence() for row in rows if row.is_used(spec))
+
+
+def unsupported_fields(spec: TenantUpgradeSpec) -> list[str]:
+    """Return one sentence for each field that the upgrade uses and this build does not support."""
+    return list(_sentences(NOT_YET_IN_UPGRADES, spec))
+
+
+def unsupported_policy_fields(spec: RolloutPolicySpec) -> list[str]:
+    """Return one sentence for each field that the policy uses and this build does not support."""
+    return list(_sentences(NOT_YET_IN_POLICIES, spec))
