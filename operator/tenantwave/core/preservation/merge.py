@@ -42,7 +42,7 @@ def merge_back(
     tenant_wins = Rules(
         on_conflict=OnConflict.TENANT_WINS,
         on_unknown_base=OnUnknownBase.TENANT_WINS,
-        rules=tuple(replace(rule, on_conflict=None) for rule in rules.rules),
+        rules=tuple(rule.model_copy(update={"on_conflict": None}) for rule in rules.rules),
     )
     return merge(after, live, goal, tenant_wins, subject)
 
@@ -110,22 +110,10 @@ def _only_named_by(new: ConfigMapContent, live: ConfigMapContent) -> ConfigMapCo
 
 def _merge_parts(base: ConfigMapContent, live: ConfigMapContent, new: ConfigMapContent, rules: Rules, subject: Subject) -> MergeResult:
     """Merge an object that exists on both sides, section by section."""
-    values = Section[Value](
-        subject,
-        place=lambda key, path: f"{subject.config_map}/{key}" + (f":{path}" if path else ""),
-        decide=lambda key: rules.on_conflict_for(subject.config_map, key),
-        show=Value.shown,
-        look_inside=lambda key, base, live, new: merge_value(base, live, new, subject.config_map, key, rules),
-        is_keyed=True,
-    ).merge(base.values, live.values, new.values)
+    values = _keys(rules, subject).merge(base.values, live.values, new.values)
     labels = _names(rules, subject, "label").merge(base.labels, live.labels, new.labels)
     annotations = _names(rules, subject, "annotation").merge(base.annotations, live.annotations, new.annotations)
-    immutable = Section[bool](
-        subject,
-        place=lambda name, _: f"{subject.config_map} field {name}",
-        decide=lambda _: rules.on_conflict_for(subject.config_map),
-        show=lambda value: str(value).lower(),
-    ).merge(_immutable(base), _immutable(live), _immutable(new))
+    immutable = _fields(rules, subject).merge(_immutable(base), _immutable(live), _immutable(new))
     content = ConfigMapContent(
         data={key: value.content.decode() for key, value in values.values.items() if not value.is_binary},
         binary_data={key: value.content for key, value in values.values.items() if value.is_binary},
@@ -145,9 +133,31 @@ def _merge_parts(base: ConfigMapContent, live: ConfigMapContent, new: ConfigMapC
     return _sorted_out(result, (conflict for part in parts for conflict in part.conflicts))
 
 
+def _keys(rules: Rules, subject: Subject) -> Section[Value]:
+    """Return how the keys of `data` and `binaryData` are merged: the only section with something inside."""
+    return Section(
+        subject,
+        place=lambda key, path: f"{subject.config_map}/{key}" + (f":{path}" if path else ""),
+        decide=lambda key: rules.on_conflict_for(subject.config_map, key),
+        show=Value.shown,
+        look_inside=lambda key, base, live, new: merge_value(base, live, new, subject.config_map, key, rules),
+        is_keyed=True,
+    )
+
+
+def _fields(rules: Rules, subject: Subject) -> Section[bool]:
+    """Return how the field `immutable` is merged."""
+    return Section(
+        subject,
+        place=lambda name, _: f"{subject.config_map} field {name}",
+        decide=lambda _: rules.on_conflict_for(subject.config_map),
+        show=lambda value: str(value).lower(),
+    )
+
+
 def _names(rules: Rules, subject: Subject, what: str) -> Section[str]:
     """Return how labels or annotations are merged."""
-    return Section[str](
+    return Section(
         subject,
         place=lambda name, _: f"{subject.config_map} {what} {name}",
         decide=lambda _: rules.on_conflict_for(subject.config_map),

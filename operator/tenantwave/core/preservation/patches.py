@@ -21,7 +21,7 @@ def changes(before: ConfigMapContent, after: ConfigMapContent) -> dict[str, obje
 
     metadata = part("labels") | part("annotations")
     immutable = {name: value for name, _, value in changed if name == "immutable"}
-    return part("data") | part("binaryData") | ({"metadata": metadata} if metadata else {}) | immutable
+    return {**part("data"), **part("binaryData"), **({"metadata": metadata} if metadata else {}), **immutable}
 
 
 def touched_fields(before: ConfigMapContent | None, after: ConfigMapContent | None) -> tuple[str, ...]:

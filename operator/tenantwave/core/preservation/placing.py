@@ -1,0 +1,232 @@
+"""Writes a structural merge into the tenant's text: few small edits, tokens copied from the release's text, all else left byte for byte.
+
+Nothing here is believed: the caller parses the outcome and compares it with what should be. So these rules may be simple, and what does
+not fit them is an UnplaceableError, never a guess. Entries stand on lines (YAML blocks, properties) or in brackets (JSON, YAML flow).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from tenantwave.core.preservation.structure import Entry, Merged, Mixed
+from tenantwave.core.preservation.tree import Child, Container
+
+
+class UnplaceableError(ValueError):
+    """The change cannot be written by small edits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """`text[start:end]` becomes `text`; start = end: an insertion."""
+
+    start: int
+    end: int
+    text: str
+
+
+def place(merged: Merged, live_root: Merged, live_text: str, new_text: str, gap: re.Pattern[str]) -> str:
+    """Return the tenant's text with `merged` written into it.
+
+    Args: live_root: the root of the tenant's tree; gap: what may stand between two entries in brackets. Both texts end with a newline.
+    Raises: UnplaceableError.  Cost: linear in the text and the edits.
+    """
+    if merged is live_root:
+        return live_text
+    if not isinstance(merged, Mixed):
+        return new_text  # the whole file is the release's
+    return _applied(live_text, list(_Placer(live_text, new_text, gap).container(merged)))
+
+
+def _applied(text: str, edits: list[Edit]) -> str:
+    """Apply edits, none of which may overlap; insertions at one point stay in their order, before a removal that begins there."""
+    pieces: list[str] = []
+    at = 0
+    for edit in sorted(edits, key=lambda edit: (edit.start, edit.end)):
+        if edit.start < at:
+            raise UnplaceableError("two edits touch the same text")
+        pieces += text[at : edit.start], edit.text
+        at = edit.end
+    return "".join((*pieces, text[at:]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Placer:
+    live: str
+    new: str
+    gap: re.Pattern[str]
+
+    def container(self, mixed: Mixed) -> Iterator[Edit]:
+        """Return the edits for one container."""
+        if not any(entry.live for entry in mixed.entries):
+            if mixed.entries:
+                raise UnplaceableError("nothing of the tenant is left in the list or mapping to put the release's entries beside")
+            yield Edit(mixed.live.start, mixed.live.end, "{}" if mixed.live.is_mapping else "[]")
+        elif mixed.live.is_flow:
+            yield from self._in_brackets(mixed)
+        else:
+            yield from self._on_lines(mixed)
+
+    def _change(self, entry: Entry, live: Child) -> Iterator[Edit]:
+        """Return the edits for an entry that the tenant's text has already."""
+        if isinstance(entry.merged, Mixed):
+            yield from self.container(entry.merged)
+        elif entry.merged is not live.node:
+            if entry.new is None:
+                raise UnplaceableError(f'"{entry.name}" is in neither text')
+            yield self._value(live, entry.new)
+
+    def _value(self, live: Child, new: Child) -> Edit:
+        """Replace the value alone if both stand on one line, else everything after the key or dash."""
+        old = self.live[live.node.start : live.node.end]
+        value = self.new[new.node.start : new.node.end]
+        if old and value and "\n" not in old and "\n" not in value and not _is_block(live) and not _is_block(new):
+            return Edit(live.node.start, live.node.end, value)
+        if live.head_end == live.start or new.head_end == new.start:  # an item in brackets has no head
+            return Edit(live.node.start, live.node.end, self._moved(value, new, live))
+        tail = self.new[new.head_end : new.node.end].rstrip("\n")
+        end = live.head_end + len(self.live[live.head_end : live.node.end].rstrip("\n"))
+        return Edit(live.head_end, max(end, self._separator_end(live)), self._moved(tail, new, live))
+
+    def _separator_end(self, live: Child) -> int:
+        """Return the end of a colon after the key, for a value that is empty and has no place of its own."""
+        found = re.compile(r"[ \t]*:").match(self.live, live.head_end)
+        return found.end() if found and live.node.start == live.node.end else live.head_end
+
+    def _moved(self, text: str, new: Child, live: Child) -> str:
+        """Indent the following lines of the release's text as the tenant's entry is indented."""
+        return self._indented(text, _column(self.live, live.start) - _column(self.new, new.start))
+
+    @staticmethod
+    def _indented(text: str, shift: int) -> str:
+        first, *others = text.split("\n")
+        if not others or not shift:
+            return text
+        if shift > 0:
+            return "\n".join((first, *(" " * shift + line if line.strip() else line for line in others)))
+        if any(line.strip() and line[:-shift].strip() for line in others):
+            raise UnplaceableError("the release's lines cannot be moved to the left")
+        return "\n".join((first, *(line[-shift:] for line in others)))
+
+    # Entries on lines
+
+    def _on_lines(self, mixed: Mixed) -> Iterator[Edit]:
+        yield from self._drop_lines(mixed)
+        kept = [entry.live for entry in mixed.entries if entry.live]
+        previous: Child | None = None
+        for entry in mixed.entries:
+            if entry.live is not None:
+                yield from self._change(entry, entry.live)
+                previous = entry.live
+            elif entry.new is not None:
+                text = self._entry_text(entry.new, kept[0])
+                yield self._before(kept[0], text) if previous is None else self._after(previous, kept[0], text)
+
+    def _entry_text(self, new: Child, like: Child) -> str:
+        """Return the release's entry with the rest of its last line (a comment there belongs to it), indented like the tenant's."""
+        end = _line_end(self.new, new.node.end)
+        return self._moved(self.new[new.start : end].rstrip("\n"), new, like)
+
+    def _before(self, child: Child, text: str) -> Edit:
+        return Edit(child.start, child.start, f"{text}\n{' ' * _column(self.live, child.start)}")
+
+    def _after(self, previous: Child, like: Child, text: str) -> Edit:
+        at = _line_end(self.live, previous.node.end)
+        return Edit(at, at, f"{' ' * _column(self.live, like.start)}{text}\n")
+
+    def _drop_lines(self, mixed: Mixed) -> Iterator[Edit]:
+        """Remove the lines of entries that are gone; comments between entries stay."""
+        kept = {id(entry.live.node) for entry in mixed.entries if entry.live}
+        children = mixed.live.children
+        skip_until = -1
+        for position, child in enumerate(children):
+            if id(child.node) in kept or child.start < skip_until:
+                continue
+            line_start = child.start - _column(self.live, child.start)
+            if not self.live[line_start : child.start].strip():
+                yield Edit(line_start, _line_end(self.live, child.node.end), "")
+                continue
+            following = next((other for other in children[position:] if id(other.node) in kept), None)  # "- a: 1" loses its first key
+            if following is None:
+                raise UnplaceableError("the entry shares its line with its list")
+            skip_until = following.start
+            yield Edit(child.start, following.start, "")
+
+    # Entries in brackets
+
+    def _in_brackets(self, mixed: Mixed) -> Iterator[Edit]:
+        """Keep, drop and insert entries, and put the commas right: one after each but the last, after the last if it had one."""
+        kept = {id(entry.live.node) for entry in mixed.entries if entry.live}
+        has_trailing_comma = self._comma_after(mixed.live.children[-1]) is not None
+        for child in mixed.live.children:
+            if id(child.node) not in kept:
+                yield self._drop_in_brackets(child, mixed.live)
+        last = len(mixed.entries) - 1
+        previous: Child | None = None
+        first = next(entry.live for entry in mixed.entries if entry.live)
+        for position, entry in enumerate(mixed.entries):
+            needs_comma = position < last or has_trailing_comma
+            if entry.live is not None:
+                yield from self._change(entry, entry.live)
+                yield from self._mend_comma(entry.live, needs_comma)
+                previous = entry.live
+            elif entry.new is not None:
+                text = self._moved(self.new[entry.new.start : entry.new.node.end], entry.new, first) + ("," if needs_comma else "")
+                yield self._insert_in_brackets(text, previous, first)
+
+    def _comma_after(self, child: Child) -> int | None:
+        found = self.gap.match(self.live, child.node.end)
+        at = found.end() if found else child.node.end
+        return at if self.live[at : at + 1] == "," else None
+
+    def _mend_comma(self, child: Child, needs_comma: bool) -> Iterator[Edit]:
+        comma = self._comma_after(child)
+        if needs_comma and comma is None:
+            yield Edit(child.node.end, child.node.end, ",")
+        elif not needs_comma and comma is not None:
+            yield Edit(comma, comma + 1, "")
+
+    def _is_on_own_line(self, child: Child) -> bool:
+        return not self.live[child.start - _column(self.live, child.start) : child.start].strip()
+
+    def _rest_of_line(self, at: int) -> str:
+        return self.live[at : _line_end(self.live, at)]
+
+    def _drop_in_brackets(self, child: Child, container: Container) -> Edit:
+        comma = self._comma_after(child)
+        end = child.node.end if comma is None else comma + 1
+        rest = self._rest_of_line(end)
+        if self._is_on_own_line(child) and (not rest.strip() or rest.strip().startswith(("//", "#"))) and end + len(rest) <= container.end:
+            return Edit(child.start - _column(self.live, child.start), end + len(rest), "")
+        spaces = len(rest) - len(rest.lstrip(" \t"))
+        return Edit(child.start, end + spaces, "")
+
+    def _insert_in_brackets(self, text: str, previous: Child | None, first: Child) -> Edit:
+        indent = " " * _column(self.live, first.start) if self._is_on_own_line(first) else None
+        if indent is not None:
+            indent = self.live[first.start - _column(self.live, first.start) : first.start]
+        if previous is None:
+            return Edit(first.start, first.start, f"{text}\n{indent}" if indent is not None else f"{text} ")
+        comma = self._comma_after(previous)
+        end = previous.node.end if comma is None else comma + 1
+        rest = self._rest_of_line(end).strip()
+        if indent is not None and (not rest or rest.startswith(("//", "#"))):
+            at = end + len(self._rest_of_line(end))
+            return Edit(at, at, f"{indent}{text}\n")
+        return Edit(end, end, f" {text}")
+
+
+def _is_block(child: Child) -> bool:
+    return isinstance(child.node, Container) and not child.node.is_flow
+
+
+def _column(text: str, at: int) -> int:
+    return at - (text.rfind("\n", 0, at) + 1)
+
+
+def _line_end(text: str, at: int) -> int:
+    """Return where the line that holds the character before `at` ends, its newline included; a block scalar ends with its newline."""
+    if at and text[at - 1] == "\n":
+        return at
+    end = text.find("\n", at)
+    return len(text) if end < 0 else end + 1
