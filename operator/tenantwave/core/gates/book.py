@@ -105,6 +105,7 @@ class TenantGate:
     metrics: tuple[MetricVerdict, ...] = ()
     window_start_time: datetime | None = None
     evaluation_time: datetime | None = None
+    usable_time: datetime | None = None
     latched: str | None = None
     latched_time: datetime | None = None
     clock: timedelta | None = None
@@ -113,7 +114,7 @@ class TenantGate:
     usable_ticks: int = 0
     total_ticks: int = 0
     baseline: Mapping[str, Counts] = field(default_factory=dict)
-    left_out: frozenset[str] = frozenset()
+    failing_before: Mapping[str, float] = field(default_factory=dict)
     baseline_time: datetime | None = None
 
     @property
@@ -133,7 +134,8 @@ class WaveGate:
 
     `clock`: healthy soak so far, None before `healthy_since_time`. `pool`: the verdict of the tenants with little traffic, as one; None
     where there are none.
-    `unknown_since_time`: the first unusable tick; cleared by three usable ones in a row. The names of failing tenants are the first ten.
+    `members`: a digest of who is counted since when; another one starts the clock anew. `unknown_since_time`: the first unusable tick;
+    cleared by three usable ones in a row. The names of failing tenants are the first ten.
     """
 
     name: str
@@ -149,7 +151,7 @@ class WaveGate:
     usable_ticks: int = 0
     over_budget_ticks: int = 0
     pool: Verdict | None = None
-    counted: frozenset[str] = frozenset()
+    members: str = ""
     judged_count: int = 0
     healthy_count: int = 0
     failing_count: int = 0

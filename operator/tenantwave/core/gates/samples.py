@@ -133,4 +133,5 @@ class TickSample:
     run_id: str
     time: datetime
     interval: timedelta
+    answered_time: datetime
     answers: tuple[tuple[Ask, Answer], ...] = field(default=())

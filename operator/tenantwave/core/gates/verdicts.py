@@ -1,0 +1,158 @@
+"""What the numbers of one tick say about one metric of one tenant, and what its metrics say about the tenant.
+
+The first rule that matches wins. A sign of Failing is a *candidate*: it counts as Inconclusive until it was seen in two ticks in a row,
+when the tenant is
+latched (in `reduce`). Left for later, at its place in the table: TrafficLost, which needs the drift of the control.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
+from math import floor, isfinite, isnan, log
+
+from .book import Counts, MetricVerdict, Reason, Verdict
+from .constants import ALPHA_FAILING, ALPHA_HEALTHY, DISPERSION, LATCH_TICKS, MIN_EVENTS
+from .rules import GateRule, RawQuery
+from .samples import QueryFailure
+from .statistics import allowed_rate, log_e_above, log_e_below, unacceptable_rate
+
+
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """What a tenant's counts are held against: `metrics_count` enforced gates share the risk, `fleet_rate` fills up short baselines."""
+
+    metrics_count: int = 1
+    fleet_rate: float = 0.0
+    dispersion: float = DISPERSION
+
+
+def judge_counts(
+    rule: GateRule,
+    counts: Counts | None,
+    before: MetricVerdict | None,
+    *,
+    window: timedelta,
+    baseline: Counts | None = None,
+    yardstick: Yardstick = Yardstick(),
+) -> MetricVerdict:
+    """Judge a ratio or a latency. `counts` None: the tenant has no series. `before` is its verdict at the last usable tick."""
+    allowed = allowed_rate(baseline, yardstick.fleet_rate, float(rule.limit))
+    blank = MetricVerdict(
+        rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=Decimal(f"{allowed:.9f}").normalize(), window=window
+    )
+    if counts is None or isnan(counts.bad) or isnan(counts.total):
+        return blank
+    if not (isfinite(counts.bad) and isfinite(counts.total)):
+        return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
+    counts = clamped(counts)
+    history = (*before.history, before.counts)[-2:] if before and before.counts else ()
+    bad, total = counts.bad / yardstick.dispersion, counts.total / yardstick.dispersion
+    log_e = log_e_above(bad, total, allowed)
+    seen = replace(blank, counts=counts, value=counts.bad / counts.total if counts.total else None, log_e=log_e, history=history)
+    if (
+        log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING)
+        and counts.total >= MIN_EVENTS
+        and not _is_clean(counts, history, allowed)
+    ):
+        return replace(seen, reason=Reason.ABOVE_LIMIT.value, candidate_ticks=_in_a_row(before))
+    if log_e_below(bad, total, unacceptable_rate(allowed)) >= log(1 / ALPHA_HEALTHY):
+        return replace(seen, verdict=Verdict.HEALTHY, reason=Reason.WITHIN_LIMIT.value)
+    return replace(seen, reason=Reason.LOW_TRAFFIC.value)
+
+
+def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | None, *, window: timedelta | None = None) -> MetricVerdict:
+    """Judge an increase or a raw query. `value` None: the tenant has no row, which is no data and never 0."""
+    blank = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=rule.limit, window=window)
+    if value is None or isnan(value):
+        return blank
+    if not isfinite(value):
+        return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
+    seen = replace(blank, value=value)
+    needed = rule.kind.consecutive if isinstance(rule.kind, RawQuery) else 1
+    if is_beyond(rule, value):
+        ticks = (before.beyond_ticks if before else 0) + 1
+        reason = Reason.ABOVE_LIMIT if rule.maximum is not None else Reason.BELOW_LIMIT
+        if ticks >= needed:
+            return replace(seen, reason=reason.value, beyond_ticks=ticks, candidate_ticks=_in_a_row(before))
+        return replace(seen, reason=reason.value, beyond_ticks=ticks, detail=f"{ticks} of {needed} ticks in a row")
+    ticks = (before.within_ticks if before else 0) + 1
+    if ticks >= needed:
+        return replace(seen, verdict=Verdict.HEALTHY, reason=Reason.WITHIN_LIMIT.value, within_ticks=ticks)
+    return replace(seen, reason=Reason.FIRST_LOOK_PENDING.value, within_ticks=ticks, detail=f"{ticks} of {needed} ticks in a row")
+
+
+def not_usable(rule: GateRule, failure: QueryFailure, before: MetricVerdict | None) -> MetricVerdict:
+    """Record that nothing can be said at this tick. It ends a row of candidates: evidence must be seen twice in a row, not around a
+    hole."""
+    kept = before or MetricVerdict(rule.name, Verdict.UNKNOWN, failure.kind.value, rule.enforced, limit=rule.limit)
+    return replace(
+        kept,
+        verdict=Verdict.UNKNOWN,
+        reason=failure.kind.value,
+        detail=failure.message,
+        enforced=rule.enforced,
+        candidate_ticks=0,
+        beyond_ticks=0,
+        within_ticks=0,
+    )
+
+
+def bound_missing(rule: GateRule, counts: Counts, window: timedelta) -> MetricVerdict:
+    """Record that the histogram has requests, but no bucket of the stated bound. Never taken for 0 slow ones."""
+    return MetricVerdict(
+        rule.name, Verdict.UNKNOWN, Reason.BOUND_MISSING.value, rule.enforced, limit=rule.limit, window=window,
+        detail=f"{counts.total:.0f} requests, but no bucket of the bound in `above`; use a bound that the histogram has",
+    )  # fmt: skip
+
+
+def left_out(rule: GateRule, value: float) -> MetricVerdict:
+    """Record that the tenant was beyond the limit already before its upgrade, which this version is not blamed for."""
+    return MetricVerdict(
+        rule.name, Verdict.INCONCLUSIVE, Reason.FAILING_BEFORE.value, enforced=False, value=value, limit=rule.limit,
+        detail="beyond the limit already before the upgrade, so left out",
+    )  # fmt: skip
+
+
+def failed_metric(metrics: Iterable[MetricVerdict]) -> str | None:
+    """Return the enforced gate whose sign of Failing has been seen often enough to fail the tenant."""
+    return next((metric.gate for metric in metrics if metric.enforced and metric.candidate_ticks >= LATCH_TICKS), None)
+
+
+def decisive(metrics: Iterable[MetricVerdict]) -> MetricVerdict | None:
+    """Return the enforced metric that decides a tenant's verdict: of equally serious ones a candidate, else the first."""
+    order = list(Verdict)
+    enforced = [metric for metric in metrics if metric.enforced]
+    return max(enforced, key=lambda metric: (order.index(metric.verdict), metric.is_candidate), default=None)
+
+
+def is_beyond(rule: GateRule, value: float) -> bool:
+    """Tell whether a value breaks the limit.
+
+    `increase` extrapolates: 2 restarts may read as 2.67 in a short window. A counter of whole things is compared by its whole part
+    where the limit is whole.
+    """
+    if not isinstance(rule.kind, RawQuery) and rule.limit == rule.limit.to_integral_value():
+        value = floor(value + 1e-6)
+    if rule.maximum is not None:
+        return value > float(rule.maximum)
+    return value < float(rule.limit)
+
+
+def clamped(counts: Counts) -> Counts:
+    """Return counts with 0 <= bad <= total: the two were extrapolated apart from each other."""
+    total = max(0.0, counts.total)
+    return Counts(min(max(0.0, counts.bad), total), total)
+
+
+def _is_clean(counts: Counts, history: tuple[Counts, ...], allowed: float) -> bool:
+    """Tell whether the last two ticks had requests and were within the limit: nothing is rolled back that has healed."""
+    earlier = history[0] if len(history) == 2 else Counts(0, 0)
+    new_bad, new_total = counts.bad - earlier.bad, counts.total - earlier.total
+    return new_total > 0 and new_bad <= allowed * new_total
+
+
+def _in_a_row(before: MetricVerdict | None) -> int:
+    return (before.candidate_ticks if before else 0) + 1
