@@ -1,0 +1,102 @@
+"""The chart's rights against the table of reasons in RBAC.md."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from support.chart import CHART
+
+Render = Callable[..., list[dict[str, Any]]]
+TENANT_SECRETS = ", only with `rbac.tenantSecrets`"
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """One rule of one role."""
+
+    role: str
+    group: str
+    resources: frozenset[str]
+    verbs: frozenset[str]
+
+
+def rendered_rights(objects: list[dict[str, Any]]) -> Iterator[Right]:
+    for role in objects:
+        if role["kind"] not in {"Role", "ClusterRole"}:
+            continue
+        for rule in role["rules"]:
+            (group,) = rule["apiGroups"]
+            name = role["metadata"]["name"].replace("tenantwave", "<name>", 1)
+            yield Right(f"{role['kind']} `{name}`", group or "core", frozenset(rule["resources"]), frozenset(rule["verbs"]))
+
+
+def explained_rights() -> Iterator[tuple[Right, str]]:
+    for line in (CHART / "RBAC.md").read_text().splitlines():
+        if line.startswith(("| ClusterRole", "| Role `")):
+            role, group, resources, verbs, why = (cell.strip() for cell in line.strip("|").split("|"))
+            yield Right(role, group, frozenset(resources.split(", ")), frozenset(verbs.split(", "))), why
+
+
+@pytest.mark.parametrize(
+    ("rbac", "left_out"),
+    [
+        ({}, {TENANT_SECRETS}),
+        ({"tenantAccess": "RoleBindings", "tenantNamespaces": ["acme"]}, {TENANT_SECRETS}),
+        ({"tenantSecrets": True}, set()),
+        ({"createApproverRole": False}, {TENANT_SECRETS, "-approver"}),
+        ({"aggregate": False}, {TENANT_SECRETS, "-aggregate-to-"}),
+    ],
+    ids=["default", "RoleBindings", "with tenants' Secrets", "no approver", "no aggregation"],
+)
+def test_every_right_has_its_reason_and_every_reason_its_right(rendered: Render, rbac: dict[str, Any], left_out: set[str]) -> None:
+    explained = Counter(
+        Right(right.role.replace(TENANT_SECRETS, ""), right.group, right.resources, right.verbs)
+        for right, why in explained_rights()
+        if why and not any(mark in right.role for mark in left_out)
+    )
+    assert Counter(rendered_rights(rendered(rbac=rbac))) == explained
+
+
+def test_nothing_is_granted_by_wildcard_or_leads_to_more_rights(rendered: Render) -> None:
+    for right in rendered_rights(rendered(rbac={"tenantSecrets": True})):
+        assert not {"*", "escalate", "bind", "impersonate", "deletecollection"} & right.verbs, right
+        assert not {"*", "pods/exec", "pods/attach", "serviceaccounts/token", "nodes/proxy"} & right.resources, right
+        assert right.group not in {"*", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"}, right
+
+
+def test_without_rbac_no_role_is_rendered(rendered: Render) -> None:
+    kinds = {body["kind"] for body in rendered(rbac={"create": False})}
+    assert not kinds & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+
+
+def bound_to_tenants(objects: list[dict[str, Any]]) -> set[tuple[str, str | None]]:
+    return {
+        (body["kind"], body["metadata"].get("namespace"))
+        for body in objects
+        if body["kind"].endswith("RoleBinding") and body["roleRef"]["name"] == "tenantwave-tenant"
+    }
+
+
+def test_tenants_are_bound_cluster_wide_by_default_and_by_name_otherwise(rendered: Render) -> None:
+    named = {"tenantAccess": "RoleBindings", "tenantNamespaces": ["acme", "beta"]}
+    assert bound_to_tenants(rendered()) == {("ClusterRoleBinding", None)}
+    assert bound_to_tenants(rendered(rbac=named)) == {("RoleBinding", "acme"), ("RoleBinding", "beta")}
+    assert bound_to_tenants(rendered(rbac={"tenantAccess": "RoleBindings"})) == set()
+
+
+def test_roles_for_people_are_bound_to_nobody_and_only_tenants_own_objects_are_aggregated(rendered: Render) -> None:
+    objects = rendered()
+    bound = {body["roleRef"]["name"] for body in objects if body["kind"].endswith("RoleBinding")}
+    assert bound == {"tenantwave", "tenantwave-tenant"}
+    aggregated = {
+        body["metadata"]["name"]: {resource for rule in body["rules"] for resource in rule["resources"]}
+        for body in objects
+        if body["kind"] == "ClusterRole" and any("aggregate-to" in label for label in body["metadata"]["labels"])
+    }
+    own = {"tenantprofiles", "tenantdecisions"}
+    assert aggregated == {"tenantwave-aggregate-to-view": own, "tenantwave-aggregate-to-edit": own}
