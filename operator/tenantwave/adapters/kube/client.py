@@ -150,6 +150,16 @@ class KubeClient:
         except Broken as error:
             raise faults.Unavailable(f"{doing}: {error}") from error
 
+    async def served(self, group: str, version: str) -> frozenset[str]:
+        """Return the plurals of the kinds that the server serves in this group; none if it does not know the group. Raises Unavailable."""
+        doing = f"ask what is served in {group}/{version}"
+        kind = Kind(group, version, "", "APIResourceList", namespaced=False)
+        try:
+            answer = _object(await self._read("discover", kind, Request("GET", f"/apis/{group}/{version}"), doing))
+        except faults.NotFound:
+            return frozenset()
+        return frozenset(resource["name"] for resource in answer.get("resources") or [])
+
     async def may(self, verb: str, kind: Kind, namespace: str = "", *, subresource: str = "", name: str = "") -> bool:
         """Tell whether we have this right (a SelfSubjectAccessReview). Raises Unavailable."""
         attributes = {"verb": verb, "group": kind.group, "resource": kind.plural}

@@ -8,6 +8,7 @@ write's precondition: what comes until the watch has shown the version on which 
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 Address = tuple[str, str]
@@ -38,6 +39,10 @@ class Overlay:
     def __contains__(self, address: Address) -> bool:
         return address in self._pending
 
+    def addresses(self) -> tuple[Address, ...]:
+        """Return where writes of ours wait for their echo."""
+        return tuple(self._pending)
+
     def wrote(self, address: Address, uid: str, version: str, *, base_version: str, cached_version: str, now: float) -> bool:
         """Note a write that landed. Return whether its reply is news: False if the watch was faster and has shown it already.
 
@@ -50,15 +55,13 @@ class Overlay:
         self._pending[address] = _Pending(uid, version, base_version, base_was_seen, now)
         return True
 
-    def accepts(self, address: Address, uid: str, version: str, *, deleted: bool, now: float) -> bool:
+    def accepts(self, address: Address, uid: str, version: str, *, deleted: bool) -> bool:
         """Tell whether an event of the watch may enter the cache: not if it is older than a write of ours."""
         self._remember(uid, version)
         pending = self._pending.get(address)
         if pending is None:
             return True
-        if now - pending.since > ECHO_SECONDS:
-            accepted = True
-        elif uid != pending.uid:  # an older object of that name, unless ours was deleted: then it is the next one
+        if uid != pending.uid:  # an older object of that name, unless ours was deleted: then it is the next one
             accepted = not pending.version and not deleted
         elif not pending.version:  # we deleted it, and nothing can change it after that
             accepted = deleted
@@ -70,13 +73,20 @@ class Overlay:
             pending.base_was_seen = True
         return accepted
 
-    def settle(self, begun: float) -> None:
-        """A full list that began at `begun` shows all writes that had landed by then; only later ones stay."""
-        self._pending = {address: pending for address, pending in self._pending.items() if pending.since >= begun}
+    def settle(self, begun: float, listed: Mapping[Address, str]) -> None:
+        """A full list shows all writes that had landed when it began, and those whose version is in it; only others stay."""
+        self._pending = {
+            address: pending
+            for address, pending in self._pending.items()
+            if pending.since >= begun and listed.get(address, "") != pending.version
+        }
 
-    def expire(self, now: float) -> None:
-        """Give up waiting for echoes after 30 s."""
-        self._pending = {address: pending for address, pending in self._pending.items() if now - pending.since <= ECHO_SECONDS}
+    def expire(self, now: float) -> list[Address]:
+        """Give up waiting for echoes after 30 s; return where."""
+        late = [address for address, pending in self._pending.items() if now - pending.since > ECHO_SECONDS]
+        for address in late:
+            del self._pending[address]
+        return late
 
     def _remember(self, uid: str, version: str) -> None:
         self._delivered[(uid, version)] = None
