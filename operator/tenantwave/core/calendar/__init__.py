@@ -7,8 +7,8 @@ Pure: the only thing read from outside is the time zone database, once.
 """
 
 from tenantwave.core.calendar.answers import Availability, Closed, Opening
-from tenantwave.core.calendar.availability import availability
 from tenantwave.core.calendar.compiled import Calendar, closed_calendar, compile_calendar, unreadable_profile
+from tenantwave.core.calendar.lookup import availability
 from tenantwave.core.calendar.problems import policy_problems
 from tenantwave.core.calendar.status import WindowsValidity, window_status, windows_validity
 

@@ -8,21 +8,31 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, timedelta
 from enum import Enum
+from functools import lru_cache
 from typing import TypeVar
 
 from tenantwave.api.conditions import WaitReason
-from tenantwave.api.policy import Maintenance
+from tenantwave.api.policy import Maintenance, WhenNoWindow
 from tenantwave.api.profile import TenantProfileSpec
 from tenantwave.api.windows import DateRange, Day, Freeze, Hours, Monthly, Once, StaffedHours, Weekly, WeekOfMonth, Window, Yearly
 from tenantwave.core.calendar.answers import Closed
-from tenantwave.core.calendar.recurrence import LAST, DatesRule, FreezeRule, MonthlyRule, OnceRule, WeeklyRule, WindowRule, YearlyRule
+from tenantwave.core.calendar.recurrence import (
+    LAST,
+    LONGEST_WINDOW,
+    DatesRule,
+    FreezeRule,
+    MonthlyRule,
+    OnceRule,
+    WeeklyRule,
+    WindowRule,
+    YearlyRule,
+)
 from tenantwave.core.calendar.sentences import plain, sentence, unknown_zone
 from tenantwave.core.calendar.zones import UnknownZoneError, Zone, zone_named
 
 DEFAULT_ZONE = "UTC"
 ANY_MONDAY = date(2026, 1, 5)
 LEAP_YEAR = 2028
-LONGEST_WINDOW = timedelta(days=7)
 _WEEKS = {
     WeekOfMonth.FIRST: 1,
     WeekOfMonth.SECOND: 2,
@@ -60,12 +70,32 @@ class NamedFreeze:
     rule: FreezeRule
 
 
-@dataclass(frozen=True, slots=True)
-class Staff:
-    """The platform's staffed hours, in a zone of their own."""
+@dataclass(frozen=True, slots=True, eq=False)
+class WindowList:
+    """Windows as read in one zone. There is one object for each zone and list, so that what is expanded from it is shared."""
 
     zone: Zone
-    rules: tuple[WeeklyRule, ...]
+    windows: tuple[NamedWindow, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FreezeList:
+    """Freezes as read in one zone; one object for each zone and list, too."""
+
+    zone: Zone
+    freezes: tuple[NamedFreeze, ...]
+
+
+@lru_cache(maxsize=16384)
+def window_list(zone: Zone, windows: tuple[NamedWindow, ...]) -> WindowList:
+    """Return the one object for these windows in this zone."""
+    return WindowList(zone, windows)
+
+
+@lru_cache(maxsize=16384)
+def freeze_list(zone: Zone, freezes: tuple[NamedFreeze, ...]) -> FreezeList:
+    """Return the one object for these freezes in this zone."""
+    return FreezeList(zone, freezes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,11 +107,11 @@ class Calendar:
     """
 
     zone: Zone
-    windows: tuple[NamedWindow, ...] | None
+    windows: WindowList | None
     windows_owner: Owner
-    platform_freezes: tuple[NamedFreeze, ...]
-    tenant_freezes: tuple[NamedFreeze, ...]
-    staff: Staff | None
+    platform_freezes: FreezeList
+    tenant_freezes: FreezeList
+    staff: WindowList | None
     min_remaining: timedelta
     fault: Closed | None = None
 
@@ -106,7 +136,9 @@ def unreadable_profile(problem: str) -> Calendar:
 
 def closed_calendar(hold: Closed) -> Calendar:
     """Return a calendar that never opens, for that reason."""
-    return Calendar(Zone(DEFAULT_ZONE, UTC), (), Owner.TENANT, (), (), None, timedelta(), fault=hold)
+    zone = Zone(DEFAULT_ZONE, UTC)
+    nothing = freeze_list(zone, ())
+    return Calendar(zone, window_list(zone, ()), Owner.TENANT, nothing, nothing, None, timedelta(), fault=hold)
 
 
 class _UnusableError(Exception):
@@ -122,18 +154,17 @@ def _compile(maintenance: Maintenance, profile: TenantProfileSpec | None) -> Cal
     if own_zone:
         zone = _zone(own_zone, "correct spec.timeZone")
     else:
-        zone = _zone(maintenance.default_time_zone or DEFAULT_ZONE, "the platform team corrects maintenance.defaultTimeZone")
-    own_windows = _windows(profile.windows or (), "window") if profile else ()
-    default_windows = _windows(maintenance.default_windows or (), "the platform's default window")
-    windows: tuple[NamedWindow, ...] | None = own_windows or default_windows
-    if not windows and maintenance.when_no_window == "Open":
-        windows = None
+        zone = _zone(maintenance.default_time_zone, "the platform team corrects maintenance.defaultTimeZone")
+    own_windows = _windows(profile.windows if profile else (), "window")
+    default_windows = _windows(maintenance.default_windows, "the platform's default window")
+    windows = own_windows or default_windows
+    always_open = not windows and maintenance.when_no_window is WhenNoWindow.OPEN
     return Calendar(
         zone=zone,
-        windows=windows,
+        windows=None if always_open else window_list(zone, windows),
         windows_owner=Owner.TENANT if own_windows else Owner.PLATFORM,
-        platform_freezes=_freezes(maintenance.freezes or (), "platform freeze"),
-        tenant_freezes=_freezes(profile.freezes or (), "freeze") if profile else (),
+        platform_freezes=freeze_list(zone, _freezes(maintenance.freezes, "platform freeze")),
+        tenant_freezes=freeze_list(zone, _freezes(profile.freezes if profile else (), "freeze")),
         staff=_staff(maintenance.staffed_hours) if maintenance.staffed_hours else None,
         min_remaining=maintenance.min_remaining,
     )
@@ -156,10 +187,10 @@ def _freezes(entries: Iterable[Freeze], kind: str) -> tuple[NamedFreeze, ...]:
     return tuple(sorted(found, key=lambda freeze: freeze.name))
 
 
-def _staff(hours: StaffedHours) -> Staff:
-    zone = _zone(hours.time_zone or DEFAULT_ZONE, "the platform team corrects maintenance.staffedHours.timeZone")
-    rules = {_read(_hours_rule, entry, "the platform's staffedHours") for entry in hours.weekly}
-    return Staff(zone, tuple(sorted(rules, key=repr)))
+def _staff(hours: StaffedHours) -> WindowList:
+    zone = _zone(hours.time_zone, "the platform team corrects maintenance.staffedHours.timeZone")
+    shifts = {NamedWindow("staffedHours", _read(_hours_rule, entry, "the platform's staffedHours")) for entry in hours.weekly}
+    return window_list(zone, tuple(sorted(shifts, key=repr)))
 
 
 def _read(read: Callable[[Entry], Rule], entry: Entry, what: str) -> Rule:

@@ -11,61 +11,59 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 
-from tenantwave.core.calendar.compiled import Calendar, NamedFreeze
-from tenantwave.core.calendar.intervals import FOREVER, Interval, complement, intersection, union
-from tenantwave.core.calendar.recurrence import frozen_stretches, stretches
-from tenantwave.core.calendar.zones import DAY, Zone
+from tenantwave.core.calendar.compiled import Calendar, FreezeList, WindowList
+from tenantwave.core.calendar.intervals import BEGINNING, FOREVER, Interval, Part, clipped, complement, intersection, united
+from tenantwave.core.calendar.recurrence import LONGEST_WINDOW, frozen_stretches, stretches
+from tenantwave.core.calendar.zones import DAY
 
 HORIZON = timedelta(days=400)
 """How far ahead a search goes; it covers `everyWeeks: 52` and yearly freezes."""
 MARGIN = timedelta(days=8)
 """Beyond the horizon, so that an opening that begins before it shows its true end. More than the longest window."""
+PAGE = timedelta(days=32)
+"""How much of a list of windows is expanded at a time."""
 TICK = timedelta(microseconds=1)
 """The smallest step of time there is here; turns "until and including" into "until before"."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frozen:
-    """One stretch of a freeze."""
+@lru_cache(maxsize=8192)
+def frozen(freezes: FreezeList, from_year: int, to_year: int) -> tuple[Interval, ...]:
+    """The united stretches of a list of freezes in these years.
 
-    interval: Interval
-    name: str
+    Shared by all tenants of a zone: 10,000 of them expand a policy's freezes once.
+    """
+    found = (part for freeze in freezes.freezes for part in frozen_stretches(freeze.rule, freeze.name, freezes.zone, from_year, to_year))
+    return tuple(united(sorted(found)))
+
+
+def frozen_around(freezes: FreezeList, after: datetime, before: datetime) -> tuple[Interval, ...]:
+    """The united stretches of a list of freezes in all years that touch this time."""
+    return frozen(freezes, after.year - 1, before.year + 1) if freezes.freezes else ()
 
 
 @lru_cache(maxsize=4096)
-def frozen(freezes: tuple[NamedFreeze, ...], zone: Zone, from_year: int, to_year: int) -> tuple[Frozen, ...]:
-    """The stretches of a list of freezes in these years, sorted. Shared by all tenants of a zone: 10,000 of them expand a policy's
-    freezes once.
+def page_of(windows: WindowList, page: int) -> tuple[Part, ...]:
+    """The stretches of a list of windows that begin in one page of days, sorted. Shared by all tenants with the same windows and zone."""
+    start = BEGINNING + page * PAGE
+    end = start + PAGE
+    found = (part for window in windows.windows for part in stretches(window.rule, window.name, windows.zone, start, end))
+    return tuple(sorted(part for part in found if part.start >= start))
+
+
+def stretches_of(windows: WindowList | None, within: Interval) -> Iterator[Interval]:
+    """The united stretches of windows that touch a time, each at its whole length.
+
+    No list at all means all of that time; an empty list means none of it.
     """
-    found = (Frozen(stretch, freeze.name) for freeze in freezes for stretch in frozen_stretches(freeze.rule, zone, from_year, to_year))
-    return tuple(sorted(found, key=lambda one: (one.interval.start, one.interval.end, one.name)))
+    return iter((within,)) if windows is None else united(_parts(windows, within))
 
 
-def platform_frozen(calendar: Calendar, after: datetime, before: datetime) -> tuple[Frozen, ...]:
-    """The stretches of the platform's freezes in all years that touch this time."""
-    return frozen(calendar.platform_freezes, calendar.zone, after.year - 1, before.year + 1)
-
-
-def tenant_frozen(calendar: Calendar, after: datetime, before: datetime) -> tuple[Frozen, ...]:
-    """The stretches of the tenant's own freezes in all years that touch this time."""
-    return frozen(calendar.tenant_freezes, calendar.zone, after.year - 1, before.year + 1)
-
-
-def window_stretches(calendar: Calendar, within: Interval) -> Iterator[Interval]:
-    """The united stretches of the windows that touch a time, each at its whole length; all of that time if there are no windows and
-    that means Open.
-    """
-    if calendar.windows is None:
-        return iter((within,))
-    return union(*(stretches(window.rule, calendar.zone, within.start, within.end) for window in calendar.windows))
-
-
-def staffed_stretches(calendar: Calendar, within: Interval) -> Iterator[Interval]:
-    """The united staffed hours that touch a time; all of it if the policy states none."""
-    staff = calendar.staff
-    if staff is None:
-        return iter((within,))
-    return union(*(stretches(rule, staff.zone, within.start, within.end) for rule in staff.rules))
+def _parts(windows: WindowList, within: Interval) -> Iterator[Part]:
+    first, last = ((instant - BEGINNING) // PAGE for instant in (within.start - LONGEST_WINDOW, within.end))
+    for page in range(first, last + 1):
+        for part in page_of(windows, page):
+            if part.end > within.start and part.start < within.end:
+                yield part
 
 
 def open_stretches(calendar: Calendar, after: datetime, before: datetime) -> Iterator[Interval]:
@@ -75,17 +73,18 @@ def open_stretches(calendar: Calendar, after: datetime, before: datetime) -> Ite
     Cost: one step per window occurrence outside freezes; 16 windows on all days of 400 are under 10,000.
     """
     limit = before + MARGIN
-    freezes = union(
-        *((one.interval for one in several) for several in (platform_frozen(calendar, after, limit), tenant_frozen(calendar, after, limit)))
-    )
-    for gap in complement(freezes, Interval(after, limit)):
-        found = intersection(window_stretches(calendar, gap), iter((gap,)))
+    search = Interval(after, limit)
+    free = complement(frozen_around(calendar.platform_freezes, after, limit), search)
+    if calendar.tenant_freezes.freezes:
+        free = intersection(free, complement(frozen_around(calendar.tenant_freezes, after, limit), search))
+    for gap in free:
+        found = clipped(stretches_of(calendar.windows, gap), gap)
         if calendar.staff is not None:
-            found = intersection(found, staffed_stretches(calendar, gap))
+            found = intersection(found, stretches_of(calendar.staff, gap))
         for opening in found:
             if opening.start >= before:
                 return
-            yield opening if opening.end < limit else Interval(opening.start, FOREVER)
+            yield opening if opening.end < limit else Interval(opening.start, FOREVER, opening.parts)
 
 
 def time_to_start(opening: Interval, min_remaining: timedelta, skew: timedelta) -> Interval | None:

@@ -1,10 +1,11 @@
 """What is wrong with a policy's own calendar, before any tenant is looked at."""
 
+from dataclasses import replace
 from datetime import datetime
 
-from tenantwave.api.policy import Maintenance, WhenNoWindow
+from tenantwave.api.policy import Maintenance
 from tenantwave.core.calendar.compiled import compile_calendar
-from tenantwave.core.calendar.never import opens, why_it_never_opens
+from tenantwave.core.calendar.never import conflict_in, opens
 
 
 def policy_problems(maintenance: Maintenance, now: datetime) -> tuple[str, ...]:
@@ -16,15 +17,9 @@ def policy_problems(maintenance: Maintenance, now: datetime) -> tuple[str, ...]:
     """
     calendar = compile_calendar(maintenance, None)
     if calendar.fault is not None:
-        return (_for_the_platform(calendar.fault.message),)
-    if calendar.windows == ():
-        calendar = compile_calendar(maintenance.model_copy(update={"when_no_window": WhenNoWindow.OPEN}), None)
+        return (calendar.fault.message.removeprefix("closed: ").replace("the platform team corrects", "correct"),)
+    if calendar.windows is not None and not calendar.windows.windows:
+        calendar = replace(calendar, windows=None)
     if opens(calendar, now):
         return ()
-    return (_for_the_platform(why_it_never_opens(calendar, now).message),)
-
-
-def _for_the_platform(message: str) -> str:
-    what, _, mend = message.removeprefix("closed: ").rpartition("; ")
-    mend = mend.removeprefix("the platform team corrects ")
-    return f"maintenance: {what}; correct {mend}" if what else message
+    return (f"{conflict_in(calendar, now).what}, in {calendar.zone.name}; correct maintenance",)

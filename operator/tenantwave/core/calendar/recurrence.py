@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 
-from tenantwave.core.calendar.intervals import Interval, merged
+from tenantwave.core.calendar.intervals import Part
 from tenantwave.core.calendar.zones import DAY, Zone, earliest_midnight, instant_of, latest_midnight
 
 WEEK = timedelta(days=7)
+LONGEST_WINDOW = timedelta(days=7)
 LAST = -1
 """As `MonthlyRule.week`: the last one of the month, be it the fourth or the fifth."""
 
@@ -104,15 +105,14 @@ class DatesRule:
 FreezeRule = YearlyRule | DatesRule
 
 
-def stretches(rule: WindowRule, zone: Zone, after: datetime, before: datetime) -> Iterator[Interval]:
+def stretches(rule: WindowRule, name: str, zone: Zone, after: datetime, before: datetime) -> Iterator[Part]:
     """The stretches of a window that touch the time from `after` to `before`, ascending; each at its whole length.
 
     The start is local wall time, the duration is elapsed time: a window is never longer or shorter on a clock-change day.
     """
     if isinstance(rule, OnceRule):
-        found = Interval(rule.start_time, rule.end_time)
-        if found.end > after and found.start < before:
-            yield found
+        if rule.end_time > after and rule.start_time < before:
+            yield Part(rule.start_time, rule.end_time, name)
         return
     # A zone is at most 14 hours from UTC, so one day more on either side misses nothing.
     for day in rule.days((after - rule.duration).date() - DAY, before.date() + DAY):
@@ -120,18 +120,18 @@ def stretches(rule: WindowRule, zone: Zone, after: datetime, before: datetime) -
         if start >= before:
             return
         if (end := start + rule.duration) > after:
-            yield Interval(start, end)
+            yield Part(start, end, name)
 
 
-def frozen_stretches(rule: FreezeRule, zone: Zone, from_year: int, to_year: int) -> Iterator[Interval]:
+def frozen_stretches(rule: FreezeRule, name: str, zone: Zone, from_year: int, to_year: int) -> Iterator[Part]:
     """The stretches of a freeze that touch these local years, ascending; widened, so that no reading of a local date in it is left open."""
     if isinstance(rule, YearlyRule):
         ranges = rule.ranges(from_year - 1, to_year)
     else:
         ranges = iter(((max(rule.first, date(from_year - 1, 1, 1)), min(rule.last, date(to_year + 1, 12, 31))),))
-    yield from merged(
-        Interval(earliest_midnight(first, zone), latest_midnight(last + DAY, zone)) for first, last in ranges if first <= last
-    )
+    for first, last in ranges:
+        if first <= last:
+            yield Part(earliest_midnight(first, zone), latest_midnight(last + DAY, zone), name)
 
 
 def _monday(day: date) -> date:

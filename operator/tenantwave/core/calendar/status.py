@@ -35,7 +35,7 @@ def window_status(answer: Availability) -> WindowStatus:
     )
     return WindowStatus(
         open=answer.open,
-        reason=answer.hold.reason if answer.hold else None,
+        reason=answer.hold.reason if answer.hold else "",
         message=answer.hold.message if answer.hold else "",
         next_open_time=answer.next_open_time,
         next_close_time=answer.next_close_time,
