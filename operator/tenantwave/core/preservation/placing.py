@@ -16,6 +16,12 @@ class UnplaceableError(ValueError):
     """The change cannot be written by small edits."""
 
 
+_OPENS_BLOCK = re.compile(r"(?:^|\s)[|>][-+0-9]*(?:\s+#.*)?$|:(?:\s+#.*)?$")
+"""The rest of a first line behind a key after which the value begins on the next line: `: |`, `: >-`, `:`."""
+
+_COLON = re.compile(r"[ \t]*:")
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
     """`text[start:end]` becomes `text`; start = end: an insertion."""
@@ -84,13 +90,17 @@ class _Placer:
             return Edit(live.node.start, live.node.end, value)
         if live.head_end == live.start or new.head_end == new.start:  # an item in brackets has no head
             return Edit(live.node.start, live.node.end, self._moved(value, new, live))
-        tail = self.new[new.head_end : new.node.end].rstrip("\n")
-        end = live.head_end + len(self.live[live.head_end : live.node.end].rstrip("\n"))
-        return Edit(live.head_end, max(end, self._separator_end(live)), self._moved(tail, new, live))
+        tail = self._moved(self.new[new.head_end : new.node.end].rstrip("\n"), new, live)
+        end = max(live.head_end + len(self.live[live.head_end : live.node.end].rstrip("\n")), self._separator_end(live))
+        head, newline, rest = tail.partition("\n")
+        if _OPENS_BLOCK.search(head) and "\n" not in old:  # a comment behind the tenant's value stays on its line
+            line_end = end + len(self._rest_of_line(end).rstrip("\n"))
+            return Edit(live.head_end, line_end, f"{head}{self.live[end:line_end]}{newline}{rest}")
+        return Edit(live.head_end, end, tail)
 
     def _separator_end(self, live: Child) -> int:
         """Return the end of a colon after the key, for a value that is empty and has no place of its own."""
-        found = re.compile(r"[ \t]*:").match(self.live, live.head_end)
+        found = _COLON.match(self.live, live.head_end)
         return found.end() if found and live.node.start == live.node.end else live.head_end
 
     def _moved(self, text: str, new: Child, live: Child) -> str:
@@ -202,9 +212,7 @@ class _Placer:
         return Edit(child.start, end + spaces, "")
 
     def _insert_in_brackets(self, text: str, previous: Child | None, first: Child) -> Edit:
-        indent = " " * _column(self.live, first.start) if self._is_on_own_line(first) else None
-        if indent is not None:
-            indent = self.live[first.start - _column(self.live, first.start) : first.start]
+        indent = self.live[first.start - _column(self.live, first.start) : first.start] if self._is_on_own_line(first) else None
         if previous is None:
             return Edit(first.start, first.start, f"{text}\n{indent}" if indent is not None else f"{text} ")
         comma = self._comma_after(previous)
