@@ -63,6 +63,7 @@ class Condition(ApiModel):
         about(
             "Why, in a sentence that says what it waits for and what to do.",
             example="wave canary: 1 of 3 tenants upgraded",
+            absent="the reason says it all",
             max_length=2048,
         ),
     ] = ""

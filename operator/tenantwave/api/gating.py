@@ -56,7 +56,7 @@ class Prometheus(ApiModel):
             "must not set Authorization, Cookie, Host or Content-* in `headers`; credentials belong in the Secret of `secretRef`",
         ),
         Rule(
-            "!has(self.headers) || self.headers.all(k, k.matches('^[A-Za-z0-9-]{1,64}$'))",
+            "!has(self.headers) || self.headers.all(k, k.matches(r'^[A-Za-z0-9-]{1,64}$'))",
             "must have `headers` named with letters, digits and dashes, at most 64 characters",
         ),
     )
@@ -69,7 +69,7 @@ class Prometheus(ApiModel):
             max_length=512,
             rules=(
                 Rule(
-                    "self.matches('^https?://[^/@ ?#]+(/[^ ?#@]*)?$')",
+                    "self.matches(r'^https?://[^/@ ?#]+(/[^ ?#@]*)?$')",
                     "must be an http or https URL without credentials, such as https://prometheus.monitoring:9090",
                 ),
             ),
@@ -118,7 +118,7 @@ class Latency(ApiModel):
             "A bucket's bound, as a decimal string, in the histogram's unit; events above it are slow.",
             example="0.5",
             max_length=26,
-            rules=(Rule(f"self.matches('{DECIMAL_PATTERN}')", 'must be a decimal number as a string, such as "0.5"'),),
+            rules=(Rule(f"self.matches(r'{DECIMAL_PATTERN}')", 'must be a decimal number as a string, such as "0.5"'),),
             pattern=DECIMAL_PATTERN,
         ),
     ]

@@ -26,7 +26,7 @@ from tenantwave.api.kinds import (
     WAVE_LABEL,
 )
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import Instant, LabelValue
+from tenantwave.api.scalars import Instant, ObjectName
 
 __all__ = [  # the names of `kinds` are at home here, too
     "API_VERSION",
@@ -186,7 +186,7 @@ def selected(selector: LabelSelector, objects: Iterable[tuple[str, Mapping[str, 
 class PolicyReference(ApiModel):
     """A RolloutPolicy by name."""
 
-    name: Annotated[LabelValue, about("The name of a RolloutPolicy.", example="standard")]
+    name: Annotated[ObjectName, about("The name of a RolloutPolicy.", example="standard")]
 
 
 class ObjectRef(ApiModel):

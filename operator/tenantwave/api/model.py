@@ -45,6 +45,13 @@ class Choice(StrEnum):
         member.meaning = meaning
         return member
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Add what each value does."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        schema["x-meanings"] = {member.value: member.meaning for member in cls if member.meaning}
+        return schema
+
 
 _EMPTY: tuple[object, ...] = (None, "", (), {})
 
@@ -102,7 +109,7 @@ def about(
     if absent:
         schema["x-absent"] = absent
     if rules:
-        schema["x-kubernetes-validations"] = [rule.schema() for rule in rules]
+        schema["x-rules"] = [rule.schema() for rule in rules]
     if keys:
         schema |= {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
     return Field(description=text, examples=[example], json_schema_extra=schema or None, **constraints)

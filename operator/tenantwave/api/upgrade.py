@@ -133,7 +133,7 @@ class Urgency(Choice):
 class Evidence(ApiModel):
     """A proof about the release: recorded and shown, not checked."""
 
-    type: Annotated[Name | str, about("What kind of proof.", example="SecurityTest", min_length=1, max_length=63)]
+    type: Annotated[str, about("What kind of proof.", example="SecurityTest", min_length=1, max_length=63)]
     url: Annotated[
         str, about("Where it can be read.", example="https://ci.example.com/reports/42", absent="no address is shown", max_length=1024)
     ] = ""
@@ -166,7 +166,7 @@ class Release(ApiModel):
             max_length=256,
             rules=(
                 Rule(
-                    f"self.matches('^ *{_COMPARISON}( *, *{_COMPARISON})* *$')",
+                    f"self.matches(r'^ *{_COMPARISON}( *, *{_COMPARISON})* *$')",
                     'must be comparisons joined by commas, such as ">=2.2,<2.4"',
                 ),
             ),

@@ -104,7 +104,7 @@ class GateStatus(ApiModel):
 class PolicySeen(ApiModel):
     """The policy as it was when the run was planned."""
 
-    name: Annotated[str, about("The policy's name.", example="standard", absent="not known", max_length=63)] = ""
+    name: Annotated[str, about("The policy's name.", example="standard", absent="not known", max_length=253)] = ""
     generation: Annotated[int, about("Its generation.", example=3, ge=0)]
     digest: Annotated[str, about("Digest of its spec.", example="sha256:" + "0" * 64, max_length=71)]
 

@@ -41,7 +41,7 @@ class WeekOfMonth(Choice):
 
 
 def _text_schema(pattern: str, length: int, message: str) -> WithJsonSchema:
-    rule = {"rule": f"self.matches('{pattern}')", "message": message}
+    rule = {"rule": f"self.matches(r'{pattern}')", "message": message}
     return WithJsonSchema({"type": "string", "maxLength": length, "pattern": pattern, "x-kubernetes-validations": [rule]})
 
 
