@@ -428,6 +428,13 @@ async def test_two_replicas_run_under_the_restricted_pod_security_standard(
     )
 
 
+async def test_the_chart_brings_the_crds(kube: KubeClient, install: Install) -> None:
+    await install(crds={"install": True})
+    crds = [crd for crd in await kube.list("CustomResourceDefinition") if crd["spec"]["group"] == "tenantwave.io"]
+    assert {crd["metadata"]["annotations"].get("helm.sh/resource-policy") for crd in crds} == {"keep"}
+    assert len(crds) == 6
+
+
 async def test_helm_installs_upgrades_and_uninstalls(cluster: Cluster, kube: KubeClient, helm: Path, unique: Unique) -> None:
     """What people type. The CRDs are there before and stay."""
     namespace = unique("helm")

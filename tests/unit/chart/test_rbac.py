@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 from support.chart import CHART
+from tenantwave.api.action import ActionType
+from tenantwave.api.kinds import WORKLOAD_KINDS
+from tenantwave.shell.rights import Right as Needed
+from tenantwave.shell.rights import needed
 
 Render = Callable[..., list[dict[str, Any]]]
 TENANT_SECRETS = ", only with `rbac.tenantSecrets`"
@@ -100,3 +104,26 @@ def test_roles_for_people_are_bound_to_nobody_and_only_tenants_own_objects_are_a
     }
     own = {"tenantprofiles", "tenantdecisions"}
     assert aggregated == {"tenantwave-aggregate-to-view": own, "tenantwave-aggregate-to-edit": own}
+
+
+def test_the_chart_grants_all_that_the_operator_asks_for_at_its_start(rendered: Render) -> None:
+    """Else it would never become ready."""
+    granted = [right for right in rendered_rights(rendered(rbac={"tenantAccess": "RoleBindings"})) if right.role.endswith("`<name>`")]
+
+    def is_granted(right: Needed) -> bool:
+        resource = f"{right.kind.plural}/{right.subresource}" if right.subresource else right.kind.plural
+        roles = {"ClusterRole `<name>`", *(("Role `<name>`",) if right.namespace == "tenantwave-system" else ())}
+        return any(
+            rule.role in roles and rule.group == (right.kind.group or "core") and resource in rule.resources and right.verb in rule.verbs
+            for rule in granted
+        )
+
+    watched = [(kind, "") for kind in WORKLOAD_KINDS.values()]
+    assert [str(right) for right in needed("tenantwave-system", watched) if not is_granted(right)] == []
+
+
+def test_the_approver_has_the_verb_of_every_action(rendered: Render) -> None:
+    """A new type of UpgradeAction needs its verb here, or only cluster admins could use it."""
+    (approver,) = (body for body in rendered() if body["metadata"]["name"] == "tenantwave-approver")
+    (verbs,) = (rule["verbs"] for rule in approver["rules"] if rule["resources"] == ["tenantupgrades"])
+    assert set(verbs) == {str(action.value).lower() for action in ActionType}

@@ -150,7 +150,7 @@ MONITORING = {"serviceMonitor": {"enabled": True}, "prometheusRule": {"enabled":
 def test_monitoring_objects_are_rendered_where_the_cluster_knows_them(
     helm: Path, mode: str, served: tuple[str, ...], kinds: set[str]
 ) -> None:
-    objects = render(helm, {"metrics": MONITORING | {"renderMode": mode}}, api_versions=served)
+    objects = render(helm, {"crds": {"install": False}, "metrics": MONITORING | {"renderMode": mode}}, api_versions=served)
     assert {body["kind"] for body in objects} & {"ServiceMonitor", "PrometheusRule"} == kinds
 
 
@@ -161,7 +161,7 @@ def test_a_cluster_without_prometheus_operator_fails_where_that_is_asked_for(hel
 
 def test_alerts_are_sound_and_link_to_their_runbooks(helm: Path) -> None:
     metrics = MONITORING | {"renderMode": "alwaysRender", "runbookBaseURL": "https://runbooks.example.com/"}
-    (rule,) = of_kind(render(helm, {"metrics": metrics}), "PrometheusRule")
+    (rule,) = of_kind(render(helm, {"crds": {"install": False}, "metrics": metrics}), "PrometheusRule")
     alerts = rule["spec"]["groups"][0]["rules"]
     names = [alert["alert"] for alert in alerts]
     assert len(set(names)) == len(names) > 0
@@ -200,6 +200,23 @@ def test_every_admission_policy_is_bound(rendered: Render, policies: dict[str, b
     bindings = of_kind(objects, "ValidatingAdmissionPolicyBinding")
     assert {body["spec"]["policyName"] for body in bindings} == policies_there
     assert all(body["spec"]["validationActions"] == ["Deny"] for body in bindings)
+
+
+@pytest.mark.parametrize(
+    ("crds", "count", "policies"),
+    [({}, 6, {"keep"}), ({"keep": False}, 6, {None}), ({"install": False}, 0, set())],
+    ids=["installed and kept by default", "going with the release", "applied by other means"],
+)
+def test_crds_are_part_of_the_release(rendered: Render, crds: dict[str, bool], count: int, policies: set[str | None]) -> None:
+    objects = of_kind(rendered(crds=crds), "CustomResourceDefinition")
+    assert len(objects) == count
+    assert {body["metadata"].get("annotations", {}).get("helm.sh/resource-policy") for body in objects} == policies
+
+
+def test_the_crds_of_the_chart_are_those_of_the_repository(rendered: Render) -> None:
+    yaml = YAML(typ="safe", pure=True)
+    plain = {(body := yaml.load(file.read_text()))["metadata"]["name"]: body["spec"] for file in (CHART.parents[1] / "crds").glob("*.yaml")}
+    assert {body["metadata"]["name"]: body["spec"] for body in of_kind(rendered(crds={}), "CustomResourceDefinition")} == plain
 
 
 def test_no_object_of_the_release_is_named_twice(rendered: Render) -> None:
