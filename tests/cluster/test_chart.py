@@ -401,6 +401,8 @@ async def test_who_edits_a_tenant_decides_for_it_and_orders_nothing(
             return True
 
         await eventually(may_write_its_profile, saying="the rights are aggregated to `edit`")
+        with pytest.raises(ApiError, match="must have `requestedBy` equal to the user who creates it"):
+            await client.create({**decision, "spec": {**decision["spec"], "requestedBy": "ann@example.com"}})
         await client.create(decision)
         with pytest.raises(ApiError, match='cannot create resource "upgradeactions"'):
             await client.create(an_action(upgrade))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -170,6 +171,17 @@ def test_alerts_are_sound_and_link_to_their_runbooks(helm: Path) -> None:
         assert alert["alert"].startswith("Tenantwave")
         assert alert["labels"]["severity"] in {"critical", "warning", "info"}
         assert alert["annotations"]["runbook_url"] == f"https://runbooks.example.com/{alert['alert'].lower()}"
+
+
+def test_alerts_ask_only_for_metrics_that_the_operator_exports() -> None:
+    """An alert on a metric that is not there never fires, and nobody notices."""
+    exported = {
+        literal
+        for file in (CHART.parents[1] / "operator" / "tenantwave" / "shell").glob("*.py")
+        for literal in re.findall(r'"([a-z_]+)"', file.read_text())
+    }
+    asked = set(re.findall(r"\btenantwave_(\w+)", (CHART / "alerts.yaml").read_text()))
+    assert {name for name in asked if name.removesuffix("_total") not in exported} == set()
 
 
 def test_a_network_policy_lets_out_what_the_operator_needs(rendered: Render) -> None:
