@@ -18,7 +18,12 @@ from .book import (
     WaveGate,
     worst,
 )
+from .evidence import gate_status
+from .journal import dump_tenant, dump_wave, load_tenant, load_wave, restore, worth_storing
 from .passing import is_excused, needed_ticks, soak_left, tenant_is_through, wave_is_through
+from .policy import evaluation_of, rules_of, source_of
+from .problems import gate_problems
+from .reduce import advance
 from .rules import (
     Evaluation,
     GateContext,
@@ -32,6 +37,8 @@ from .rules import (
     WaveInContext,
 )
 from .samples import Answer, Ask, FailureKind, Part, QueryFailure, Row, Rows, Source, TickRequest, TickSample
+from .ticks import due, halved, next_tick_time
+from .waves import judge_wave
 
 __all__ = [
     "Answer",
@@ -63,10 +70,26 @@ __all__ = [
     "Verdict",
     "WaveGate",
     "WaveInContext",
+    "advance",
+    "due",
+    "dump_tenant",
+    "dump_wave",
+    "evaluation_of",
+    "gate_problems",
+    "gate_status",
+    "halved",
     "is_excused",
+    "judge_wave",
+    "load_tenant",
+    "load_wave",
     "needed_ticks",
+    "next_tick_time",
+    "restore",
+    "rules_of",
     "soak_left",
+    "source_of",
     "tenant_is_through",
     "wave_is_through",
     "worst",
+    "worth_storing",
 ]
