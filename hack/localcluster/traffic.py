@@ -152,10 +152,10 @@ class Fleet:
         yield "# TYPE http_requests_total counter"
         for name, tenant in serving:
             for code, count in tenant.requests.items():
-                yield f'http_requests_total{{namespace="{name}",code="{code}"}} {math.floor(count)}'
+                yield f'http_requests_total{{namespace="{name}",code="{code}"}} {_whole(count)}'
         yield "# TYPE http_request_duration_seconds histogram"
         for name, tenant in serving:
-            yield from _histogram(name, math.floor(tenant.fast), math.floor(tenant.slow))
+            yield from _histogram(name, _whole(tenant.fast), _whole(tenant.slow))
         yield "# TYPE kube_pod_container_status_restarts_total counter"
         for name, tenant in audible:
             for pod in tenant.pods.values():
@@ -165,6 +165,10 @@ class Fleet:
 
     def _tenant(self, namespace: str) -> Tenant:
         return self._tenants.setdefault(namespace, Tenant())
+
+
+def _whole(count: float) -> int:
+    return math.floor(count + 1e-6)  # 19.999999999999996 requests are 20
 
 
 def _histogram(namespace: str, fast: int, slow: int) -> Iterator[str]:
