@@ -115,6 +115,11 @@ class Calendar:
     min_remaining: timedelta
     fault: Closed | None = None
 
+    @property
+    def has_no_windows(self) -> bool:
+        """Nobody states windows, and the policy says Closed."""
+        return self.windows is not None and not self.windows.windows
+
 
 def compile_calendar(maintenance: Maintenance, profile: TenantProfileSpec | None) -> Calendar:
     """Return the calendar of a tenant under a policy. Never raises; compile once per generation of the two, about 20 microseconds.

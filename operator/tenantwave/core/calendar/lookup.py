@@ -9,7 +9,7 @@ from tenantwave.api.conditions import WaitReason
 from tenantwave.core.calendar.answers import Availability, Closed, Opening
 from tenantwave.core.calendar.compiled import Calendar, Owner
 from tenantwave.core.calendar.intervals import FOREVER, Interval, Part
-from tenantwave.core.calendar.never import why_it_never_opens
+from tenantwave.core.calendar.never import conflict_in
 from tenantwave.core.calendar.openings import (
     MARGIN,
     TICK,
@@ -27,6 +27,9 @@ from tenantwave.core.calendar.zones import local_text
 UPCOMING = 5
 """How many openings to come are shown."""
 NO_SKEW = timedelta()
+_NO_WINDOWS = Closed(
+    WaitReason.OUTSIDE_WINDOW, "no windows, policy says Closed; add spec.windows to the TenantProfile, or ask the platform team"
+)
 
 
 def availability(calendar: Calendar, now: datetime, skew: timedelta = NO_SKEW) -> Availability:
@@ -40,9 +43,11 @@ def availability(calendar: Calendar, now: datetime, skew: timedelta = NO_SKEW) -
         raise ValueError("now must be aware, UTC")
     if calendar.fault is not None:
         return _shut(calendar.fault, next_midnight(now))
+    if calendar.has_no_windows:
+        return _shut(_NO_WINDOWS, next_midnight(now))
     found = list(islice(chances(calendar, now, skew), UPCOMING + 1))
-    if not found:
-        return _shut(why_it_never_opens(calendar, now, skew), next_midnight(now))
+    if not found and (conflict := conflict_in(calendar, now, skew)):
+        return _shut(conflict.hold, conflict.valid_until_time)
     coming = found[1:] if found[0].start_within.covers(now) else found[:UPCOMING]
     upcoming = tuple(Opening(one.opening.start, _end(one.opening), one.opening.names()) for one in coming)
     next_open_time = upcoming[0].start_time if upcoming else None

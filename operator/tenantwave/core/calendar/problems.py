@@ -5,7 +5,7 @@ from datetime import datetime
 
 from tenantwave.api.policy import Maintenance
 from tenantwave.core.calendar.compiled import compile_calendar
-from tenantwave.core.calendar.never import conflict_in, opens
+from tenantwave.core.calendar.never import conflict_in
 
 
 def policy_problems(maintenance: Maintenance, now: datetime) -> tuple[str, ...]:
@@ -18,8 +18,7 @@ def policy_problems(maintenance: Maintenance, now: datetime) -> tuple[str, ...]:
     calendar = compile_calendar(maintenance, None)
     if calendar.fault is not None:
         return (calendar.fault.message.removeprefix("closed: ").replace("the platform team corrects", "correct"),)
-    if calendar.windows is not None and not calendar.windows.windows:
+    if calendar.has_no_windows:
         calendar = replace(calendar, windows=None)
-    if opens(calendar, now):
-        return ()
-    return (f"{conflict_in(calendar, now).what}, in {calendar.zone.name}; correct maintenance",)
+    conflict = conflict_in(calendar, now)
+    return (f"{conflict.what}, in {calendar.zone.name}; correct maintenance",) if conflict else ()
