@@ -20,6 +20,8 @@ def fault_of(reply: Reply, doing: str) -> faults.Fault:
     message = f"{doing}: {status.get('message') or f'the API server answered {reply.code}'}"
     wait = retry_after(reply)
     match reply.code:
+        case 422 if any(cause.get("field") == "metadata.uid" for cause in _causes(status)):
+            return faults.Conflict(message)  # a patch met another object of that name: the API server calls its uid immutable
         case 400 | 405 | 406 | 413 | 415 | 422:
             return faults.Invalid(message)
         case 401:

@@ -147,10 +147,10 @@ class Reflector(Generic[View]):
         if written.body is None:
             if present is not None and self._note(address, present.uid, "", written.base_version):
                 self._put(address, None)
-        elif selects(labels, fields, written.body):
-            uid, version = _identity(written.body)
-            if self._note(address, uid, version, written.base_version):
-                self._put(address, self._projected(written.body))
+            return
+        is_selected = selects(labels, fields, written.body)
+        if (is_selected or present is not None) and self._note(address, *_identity(written.body), written.base_version):
+            self._put(address, self._projected(written.body) if is_selected else None)
 
     async def run(self) -> None:
         """Keep the cache current, for ever. Nothing that the server does ends this; only a cancellation does."""
