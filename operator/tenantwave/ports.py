@@ -16,6 +16,23 @@ Body = Mapping[str, Any]
 """A Kubernetes object as JSON. It is never modified in place."""
 
 
+@dataclass(frozen=True, slots=True)
+class Regarding:
+    """The object that an Event is about."""
+
+    kind: Kind
+    namespace: str
+    name: str
+    uid: str = ""
+
+
+class Notifier(Protocol):
+    """Tells people what happened. Best effort: it never waits, never fails, and drops what is too much."""
+
+    def tell(self, regarding: Regarding, reason: str, note: str, *, warning: bool = False, key: str = "") -> None:
+        """Tell it once: the same news (object, reason, key) within ten minutes is counted, not repeated."""
+
+
 class Clock(Protocol):
     """Where every instant comes from."""
 

@@ -23,6 +23,12 @@ def digest_of(blob: bytes) -> str:
     return "sha256:" + hashlib.sha256(blob).hexdigest()
 
 
+def parsed(blob: bytes) -> dict[str, Any]:
+    """Return the object that `canonical` wrote."""
+    value: dict[str, Any] = json.loads(blob)
+    return value
+
+
 def content_blob(content: ConfigMapContent | None) -> bytes:
     """Return the blob of a ConfigMap's content, without anything that names the object: equal content of many tenants is stored once."""
     return ABSENT if content is None else canonical(body_of(content))

@@ -104,14 +104,21 @@ class RunRecord(_Record):
     generation: int
     attempt: int
     spec_digest: str
+    """Of the fields that begin a run: another digest is another run."""
     start_time: Instant
     completion_time: Instant | None = None
+    spec: str = ""
+    """Digest of the saved copy of the spec; empty before the run is planned."""
     policy: PolicyRef | None = None
     catalogue: tuple[CatalogueRef, ...] = ()
     planned_time: Instant | None = None
     plan_digest: str = ""
     waves: tuple[WaveRecord, ...] = ()
     order: TakeBackOrder | None = None
+    paused_for: tuple[str, ...] = ()
+    """Tenants and waves whose failure has already paused the upgrade: Resume goes on without them instead of pausing again."""
+    blind_since: Instant | None = None
+    """The first unusable tick for which `evaluation.onUnknown` has already paused the upgrade."""
 
 
 class Journal(_Record):

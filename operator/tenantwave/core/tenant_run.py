@@ -52,15 +52,21 @@ HOLDS_ALWAYS = frozenset(
 def has_tenant(status: TenantRunStatus) -> bool:
     """Tell whether this run has the tenant, so that every other upgrade waits for it (`TenantBusy`)."""
     state = status.state
-    return state in IN_FLIGHT or state in (S.SOAKING, S.ROLLING_BACK, S.ROLLBACK_FAILED) or (status.written and state in (S.HELD, S.QUEUED, S.WAITING))
+    return (
+        state in IN_FLIGHT
+        or state in (S.SOAKING, S.ROLLING_BACK, S.ROLLBACK_FAILED)
+        or (status.written and state in (S.HELD, S.QUEUED, S.WAITING))
+    )
 
 
 def to(status: TenantRunStatus, state: TenantState, reason: str, message: str, now: datetime, **changes: object) -> TenantRunStatus:
     """Return the status moved to `state`; `state_since_time` moves only with the state. Raises ValueError for a move that is not declared."""
-    if state is not status.state and state not in MOVES[status.state]:
+    if state is not status.state and state not in MOVES[status.state or S.QUEUED]:
         raise ValueError(f"{status.state} -> {state} is no declared move of a TenantRun")
     since = status.state_since_time if state is status.state else now
-    return status.model_copy(update={"state": state, "reason": str(reason), "message": message[:1024], "state_since_time": since, **changes})
+    return status.model_copy(
+        update={"state": state, "reason": str(reason), "message": message[:1024], "state_since_time": since, **changes}
+    )
 
 
 def going_back(status: TenantRunStatus, reason: FailReason, message: str, now: datetime) -> TenantRunStatus:

@@ -29,7 +29,7 @@ class SemVer:
         if match is None:
             return None
         numbers = [int(part) for part in match["core"].split(".")]
-        major, minor, patch = (numbers + [0, 0])[:3]
+        major, minor, patch = [*numbers, 0, 0][:3]
         return cls((major, minor, patch), match["pre"] or "")
 
     def __eq__(self, other: object) -> bool:

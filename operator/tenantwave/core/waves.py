@@ -80,9 +80,9 @@ def _cover(wave: str, prefix: str, ordered: list[Candidate]) -> tuple[list[Candi
         for combination, candidate in first.items()
     }
     taken = {candidate.name for candidate in first.values()}
-    return [candidate for candidate in ordered if candidate.name in taken], lambda candidate: (
-        f"wave {wave} covers the combination {said[candidate.name]} with it"
-    )
+    return [
+        candidate for candidate in ordered if candidate.name in taken
+    ], lambda candidate: f"wave {wave} covers the combination {said[candidate.name]} with it"
 
 
 def _ordering(wave: Wave, salt: str) -> Callable[[Candidate], tuple[str, ...]]:

@@ -129,8 +129,6 @@ class Tenant:
     calendar: Calendar | None = None
     components: tuple[ComponentView, ...] = ()
     claims: tuple[Claim, ...] = ()
-    unechoed: bool = False
-    """One of our own writes has not come back through the watch yet: no second effect is planned for this tenant."""
     problem: str = ""
 
 
@@ -176,6 +174,8 @@ class World:
     """The live policy that `spec.policyRef` names."""
     planned_policy: Policy | None
     """The policy as the run has it; None before it is planned."""
+    planned_spec: TenantUpgradeSpec | None
+    """The spec as the run has it, in the fields that begin a run; None before it is planned."""
     tenants: Mapping[str, Tenant]
     catalogue: Catalogue
     gates: GateBook

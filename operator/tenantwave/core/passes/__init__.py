@@ -1,0 +1,1 @@
+"""The passes of the planner, one question each. Their order is in `core.planner`, and only there."""

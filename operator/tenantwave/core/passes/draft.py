@@ -1,0 +1,249 @@
+"""A decision while it is being made: the world, and what the passes so far want to change in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import cached_property
+
+from tenantwave.api.conditions import FailReason, ReadyReason, WaitReason
+from tenantwave.api.defaults import EffectiveWave, effective_waves
+from tenantwave.api.policy import Maintenance, RolloutPolicySpec, TenantFailure
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.api.upgrade import TenantUpgradeSpec
+from tenantwave.core import tenant_run
+from tenantwave.core.gates import GateContext
+from tenantwave.core.journal import Journal, RunRecord, WaveRecord
+from tenantwave.core.plan import Answer, Deed, Hold, Move, Next, Note, Plan, Step, Summary
+from tenantwave.core.world import Tenant, World
+
+RUN_FIELDS = ("tenant_selector", "policy_ref", "release", "components", "preservation", "hooks")
+"""The fields of a TenantUpgrade that begin a new run when they change (`release.evidence` apart). All others are read live."""
+
+
+class Draft:
+    """What the passes share. Each pass reads the world and what earlier passes decided, and adds to it; nothing outside sees a draft."""
+
+    def __init__(self, world: World, now: datetime, journal: Journal) -> None:
+        self.world = world
+        self.now = now
+        self.journal = journal
+        self.steps: dict[str, Step] = {}
+        self.answers: list[Answer] = []
+        self.notes: list[Note] = []
+        self.holds: dict[str, Hold] = {}
+        self.problem: Summary | None = None
+        """Why the upgrade cannot start, or not go on starting."""
+        self.on_hold: str = ""
+        """Why no tenant starts now although the run is planned: the sentence that waiting tenants show."""
+        self.superseded = False
+        self.save_plan = False
+        self.gate_context: GateContext | None = None
+        self.finalizer: bool | None = None
+        self._nexts: list[Next] = []
+        self._wakes: list[datetime] = []
+        self._before: dict[str, TenantRunStatus] = {
+            tenant.name: tenant.run.status
+            for tenant in world.tenants.values()
+            if tenant.run is not None and tenant.run.upgrade_uid == world.upgrade.uid
+        }
+        self._statuses = dict(self._before)
+
+    # What is known.
+
+    @property
+    def run(self) -> RunRecord:
+        """Return the record of the current run."""
+        return self.journal.run
+
+    @cached_property
+    def spec(self) -> TenantUpgradeSpec:
+        """Return the spec to work by: as planned in the fields that begin a run, live in all others."""
+        live, planned = self.world.upgrade.spec, self.world.planned_spec if self.planned else None
+        if planned is None:
+            if live is None:
+                raise ValueError("an upgrade without a readable spec has no run to work on")
+            return live
+        if live is None:
+            return planned
+        kept = {field: getattr(planned, field) for field in RUN_FIELDS}
+        kept["release"] = planned.release.model_copy(update={"evidence": live.release.evidence})
+        return live.model_copy(update=kept)
+
+    @cached_property
+    def policy(self) -> RolloutPolicySpec | None:
+        """Return the policy to work by: as planned, else the live one."""
+        policy = self.world.planned_policy if self.run.policy is not None else self.world.policy
+        return policy.spec if policy is not None else None
+
+    @cached_property
+    def maintenance(self) -> Maintenance | None:
+        """Return windows, freezes and staffed hours, which are read live as long as the policy is there."""
+        live = self.world.policy.spec if self.world.policy is not None else None
+        source = live if live is not None else self.policy
+        return source.maintenance if source is not None else None
+
+    @cached_property
+    def effective_waves(self) -> Mapping[str, EffectiveWave]:
+        """Return the waves of the policy with their defaults worked out, by name."""
+        return {wave.name: wave for wave in effective_waves(self.policy.waves, bool(self.policy.gates))} if self.policy is not None else {}
+
+    @property
+    def planned(self) -> bool:
+        """Tell whether the run has a plan."""
+        return self.run.planned_time is not None
+
+    @property
+    def deleted(self) -> bool:
+        """Tell whether the upgrade is being deleted."""
+        return self.world.upgrade.deletion_time is not None
+
+    @property
+    def suspended(self) -> bool:
+        """Tell whether only a plan is asked for."""
+        live = self.world.upgrade.spec
+        return live is not None and bool(live.suspend)
+
+    @property
+    def takes_back(self) -> bool:
+        """Tell whether a tenant that fails after a write is taken back by itself."""
+        return self.policy is None or self.policy.on_failure.tenant is TenantFailure.ROLLBACK
+
+    def status(self, tenant: str) -> TenantRunStatus | None:
+        """Return where the tenant stands, moves of this decision included; None where it has no TenantRun of this upgrade."""
+        return self._statuses.get(tenant)
+
+    def statuses(self) -> Mapping[str, TenantRunStatus]:
+        """Return where every tenant with a TenantRun of this upgrade stands."""
+        return self._statuses
+
+    def current(self) -> Iterator[tuple[Tenant, TenantRunStatus]]:
+        """Yield the tenants that belong to the current run."""
+        for name, status in list(self._statuses.items()):
+            if status.run == self.run.id:
+                yield self.world.tenants[name], status
+
+    def in_wave(self, wave: WaveRecord) -> Iterator[tuple[Tenant, TenantRunStatus]]:
+        """Yield the tenants of a wave in starting order, as far as their TenantRuns exist."""
+        for name in wave.tenants:
+            status = self._statuses.get(name)
+            if status is not None and status.run == self.run.id:
+                yield self.world.tenants[name], status
+
+    def any_in(self, states: Iterable[TenantState]) -> bool:
+        """Tell whether any tenant with a TenantRun of this upgrade, of whatever run, is in one of these states."""
+        wanted = frozenset(states)
+        return any(status.state in wanted for status in self._statuses.values())
+
+    # What is wanted.
+
+    def forget_plan(self) -> None:
+        """Read spec and policy live again: a run that has just begun has none of its own."""
+        for name in ("spec", "policy", "maintenance", "effective_waves"):
+            self.__dict__.pop(name, None)
+
+    def set_run(self, **changes: object) -> None:
+        """Change the record of the current run."""
+        self.journal = self.journal.model_copy(update={"run": self.run.model_copy(update=changes)})
+
+    def set_wave(self, name: str, **changes: object) -> None:
+        """Change the record of one wave."""
+        self.set_run(waves=tuple(wave.model_copy(update=changes) if wave.name == name else wave for wave in self.run.waves))
+
+    def set_journal(self, **changes: object) -> None:
+        """Change the journal outside the run."""
+        self.journal = self.journal.model_copy(update=changes)
+
+    def set_status(self, tenant: str, status: TenantRunStatus) -> None:
+        """Move a tenant. A step that an earlier pass wanted for it is dropped: it was meant for another state."""
+        if status != self._statuses.get(tenant):
+            self._statuses[tenant] = status
+            self.steps.pop(tenant, None)
+
+    def move(self, tenant: str, state: TenantState, reason: str, message: str, **changes: object) -> None:
+        """Move a tenant to a state, keeping what it has."""
+        self.set_status(tenant, tenant_run.to(self._statuses[tenant], state, reason, message, self.now, **changes))
+
+    def fail(self, tenant: str, reason: FailReason, message: str) -> None:
+        """Let a tenant fail: what follows is the state machine's and the policy's."""
+        self.set_status(tenant, tenant_run.failed(self._statuses[tenant], reason, message, self.now, self.takes_back))
+
+    def do(self, tenant: str, deed: Deed, outcome: TenantRunStatus | None = None, *, overwrite: bool = False) -> None:
+        """Want a piece of work in a tenant. One that was moved just now gets none: its step follows from the state that is stored then."""
+        if self._statuses.get(tenant) == self._before.get(tenant):
+            self.steps[tenant] = Step(tenant, deed, outcome, overwrite)
+
+    def hold(self, tenant: str, hold: Hold) -> None:
+        """Note why a tenant does not start yet."""
+        self.holds[tenant] = hold
+        if hold.until is not None:
+            self.expect(hold.until, f"{tenant}: {hold.reason} ends")
+
+    def note(self, reason: str, message: str, tenant: str = "", *, warning: bool = False) -> None:
+        """Want an Event."""
+        self.notes.append(Note(reason, message, tenant, warning, key=self.run.id))
+
+    def stall(self, reason: ReadyReason, message: str) -> None:
+        """Note why the upgrade cannot start. The first problem stays: api.md orders them."""
+        if self.problem is None:
+            self.problem = Summary(reason, message)
+
+    def wake(self, time: datetime) -> None:
+        """Look again at `time` at the latest."""
+        self._wakes.append(time)
+
+    def expect(self, time: datetime, what: str) -> None:
+        """Say what happens next, and look again then."""
+        self._nexts.append(Next(time, what))
+        self.wake(time)
+
+    def plan(self, summary: Summary) -> Plan:
+        """Return the decision, with only what differs from the world."""
+        later = [upcoming for upcoming in self._nexts if upcoming.time > self.now]
+        changed = [name for name, status in self._statuses.items() if status != self._before.get(name)]
+        return Plan(
+            journal=self.journal if self.journal != self.world.journal else None,
+            summary=summary,
+            finalizer=self.finalizer,
+            moves=tuple(Move(name, self._statuses[name]) for name in changed),
+            steps=tuple(self.steps.values()),
+            answers=tuple(self.answers),
+            notes=tuple(self.notes),
+            gate_context=self.gate_context,
+            holds=self.holds,
+            next=min(later, key=lambda upcoming: upcoming.time, default=None),
+            wake_time=min((time for time in self._wakes if time > self.now), default=None),
+            save_policy=self.save_plan,
+        )
+
+
+def planned_status(draft: Draft, tenant: str, wave: str, why: str, previous: TenantRunStatus | None) -> TenantRunStatus:
+    """Return a tenant's first status in the current run.
+
+    What an earlier run or attempt wrote and nobody took back stays on record: its intents are what a rollback needs.
+    """
+    entry = draft.world.tenants[tenant]
+    fresh = TenantRunStatus(
+        state=TenantState.QUEUED,
+        reason=str(WaitReason.WAVE_QUEUED),
+        message=f"wave {wave} has not begun" if wave else "no wave takes this tenant",
+        run=draft.run.id,
+        wave=wave,
+        attempt=draft.run.attempt,
+        namespace_uid=entry.uid,
+        from_version=runs_version(draft, entry),
+        to_version=draft.spec.release.version,
+        explain=why,
+        state_since_time=draft.now,
+    )
+    if previous is None or not previous.written:
+        return fresh
+    kept = ("intents", "snapshots", "written", "from_version", "baseline", "epoch", "plan")
+    return fresh.model_copy(update={field: getattr(previous, field) for field in kept})
+
+
+def runs_version(draft: Draft, tenant: Tenant) -> str:
+    """Return which version of the product a tenant runs: the record, else `release.assumedVersion`, else ''."""
+    if tenant.record is not None and tenant.record.version:
+        return tenant.record.version
+    return draft.spec.release.assumed_version or ""

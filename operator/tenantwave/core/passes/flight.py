@@ -1,0 +1,190 @@
+"""Tenants that have begun: what each of them needs next, and whether it has failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tenantwave.api.action import Resolution
+from tenantwave.api.conditions import FailReason, RunReason, SkipReason
+from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
+from tenantwave.core import tenant_run
+from tenantwave.core.journal import EndReason
+from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.planning import is_at_release
+from tenantwave.core.plan import Deed
+from tenantwave.core.world import Progress, Tenant
+
+S = TenantState
+
+
+def watch_tenants(draft: Draft) -> None:
+    """Look at every tenant that is not only waiting, of the current run and of earlier ones."""
+    for name, status in list(draft.statuses().items()):
+        watch = WATCHES.get(status.state) if status.state is not None else None
+        if watch is not None:
+            watch(draft, draft.world.tenants[name], status)
+
+
+def mourn_tenants(draft: Draft) -> None:
+    """Let go of tenants whose namespace is gone, going, or another one of the same name."""
+    for name, status in list(draft.statuses().items()):
+        tenant = draft.world.tenants[name]
+        replaced = bool(status.namespace_uid) and tenant.exists and tenant.uid != status.namespace_uid
+        if tenant.exists and not tenant.terminating and not replaced:
+            continue
+        if status.state in (S.ORPHANED, S.SKIPPED) or (status.state is S.ROLLED_BACK):
+            continue
+        what = "was deleted and made again" if replaced else "is gone" if not tenant.exists else "is being deleted"
+        if tenant_run.has_tenant(status):
+            outcome = tenant_run.to(
+                status, S.ORPHANED, FailReason.RECREATED if replaced else FailReason.DELETED, f"namespace {name} {what}", draft.now
+            )
+            draft.do(name, Deed.LET_GO, outcome)
+        elif status.state in tenant_run.NOT_STARTED:
+            draft.move(name, S.SKIPPED, SkipReason.UNSELECTED, f"namespace {name} {what}", completion_time=draft.now)
+
+
+def _preflight(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    """Nothing has been written yet: whatever ends the run or stops starts also ends the preflight."""
+    order = draft.run.order
+    if order is not None and status.run == draft.run.id:
+        if order.reason is EndReason.ABORT:
+            outcome = tenant_run.to(status, S.SKIPPED, SkipReason.ABORTED, order.message, draft.now, completion_time=draft.now)
+        else:
+            outcome = tenant_run.to(status, S.QUEUED, RunReason.RUN_ENDED, order.message, draft.now)
+        draft.do(tenant.name, Deed.LET_GO, outcome)
+        return
+    if status.opening_end_time is not None and draft.now >= status.opening_end_time:
+        outcome = tenant_run.to(
+            status, S.QUEUED, RunReason.PLANNED, "its window closed during the preflight", draft.now, opening_end_time=None
+        )
+        draft.do(tenant.name, Deed.LET_GO, outcome)
+        return
+    draft.do(tenant.name, Deed.PREPARE)
+
+
+def _applying(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    if not _is_ordered_back(draft, tenant.name):
+        draft.do(tenant.name, Deed.APPLY)
+
+
+def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    """Converged and at the release: have it proven. Failed, or too long: it fails."""
+    if _is_ordered_back(draft, tenant.name):
+        return
+    component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)]
+    view = next((view for view in tenant.components if view.name == component.name), None)
+    started = status.applied_time or status.state_since_time or draft.now
+    deadline = started + draft.spec.health.timeout
+    if view is not None and view.progress is Progress.CONVERGED and view.at_release:
+        draft.do(tenant.name, Deed.CONFIRM)
+    elif view is not None and view.progress is Progress.FAILED and view.at_release:
+        draft.fail(tenant.name, FailReason.NOT_CONVERGED, f"{component.name}: {view.message}")
+        return
+    if draft.now >= deadline:
+        said = view.message if view is not None and view.message else "it is not there"
+        draft.fail(tenant.name, FailReason.NOT_CONVERGED, f"{component.name} did not converge within {_text(draft)}: {said}")
+    else:
+        draft.wake(deadline)
+
+
+def _soaking(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    """Converged must hold through the soak: what falls back converges anew, with its timer, and then soaks anew."""
+    if _is_ordered_back(draft, tenant.name) or draft.superseded or status.run != draft.run.id:
+        return
+    for index, component in enumerate(draft.spec.components):
+        view = next((view for view in tenant.components if view.name == component.name), None)
+        if view is None or (not view.present and component.optional):
+            continue
+        if not view.present:
+            draft.fail(
+                tenant.name, FailReason.DELETED, f"{component.name} was deleted while it soaked; check the object, then Retry or Resolve"
+            )
+            return
+        if not view.at_release:
+            draft.fail(
+                tenant.name,
+                FailReason.FOREIGN_VERSION_CHANGE,
+                f"{component.name} no longer shows {draft.spec.release.version} ({view.message}); agree on the version, then Retry or Resolve",
+            )
+            return
+        if view.progress is not Progress.CONVERGED:
+            draft.move(
+                tenant.name,
+                S.CONVERGING,
+                RunReason.IN_PROGRESS,
+                f"{component.name} is no longer ready: {view.message}",
+                component=index,
+                applied_time=draft.now,
+                converged_time=None,
+            )
+            return
+
+
+def _held(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    if _settle(draft, tenant, status):
+        return
+    if not status.written and status.run == draft.run.id and draft.planned and not draft.deleted:
+        draft.do(tenant.name, Deed.PREVIEW)
+
+
+def _rollback_failed(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    _settle(draft, tenant, status)
+
+
+def _settle(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
+    """Do what a Resolve ordered. The order is in the TenantRun, so no crash loses it."""
+    match status.resolution:
+        case None:
+            return False
+        case Resolution.ACCEPT_LIVE:
+            if is_at_release(draft, tenant):
+                outcome = tenant_run.succeeded(status, RunReason.RESOLVED, status.message, draft.now)
+            else:
+                outcome = tenant_run.to(status, S.SKIPPED, SkipReason.RESOLVED, status.message, draft.now, completion_time=draft.now)
+            draft.do(tenant.name, Deed.LET_GO, outcome.model_copy(update={"resolution": None}))
+        case Resolution.ROLLBACK | Resolution.FORCE_PRE_IMAGE:
+            cause = FailReason(status.reason) if status.reason in set(FailReason) else FailReason.ABORTED
+            order = TakeBack(cause=cause, message=status.message, time=draft.now)
+            draft.move(tenant.name, S.ROLLING_BACK, cause, status.message, take_back=order)
+    return True
+
+
+def _rolling_back(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    """Windows and freezes never hold this. Past `rollback.deadline` it is RollbackFailed, and goes on trying only when a person says so."""
+    if draft.policy is None or status.take_back is None:
+        draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
+        return
+    deadline = (status.state_since_time or status.take_back.time) + draft.policy.rollback.deadline
+    if draft.now >= deadline:
+        draft.fail(
+            tenant.name,
+            status.take_back.cause,
+            f"not taken back within rollback.deadline ({_last_words(tenant)}); look at the tenant, then create an UpgradeAction Resolve",
+        )
+        return
+    draft.wake(deadline)
+    draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
+
+
+def _is_ordered_back(draft: Draft, tenant: str) -> bool:
+    return draft.run.order is not None and tenant in draft.run.order.tenants
+
+
+def _text(draft: Draft) -> str:
+    return f"health.timeout ({int(draft.spec.health.timeout.total_seconds())} s)"
+
+
+def _last_words(tenant: Tenant) -> str:
+    return "; ".join(view.message for view in tenant.components if view.message) or "its components did not converge"
+
+
+WATCHES: dict[TenantState, Callable[[Draft, Tenant, TenantRunStatus], None]] = {
+    S.PREFLIGHT: _preflight,
+    S.APPLYING: _applying,
+    S.CONVERGING: _converging,
+    S.SOAKING: _soaking,
+    S.HELD: _held,
+    S.ROLLING_BACK: _rolling_back,
+    S.ROLLBACK_FAILED: _rollback_failed,
+}

@@ -1,0 +1,238 @@
+"""What people ordered by UpgradeActions: each is answered once, and refused without any effect where it does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tenantwave.api.action import ActionType
+from tenantwave.api.conditions import ActionReason, SkipReason
+from tenantwave.api.policy import ApprovalTime
+from tenantwave.api.tenant_run import TenantState
+from tenantwave.core import tenant_run
+from tenantwave.core.journal import Approval, EndReason, Pause, TakeBackOrder, WaveProgress, WaveRecord
+from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.runs import next_attempt
+from tenantwave.core.passes.starts import awaits_approval
+from tenantwave.core.plan import Answer
+from tenantwave.core.world import Action
+
+S = TenantState
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why an order has no effect."""
+
+    reason: ActionReason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The order is taken. `completed`: it has had its whole effect already."""
+
+    message: str
+    completed: bool = True
+
+
+Outcome = Refusal | Taken
+
+
+def obey(draft: Draft) -> None:
+    """Answer the orders that are not answered yet, oldest first, and complete those whose effect has come."""
+    for action in sorted(draft.world.actions, key=lambda action: (action.creation_time, action.name)):
+        if action.accepted is None:
+            _answer(draft, action)
+        elif action.accepted and not action.completed and (message := _completed(draft, action)):
+            draft.answers.append(Answer(action.name, True, ActionReason.COMPLETED, message, completed=True))
+
+
+def _answer(draft: Draft, action: Action) -> None:
+    if action.uid in draft.journal.answered:
+        draft.answers.append(Answer(action.name, True, ActionReason.ACCEPTED, "taken", completed=bool(_completed(draft, action))))
+        return
+    outcome = _refuse_stale(draft, action) or RULES[action.spec.type](draft, action)
+    if isinstance(outcome, Refusal):
+        draft.answers.append(Answer(action.name, False, outcome.reason, outcome.message))
+        return
+    draft.set_journal(answered=(*draft.journal.answered, action.uid)[-200:])
+    draft.answers.append(Answer(action.name, True, ActionReason.ACCEPTED, outcome.message, completed=outcome.completed))
+
+
+def _refuse_stale(draft: Draft, action: Action) -> Refusal | None:
+    if action.spec.type in (ActionType.PAUSE, ActionType.RESUME) or action.spec.run == draft.run.id:
+        return None
+    return Refusal(
+        ActionReason.STALE_RUN,
+        f"this order is for run {action.spec.run or '(none)'}, the current one is {draft.run.id}; create a new action for it if it still applies",
+    )
+
+
+def _person(action: Action) -> str:
+    return action.spec.requested_by or "(unnamed)"
+
+
+def _wave(draft: Draft, action: Action) -> WaveRecord | None:
+    return next((wave for wave in draft.run.waves if wave.name == action.spec.wave), None)
+
+
+def _approve(draft: Draft, action: Action) -> Outcome:
+    wave = _wave(draft, action)
+    if wave is None:
+        return Refusal(ActionReason.UNKNOWN_TARGET, f"the run has no wave {action.spec.wave}")
+    when = awaits_approval(draft, wave)
+    if when is None:
+        return Refusal(ActionReason.NOT_APPLICABLE, f"wave {wave.name} does not await approval")
+    field = "approvals_before" if when is ApprovalTime.BEFORE else "approvals_after"
+    given: tuple[Approval, ...] = getattr(wave, field)
+    if all(approval.person != _person(action) for approval in given):
+        given = (*given, Approval(person=_person(action), action=action.name, time=draft.now))
+        draft.set_wave(wave.name, **{field: given})
+    needed = draft.effective_waves[wave.name].approval_minimum
+    draft.note("ApprovalGiven", f"wave {wave.name}: {len(given)} of {needed} approvals, the last by {_person(action)}")
+    return Taken(f"{len(given)} of {needed} approvals of wave {wave.name}")
+
+
+def _reject(draft: Draft, action: Action) -> Outcome:
+    wave = _wave(draft, action)
+    if wave is None:
+        return Refusal(ActionReason.UNKNOWN_TARGET, f"the run has no wave {action.spec.wave}")
+    when = awaits_approval(draft, wave)
+    if when is None:
+        return Refusal(ActionReason.NOT_APPLICABLE, f"wave {wave.name} does not await approval")
+    message = f"wave {wave.name} was rejected by {_person(action)} ({action.name})"
+    if when is ApprovalTime.BEFORE:
+        return _end_run(draft, action, message)
+    tenants = tuple(tenant.name for tenant, status in draft.in_wave(wave) if status.written and status.state in (S.SOAKING, S.SUCCEEDED))
+    order = TakeBackOrder(
+        reason=EndReason.WAVE_FAILED, wave=wave.name, message=message, time=draft.now, tenants=tenants, action=action.name
+    )
+    draft.set_run(order=order)
+    draft.set_wave(wave.name, progress=WaveProgress.FAILED)
+    draft.note("WaveFailed", message, warning=True)
+    return Taken(f"{len(tenants)} tenants of wave {wave.name} are taken back", completed=not tenants)
+
+
+def _pause(draft: Draft, action: Action) -> Outcome:
+    if draft.run.completion_time is not None:
+        return Refusal(ActionReason.NOT_APPLICABLE, "the run has ended")
+    draft.set_journal(pause=Pause(time=draft.now, message=f"paused by {_person(action)} ({action.name})", action=action.name))
+    draft.note("UpgradePaused", f"by {action.name}")
+    return Taken("no more tenants start until Resume; those in flight finish")
+
+
+def _resume(draft: Draft, action: Action) -> Outcome:
+    if draft.journal.pause is None:
+        return Refusal(ActionReason.NOT_APPLICABLE, "the upgrade is not paused")
+    draft.set_journal(pause=None)
+    draft.note("UpgradeResumed", f"by {action.name}")
+    return Taken("tenants start again")
+
+
+def _abort(draft: Draft, action: Action) -> Outcome:
+    if draft.run.completion_time is not None or draft.run.order is not None:
+        return Refusal(ActionReason.NOT_APPLICABLE, "the run has ended, or is being taken back already")
+    return _end_run(draft, action, f"aborted by {_person(action)} ({action.name}): {action.spec.reason}")
+
+
+def _end_run(draft: Draft, action: Action, message: str) -> Outcome:
+    """Take back who is unproven; who was never written is skipped (in preflight: by `flight`, with its lock); who succeeded stays."""
+    unproven = []
+    for tenant, status in list(draft.current()):
+        if status.state in (S.APPLYING, S.CONVERGING, S.SOAKING):
+            unproven.append(tenant.name)
+        elif not status.written and status.state in (S.QUEUED, S.WAITING, S.HELD):
+            draft.move(tenant.name, S.SKIPPED, SkipReason.ABORTED, message, completion_time=draft.now)
+    draft.set_run(order=TakeBackOrder(reason=EndReason.ABORT, message=message, time=draft.now, tenants=tuple(unproven), action=action.name))
+    draft.note("UpgradeAborted", message, warning=True)
+    return Taken(f"{len(unproven)} unproven tenants are taken back", completed=not unproven)
+
+
+def _retry(draft: Draft, action: Action) -> Outcome:
+    if draft.any_in(tenant_run.IN_FLIGHT | {S.ROLLING_BACK}):
+        return Refusal(ActionReason.NOT_APPLICABLE, "tenants are in flight or being taken back; retry when they are through")
+    statuses = {tenant.name: status for tenant, status in draft.current()}
+    if unknown := [name for name in action.spec.tenants if name not in statuses]:
+        return Refusal(ActionReason.UNKNOWN_TARGET, f"{unknown[0]} is no tenant of this run")
+    named = frozenset(action.spec.tenants)
+    again = [name for name, status in statuses.items() if status.state is not S.SUCCEEDED and (not named or name in named)]
+    if not again and (draft.planned or not draft.problem):
+        return Refusal(ActionReason.NOT_APPLICABLE, "every tenant named has succeeded; there is nothing to retry")
+    next_attempt(draft, again)
+    return Taken(f"attempt {draft.run.attempt} begins: {len(again)} tenants begin again")
+
+
+def _skip(draft: Draft, action: Action) -> Outcome:
+    statuses = {tenant.name: status for tenant, status in draft.current()}
+    for name in action.spec.tenants:
+        if name not in statuses:
+            return Refusal(ActionReason.UNKNOWN_TARGET, f"{name} is no tenant of this run")
+        status = statuses[name]
+        if status.written or status.state not in (S.QUEUED, S.WAITING, S.HELD):
+            return Refusal(
+                ActionReason.NOT_APPLICABLE,
+                f"{name} is {status.state}; only tenants Queued, Waiting, or Held with nothing written can be skipped",
+            )
+    message = f"skipped by {_person(action)} ({action.name}): {action.spec.reason}"
+    for name in action.spec.tenants:
+        draft.move(name, S.SKIPPED, SkipReason.SKIPPED_BY_ACTION, message, completion_time=draft.now)
+    return Taken(f"{len(action.spec.tenants)} tenants are skipped")
+
+
+def _resolve(draft: Draft, action: Action) -> Outcome:
+    statuses = draft.statuses()
+    for name in action.spec.tenants:
+        if name not in statuses:
+            return Refusal(ActionReason.UNKNOWN_TARGET, f"{name} is no tenant of this upgrade")
+        if statuses[name].state not in (S.HELD, S.ROLLBACK_FAILED):
+            return Refusal(
+                ActionReason.NOT_APPLICABLE, f"{name} is {statuses[name].state}; only tenants Held or RollbackFailed need Resolve"
+            )
+    message = f"resolved by {_person(action)} ({action.name}): {action.spec.reason}"
+    for name in action.spec.tenants:
+        draft.set_status(name, statuses[name].model_copy(update={"resolution": action.spec.resolution, "message": message[:1024]}))
+    return Taken(f"{action.spec.resolution} for {len(action.spec.tenants)} tenants", completed=False)
+
+
+def _not_supported(draft: Draft, action: Action) -> Outcome:
+    return Refusal(
+        ActionReason.NOT_SUPPORTED, f"this build does not carry out {action.spec.type} yet; use Pause, Abort or SkipTenant instead"
+    )
+
+
+def _completed(draft: Draft, action: Action) -> str:
+    """Return what to say of an order that has had its whole effect, or ''."""
+    statuses = draft.statuses()
+    match action.spec.type:
+        case ActionType.ABORT | ActionType.REJECT:
+            order = draft.run.order
+            if order is None or order.action != action.name:
+                return "done"
+            left = [
+                name for name in order.tenants if name in statuses and statuses[name].state not in tenant_run.ENDED | {S.ROLLBACK_FAILED}
+            ]
+            return "" if left else f"{len(order.tenants)} tenants were taken back or named for Resolve"
+        case ActionType.RESOLVE:
+            left = [
+                name
+                for name in action.spec.tenants
+                if name in statuses and statuses[name].state in (S.HELD, S.ROLLING_BACK, S.ROLLBACK_FAILED)
+            ]
+            return "" if left else "all tenants named are settled"
+        case _:
+            return "done"
+
+
+RULES: dict[ActionType, Callable[[Draft, Action], Outcome]] = {
+    ActionType.APPROVE: _approve,
+    ActionType.REJECT: _reject,
+    ActionType.PAUSE: _pause,
+    ActionType.RESUME: _resume,
+    ActionType.ABORT: _abort,
+    ActionType.RETRY: _retry,
+    ActionType.SKIP_TENANT: _skip,
+    ActionType.RESOLVE: _resolve,
+    ActionType.OVERRIDE_GATE: _not_supported,
+    ActionType.OVERRIDE_WINDOW: _not_supported,
+}

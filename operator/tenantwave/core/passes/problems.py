@@ -1,0 +1,127 @@
+"""What keeps an upgrade from starting, and what the whole of it waits for. Nothing in any tenant has been touched when one of these holds."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from tenantwave.api.conditions import ReadyReason
+from tenantwave.api.limits import unsupported_fields, unsupported_policy_fields
+from tenantwave.api.tenant_run import TenantState
+from tenantwave.core import tenant_run, versions
+from tenantwave.core.journal import WaveProgress
+from tenantwave.core.passes.draft import Draft, runs_version
+
+GRACE = timedelta(seconds=5)
+"""Git applies in any order: a policy or catalogue entry that is missing gets this long before it is called missing."""
+
+SHOWN = 3
+"""How many tenants a message names before it says how many more there are."""
+
+
+def named(tenants: list[str]) -> str:
+    """Return the first names and how many more there are."""
+    more = f" and {len(tenants) - SHOWN} more" if len(tenants) > SHOWN else ""
+    return ", ".join(tenants[:SHOWN]) + more
+
+
+def check_spec(draft: Draft) -> None:
+    """InvalidSpec: what only the operator can judge of the upgrade itself."""
+    upgrade = draft.world.upgrade
+    if upgrade.spec is None:
+        draft.stall(ReadyReason.INVALID_SPEC, upgrade.problem)
+        return
+    problems = [*unsupported_fields(upgrade.spec)]
+    if upgrade.spec.release.from_versions and (problem := versions.range_problem(upgrade.spec.release.from_versions)):
+        problems.append(problem)
+    if problems:
+        draft.stall(ReadyReason.INVALID_SPEC, "; ".join(problems))
+
+
+def check_policy(draft: Draft) -> None:
+    """PolicyNotFound and InvalidSpec of the policy. A run that is planned goes on as planned; only starting needs usable windows."""
+    policy = draft.world.policy
+    spec = draft.world.upgrade.spec
+    if policy is None and not draft.planned and spec is not None:
+        name = spec.policy_ref.name
+        if _out_of_patience(draft):
+            draft.stall(ReadyReason.POLICY_NOT_FOUND, f"RolloutPolicy {name} does not exist; apply it, or correct spec.policyRef.name")
+        else:
+            draft.stall(ReadyReason.PLANNING, f"waiting for RolloutPolicy {name}")
+        return
+    if policy is not None:
+        problems = list(policy.problems)
+        if policy.spec is not None and not draft.planned:
+            problems += unsupported_policy_fields(policy.spec)
+        if problems:
+            draft.stall(ReadyReason.INVALID_SPEC, f"RolloutPolicy {policy.name}: " + "; ".join(problems))
+
+
+def check_catalogue(draft: Draft) -> None:
+    """InvalidSpec for duplicates, CatalogueIncomplete for a target that the release neither has nor drops."""
+    catalogue = draft.world.catalogue
+    if draft.planned or draft.problem is not None:
+        return
+    if catalogue.duplicates:
+        draft.stall(ReadyReason.INVALID_SPEC, "; ".join(catalogue.duplicates))
+        return
+    release = draft.spec.release
+    there = {entry.target for entry in catalogue.entries if entry.version == release.version}
+    running = {runs_version(draft, tenant) for tenant in draft.world.tenants.values() if tenant.selected}
+    missing = sorted(
+        {(entry.target, entry.version) for entry in catalogue.entries if entry.version in running and entry.target not in there}
+    )
+    if not missing:
+        return
+    target, version = missing[0]
+    more = f" ({len(missing) - 1} more are missing)" if len(missing) > 1 else ""
+    if _out_of_patience(draft):
+        draft.stall(
+            ReadyReason.CATALOGUE_INCOMPLETE,
+            f"ConfigMap {target} has a catalogue entry for {release.product} {version} and none for {release.version}{more}; "
+            'add it, or an entry annotated tenantwave.io/removed: "true" if the release drops it',
+        )
+    else:
+        draft.stall(ReadyReason.PLANNING, f"waiting for the catalogue entry of {target} for {release.product} {release.version}")
+
+
+def forgive(draft: Draft) -> None:
+    """Forget since when something was missing, once nothing is."""
+    waiting = draft.problem is not None and draft.problem.reason in (
+        ReadyReason.PLANNING,
+        ReadyReason.POLICY_NOT_FOUND,
+        ReadyReason.CATALOGUE_INCOMPLETE,
+    )
+    if not waiting and draft.journal.unavailable_since is not None:
+        draft.set_journal(unavailable_since=None)
+
+
+def check_owners(draft: Draft) -> None:
+    """OwnershipConflict: a tenant of the first wave has a field that another tool would write back. Found before anything starts."""
+    if not draft.planned or not draft.run.waves or draft.problem is not None:
+        return
+    first = draft.run.waves[0]
+    if first.progress is WaveProgress.PASSED or draft.any_in(tenant_run.IN_FLIGHT | {TenantState.SOAKING, TenantState.ROLLING_BACK}):
+        return
+    owned = [
+        (tenant.name, view.owner)
+        for tenant, status in draft.in_wave(first)
+        if status.state in tenant_run.NOT_STARTED or (status.state is TenantState.HELD and not status.written)
+        for view in tenant.components
+        if view.owner
+    ]
+    if owned:
+        tenants = sorted({name for name, _ in owned})
+        draft.stall(
+            ReadyReason.OWNERSHIP_CONFLICT,
+            f"{owned[0][1]} in {named(tenants)}; use that tool's driver, delegate the field to tenantwave, or SkipTenant these tenants",
+        )
+
+
+def _out_of_patience(draft: Draft) -> bool:
+    since = draft.journal.unavailable_since
+    if since is None:
+        draft.set_journal(unavailable_since=draft.now)
+        draft.wake(draft.now + GRACE)
+        return False
+    draft.wake(since + GRACE)
+    return draft.now >= since + GRACE

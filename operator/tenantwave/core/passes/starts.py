@@ -1,0 +1,283 @@
+"""Who starts now: opening the next wave, and the chain of questions that each tenant must pass. The first "no" is the reason shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from tenantwave.api.conditions import RunReason, SkipReason, WaitReason
+from tenantwave.api.policy import ApprovalTime, FreeSlotOn
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.core import tenant_run, versions
+from tenantwave.core.calendar import availability
+from tenantwave.core.gates import SourceState, Verdict
+from tenantwave.core.journal import WaveProgress, WaveRecord
+from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.failures import may_start_more
+from tenantwave.core.passes.verdicts import enforces
+from tenantwave.core.plan import Hold
+from tenantwave.core.world import Claim, Tenant
+
+S = TenantState
+
+SKEW = timedelta(seconds=2)
+"""Openings are shrunk by this much for the start decision, so that a clock that is slightly wrong starts nobody outside one."""
+
+CLOCK_SKEW_MESSAGE = "the operator's clock and the API server's are over 60 s apart; the platform team sets the node's clock right"
+
+
+# Waves.
+
+
+def running_wave(draft: Draft) -> WaveRecord | None:
+    """Return the wave that has begun and has not ended."""
+    return next((wave for wave in draft.run.waves if wave.progress is WaveProgress.RUNNING), None)
+
+
+def next_wave(draft: Draft) -> WaveRecord | None:
+    """Return the first wave that has not begun, if every wave before it has passed."""
+    for wave in draft.run.waves:
+        if wave.progress is WaveProgress.QUEUED:
+            return wave
+        if wave.progress is not WaveProgress.PASSED:
+            return None
+    return None
+
+
+def awaits_approval(draft: Draft, wave: WaveRecord) -> ApprovalTime | None:
+    """Tell whether the wave waits for people now, and for which of the two approvals."""
+    effective = draft.effective_waves.get(wave.name)
+    if effective is None or draft.run.order is not None or draft.run.completion_time is not None:
+        return None
+    needed = effective.approval_minimum
+    if effective.approval is ApprovalTime.BEFORE and next_wave(draft) == wave and len(wave.approvals_before) < needed:
+        return ApprovalTime.BEFORE
+    if (
+        effective.approval is ApprovalTime.AFTER
+        and wave.progress is WaveProgress.RUNNING
+        and wave.soaked_since_time is not None
+        and len(wave.approvals_after) < needed
+    ):
+        return ApprovalTime.AFTER
+    return None
+
+
+def open_next_wave(draft: Draft) -> None:
+    """Begin the next wave when its predecessor has passed and, where asked for, people have approved."""
+    if (
+        not draft.planned
+        or draft.on_hold
+        or draft.problem is not None
+        or draft.run.order is not None
+        or draft.run.completion_time is not None
+    ):
+        return
+    wave = next_wave(draft)
+    if wave is None or awaits_approval(draft, wave) is not None:
+        return
+    draft.set_wave(wave.name, progress=WaveProgress.RUNNING, start_time=draft.now)
+    draft.note("WaveStarted", f"wave {wave.name}: {len(wave.tenants)} tenants")
+
+
+# What holds the whole upgrade.
+
+
+def hold_starts(draft: Draft) -> None:
+    """Say why nobody starts although the run is planned: deletion, suspension, pause, an ending run, gates that cannot see."""
+    if draft.on_hold:
+        return
+    if draft.deleted:
+        draft.on_hold = "the upgrade is being deleted"
+    elif draft.problem is not None:
+        draft.on_hold = f"{draft.problem.reason}: {draft.problem.message}"
+    elif draft.run.order is not None:
+        draft.on_hold = draft.run.order.message
+    elif draft.suspended:
+        draft.on_hold = "spec.suspend is true; remove it to start"
+    elif draft.journal.pause is not None:
+        draft.on_hold = draft.journal.pause.message
+    elif (blind := gates_are_blind(draft)) is not None:
+        draft.on_hold = blind
+
+
+def gates_are_blind(draft: Draft) -> str | None:
+    """Return why the metrics cannot be used now, or None."""
+    if enforces(draft) is None or draft.world.gates.run_id != draft.run.id:
+        return None
+    book = draft.world.gates
+    wave = running_wave(draft)
+    gate = book.wave(wave.name) if wave is not None else None
+    if gate is not None and gate.verdict is Verdict.UNKNOWN:
+        return gate.message or "the metrics cannot be used"
+    if book.source.state is SourceState.DOWN:
+        return book.source.message
+    return None
+
+
+# The chain.
+
+
+def in_flight_count(draft: Draft, wave: WaveRecord) -> int:
+    """Return how many slots of the wave are taken: in flight, and soaking before the first verdict where that frees the slot."""
+    until_verdict = draft.effective_waves[wave.name].free_slot_on is FreeSlotOn.FIRST_VERDICT and enforces(draft) is not None
+    return sum(
+        status.state in tenant_run.IN_FLIGHT or (until_verdict and status.state is S.SOAKING and not _has_first_verdict(draft, tenant.name))
+        for tenant, status in draft.in_wave(wave)
+    )
+
+
+def _has_first_verdict(draft: Draft, tenant: str) -> bool:
+    gate = draft.world.gates.tenant(tenant) if draft.world.gates.run_id == draft.run.id else None
+    return gate is not None and gate.has_first_verdict
+
+
+Check = Callable[[Draft, Tenant], Hold | None]
+
+
+def _calendar_is_open(draft: Draft, tenant: Tenant) -> Hold | None:
+    if tenant.calendar is None:
+        return None
+    answer = availability(tenant.calendar, draft.now, SKEW)
+    draft.wake(answer.valid_until_time)
+    if answer.hold is None:
+        return None
+    return Hold(answer.hold.reason, answer.hold.message, answer.next_open_time)
+
+
+def _clock_is_right(draft: Draft, tenant: Tenant) -> Hold | None:
+    return None if draft.world.clock_is_right else Hold(WaitReason.CLOCK_SKEW, CLOCK_SKEW_MESSAGE)
+
+
+def _tenant_is_free(draft: Draft, tenant: Tenant) -> Hold | None:
+    """A tenant belongs to one upgrade at a time; of two that could start it the older goes first, unless the younger is a higher version."""
+    for claim in tenant.claims:
+        if claim.holds:
+            return Hold(WaitReason.TENANT_BUSY, f"held by run {claim.run}; wait for it, or abort {claim.upgrade}")
+    for claim in tenant.claims:
+        if claim.waits and _goes_first(draft, claim):
+            return Hold(
+                WaitReason.TENANT_BUSY, f"run {claim.run} of {claim.upgrade} comes first; wait for it, or suspend or abort {claim.upgrade}"
+            )
+    return None
+
+
+def _goes_first(draft: Draft, other: Claim) -> bool:
+    upgrade = draft.world.upgrade
+    return (other.creation_time, other.upgrade) < (upgrade.creation_time, upgrade.name)
+
+
+def _upgrade_goes_on(draft: Draft, tenant: Tenant) -> Hold | None:
+    return Hold(WaitReason.UPGRADE_ON_HOLD, draft.on_hold) if draft.on_hold else None
+
+
+MAY_START: tuple[Check, ...] = (_calendar_is_open, _clock_is_right, _tenant_is_free, _upgrade_goes_on)
+
+
+def why_not_yet(draft: Draft, tenant: Tenant) -> Hold | None:
+    """Return the first reason why this tenant may not start, the free slot apart; None means go."""
+    if tenant.problem:
+        return Hold(WaitReason.INVALID_WINDOWS, tenant.problem)
+    return next((hold for check in MAY_START if (hold := check(draft, tenant)) is not None), None)
+
+
+def yield_to_younger(draft: Draft) -> None:
+    """Skip tenants that a younger upgrade, which is running, takes to a higher version of the same product."""
+    if not draft.planned or draft.deleted or draft.run.order is not None:
+        return
+    release = draft.spec.release
+    upgrade = draft.world.upgrade
+    for tenant, status in list(draft.current()):
+        if status.state not in tenant_run.NOT_STARTED or status.written:
+            continue
+        for claim in tenant.claims:
+            younger = (claim.creation_time, claim.upgrade) > (upgrade.creation_time, upgrade.name)
+            if (
+                younger
+                and (claim.waits or claim.holds)
+                and claim.running
+                and claim.product == release.product
+                and versions.is_higher(claim.version, release.version)
+            ):
+                message = f"{claim.upgrade} takes this tenant to {claim.version}; Retry this upgrade if that one is gone"
+                draft.move(tenant.name, S.SKIPPED, SkipReason.SUPERSEDED, message, completion_time=draft.now)
+                break
+
+
+def start_tenants(draft: Draft) -> None:
+    """Start the tenants of the running wave that may, in wave order, as far as slots are free; say of the others why they wait."""
+    if not draft.planned or draft.run.completion_time is not None:
+        return
+    wave = running_wave(draft)
+    for record in draft.run.waves:
+        if wave is not None and record.name == wave.name:
+            _start_in(draft, record)
+        elif record.progress is WaveProgress.QUEUED and draft.run.order is None:
+            _queue(draft, record)
+        elif record.progress is WaveProgress.PASSED and not draft.on_hold:
+            _start_in(draft, record)  # tenants that planned again after being held, within the same slots
+
+
+def _start_in(draft: Draft, wave: WaveRecord) -> None:
+    effective = draft.effective_waves[wave.name]
+    free = effective.slots(len(wave.tenants)) - in_flight_count(draft, wave)
+    stopped = not may_start_more(draft, wave) or _is_late(draft, wave)
+    for tenant, status in list(draft.in_wave(wave)):
+        if status.state not in tenant_run.NOT_STARTED or tenant.name in draft.steps:
+            continue
+        hold = why_not_yet(draft, tenant)
+        if hold is None and stopped:
+            hold = Hold(WaitReason.UPGRADE_ON_HOLD, f"wave {wave.name} starts no more tenants; see the upgrade's condition Ready")
+        if hold is None and free <= 0:
+            limit = effective.slots(len(wave.tenants))
+            hold = Hold(WaitReason.MAX_PARALLEL, f"all {limit} places of wave {wave.name} are taken")
+        if hold is not None:
+            draft.hold(tenant.name, hold)
+            _show(draft, tenant.name, status, hold)
+            continue
+        free -= 1
+        _start(draft, tenant, status)
+
+
+def _is_late(draft: Draft, wave: WaveRecord) -> bool:
+    deadline = draft.effective_waves[wave.name].deadline
+    if deadline is None or wave.start_time is None or wave.progress is WaveProgress.PASSED:
+        return False
+    draft.wake(wave.start_time + deadline)
+    return draft.now >= wave.start_time + deadline
+
+
+def is_late(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether the wave is past its deadline without having passed."""
+    return wave.progress is WaveProgress.RUNNING and _is_late(draft, wave)
+
+
+def _start(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    answer = availability(tenant.calendar, draft.now, SKEW) if tenant.calendar is not None else None
+    draft.move(
+        tenant.name,
+        S.PREFLIGHT,
+        RunReason.IN_PROGRESS,
+        f"preparing {draft.spec.release.product} {draft.spec.release.version}",
+        start_time=status.start_time or draft.now,
+        preflight_time=draft.now,
+        opening_end_time=answer.opening_end_time if answer is not None else None,
+        next_open_time=None,
+        planned_start_time=None,
+        namespace_uid=tenant.uid,
+        component=0,
+        conflicts=(),
+        resolution=None,
+        take_back=None,
+    )
+
+
+def _queue(draft: Draft, wave: WaveRecord) -> None:
+    """Tenants of later waves are Queued; while the whole upgrade is held that is what they show."""
+    for tenant, status in list(draft.in_wave(wave)):
+        if status.state in tenant_run.NOT_STARTED and tenant.name not in draft.steps and status.state is not S.QUEUED:
+            draft.move(tenant.name, S.QUEUED, WaitReason.WAVE_QUEUED, f"wave {wave.name} has not begun")
+
+
+def _show(draft: Draft, tenant: str, status: TenantRunStatus, hold: Hold) -> None:
+    if (status.state, status.reason, status.message) != (S.WAITING, str(hold.reason), hold.message):
+        draft.move(tenant, S.WAITING, hold.reason, hold.message, next_open_time=hold.until, planned_start_time=hold.until)

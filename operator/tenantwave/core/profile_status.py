@@ -1,0 +1,120 @@
+"""(previous status, what is known of a tenant) -> status of its TenantProfile: versions, the upgrade that concerns it, its windows, its changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from tenantwave.api.conditions import ConditionType
+from tenantwave.api.profile import Change, ProductStatus, ProfileUpgrade, TenantProfileStatus
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.core import tenant_run
+from tenantwave.core.calendar import Calendar, availability, window_status, windows_validity
+from tenantwave.core.status import Said, settle
+from tenantwave.core.world import VersionRecord
+
+S = TenantState
+MAX_CHANGES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class TenantInUpgrade:
+    """One upgrade's TenantRun of the tenant. `live`: the upgrade is still going on. `position`: "wave 2 of 5"."""
+
+    upgrade: str
+    product: str
+    position: str
+    live: bool
+    creation_time: datetime
+    status: TenantRunStatus
+
+
+@dataclass(frozen=True, slots=True)
+class TenantFacts:
+    """All that a TenantProfile's status is made of."""
+
+    generation: int
+    records: Mapping[str, VersionRecord]
+    upgrades: Sequence[TenantInUpgrade]
+    calendar: Calendar | None
+
+
+def profile_status(previous: TenantProfileStatus | None, facts: TenantFacts, now: datetime) -> tuple[TenantProfileStatus, datetime | None]:
+    """Return the status, and when it has to be looked at again because time alone changes it."""
+    answer = availability(facts.calendar, now) if facts.calendar is not None else None
+    said = []
+    if answer is not None:
+        validity = windows_validity(answer)
+        said.append(Said(ConditionType.WINDOWS_VALID, validity.valid, validity.reason, validity.message))
+    shown = _upgrade_shown(facts.upgrades)
+    products = tuple(
+        ProductStatus(name=product, version=record.version, last_stable_version=record.last_stable_version, since=record.since)
+        for product, record in sorted(facts.records.items())
+        if record.version
+    )
+    return TenantProfileStatus(
+        observed_generation=facts.generation,
+        conditions=settle(previous.conditions if previous is not None else (), said, facts.generation, now),
+        versions=", ".join(f"{product.name} {product.version}" for product in products),
+        products=products,
+        upgrade=_upgrade(shown) if shown is not None else None,
+        window=window_status(answer) if answer is not None else None,
+        preserved=shown.status.preserved if shown is not None else (),
+        recent_changes=_changes(previous, products, facts.upgrades, now),
+    ), answer.valid_until_time if answer is not None else None
+
+
+def _upgrade_shown(upgrades: Sequence[TenantInUpgrade]) -> TenantInUpgrade | None:
+    """Return the upgrade in flight, else the one that starts next, else the last one."""
+    has_it = [upgrade for upgrade in upgrades if tenant_run.has_tenant(upgrade.status)]
+    waiting = [upgrade for upgrade in upgrades if upgrade.live and upgrade.status.state in tenant_run.NOT_STARTED]
+    ended = sorted(upgrades, key=lambda upgrade: upgrade.status.state_since_time or upgrade.creation_time)
+    if has_it:
+        return has_it[0]
+    if waiting:
+        return min(waiting, key=lambda upgrade: (upgrade.creation_time, upgrade.upgrade))
+    return ended[-1] if ended else None
+
+
+def _upgrade(shown: TenantInUpgrade) -> ProfileUpgrade:
+    status = shown.status
+    return ProfileUpgrade(
+        name=shown.upgrade,
+        run=status.run,
+        wave=status.wave,
+        position=shown.position,
+        state=str(status.state or ""),
+        reason=status.reason,
+        message=status.message,
+        planned_start_time=status.planned_start_time if status.state in tenant_run.NOT_STARTED else None,
+    )
+
+
+def _changes(
+    previous: TenantProfileStatus | None, products: Sequence[ProductStatus], upgrades: Sequence[TenantInUpgrade], now: datetime
+) -> tuple[Change, ...]:
+    """Add a line for each product whose version is not the one shown before. Newest first."""
+    known = previous.recent_changes if previous is not None else ()
+    before = {product.name: product.version for product in previous.products} if previous is not None else {}
+    fresh = []
+    for product in products:
+        if product.version == before.get(product.name):
+            continue
+        upgrade = next((one for one in upgrades if one.product == product.name and one.status.state in (S.SUCCEEDED, S.ROLLED_BACK)), None)
+        fresh.append(
+            Change(
+                time=product.since or now,
+                actor="tenantwave",
+                object=f"product {product.name}",
+                action="RolledBack"
+                if upgrade is not None and upgrade.status.state is S.ROLLED_BACK
+                else "Recorded"
+                if not before.get(product.name)
+                else "Upgraded",
+                from_=before.get(product.name, ""),
+                to=product.version,
+                why=f"{upgrade.upgrade}, wave {upgrade.status.wave}" if upgrade is not None else "recorded by the operator",
+            )
+        )
+    return (*fresh, *known)[:MAX_CHANGES]

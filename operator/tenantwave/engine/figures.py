@@ -1,0 +1,48 @@
+"""What is exported of one upgrade as metrics: numbers by state and reason, never by tenant."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime
+
+from tenantwave.api.conditions import ConditionStatus
+from tenantwave.api.tenant_run import TenantState
+from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core.plan import Plan
+from tenantwave.core.world import World
+from tenantwave.telemetry import UpgradeFigures
+
+
+def figures_of(world: World, plan: Plan, status: TenantUpgradeStatus, now: datetime) -> UpgradeFigures:
+    """Return the figures of an upgrade as its status tells them."""
+    journal = plan.journal or world.journal
+    release = world.upgrade.spec.release if world.upgrade.spec is not None else None
+    counts = status.counts.model_dump(exclude={"total", "opted_out", "failed"}) if status.counts is not None else {}
+    going_back = [
+        tenant.run.status.state_since_time
+        for tenant in world.tenants.values()
+        if tenant.run is not None and tenant.run.status.state is TenantState.ROLLING_BACK and tenant.run.status.state_since_time is not None
+    ]
+    changed = [
+        tenant.run.status.state_since_time
+        for tenant in world.tenants.values()
+        if tenant.run is not None and tenant.run.status.state_since_time is not None
+    ]
+    current = next((wave for wave in status.waves if status.run is not None and wave.name == status.run.current_wave), None)
+    return UpgradeFigures(
+        upgrade=world.upgrade.name,
+        product=release.product if release is not None else "",
+        reason=str(plan.summary.reason),
+        conditions={condition.type: condition.status is ConditionStatus.TRUE for condition in status.conditions},
+        tenants={"".join(part.title() for part in state.split("_")): count for state, count in counts.items()},
+        waiting=Counter(str(hold.reason) for hold in plan.holds.values()),
+        waves={wave.name: str(wave.state) for wave in status.waves},
+        gates={metric.name: str(metric.verdict) for metric in current.gate.metrics}
+        if current is not None and current.gate is not None
+        else {},
+        start_time=journal.run.start_time if journal is not None else None,
+        last_progress_time=max(changed, default=None),
+        next_time=plan.next.time if plan.next is not None else None,
+        completion_time=journal.run.completion_time if journal is not None else None,
+        oldest_rollback=now - min(going_back) if going_back else None,
+    )

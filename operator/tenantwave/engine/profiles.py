@@ -1,0 +1,168 @@
+"""Keeps every tenant's TenantProfile.status true, makes missing profiles, and judges RolloutPolicies and TenantDecisions on their own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tenantwave.api.conditions import ConditionType, DecisionReason, DetailReason
+from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_DECISION, TENANT_PROFILE
+from tenantwave.api.limits import unsupported_policy_fields
+from tenantwave.api.meta import PROFILE_NAME
+from tenantwave.api.policy import Maintenance
+from tenantwave.core.journal import Journal
+from tenantwave.core.profile_status import TenantFacts, TenantInUpgrade, profile_status
+from tenantwave.core.status import Said, settle
+from tenantwave.engine.queue import WorkQueue
+from tenantwave.engine.store import Store
+from tenantwave.faults import AlreadyExists, Forbidden, NotFound
+from tenantwave.ports import Clock, Cluster
+from tenantwave.telemetry import Telemetry
+
+
+@dataclass(slots=True)
+class Profiles:
+    """One worker's body for TenantProfiles, by namespace."""
+
+    store: Store
+    cluster: Cluster
+    telemetry: Telemetry
+    clock: Clock
+    queue: WorkQueue[str]
+
+    async def reconcile(self, tenant: str) -> None:
+        """Write the status of one tenant's profile where it differs. Cost: O(upgrades of the tenant)."""
+        namespace = self.store.namespaces.get(tenant)
+        if namespace is None or namespace.terminating or not self.store.may_be_tenant(tenant):
+            return
+        selecting = [view for view in self.store.upgrades.values() if view.selects(namespace.labels)]
+        runs = list(self.store.runs_in(tenant))
+        profile = self.store.profiles.get(tenant)
+        if profile is None:
+            if selecting:
+                await self._create(tenant)
+            return
+        if (
+            not selecting
+            and not runs
+            and not self.store.products_of(tenant)
+            and profile.status is not None
+            and profile.status.upgrade is None
+        ):
+            return
+        facts = TenantFacts(
+            generation=profile.generation,
+            records=self.store.products_of(tenant),
+            upgrades=tuple(
+                TenantInUpgrade(
+                    upgrade=view.run.upgrade,
+                    product=view.product,
+                    position=_position(self.store.journal_of(view.run.upgrade), view.run.status.wave),
+                    live=self._is_live(view.run.upgrade),
+                    creation_time=self.store.upgrades[view.run.upgrade].upgrade.creation_time
+                    if view.run.upgrade in self.store.upgrades
+                    else self.clock.now(),
+                    status=view.run.status,
+                )
+                for view in runs
+                if view.run.status.state is not None
+            ),
+            calendar=self.store.calendar_of(tenant, self._maintenance([view.policy for view in selecting])),
+        )
+        status, again = profile_status(profile.status, facts, self.clock.now())
+        if status != profile.status:
+            body = {
+                "apiVersion": TENANT_PROFILE.api_version,
+                "kind": TENANT_PROFILE.name,
+                "metadata": {"name": PROFILE_NAME, "namespace": tenant, "resourceVersion": profile.resource_version},
+                "status": status.document(),
+            }
+            await self.cluster.replace(TENANT_PROFILE, body, subresource="status")
+            self.telemetry.status_write(TENANT_PROFILE.name)
+        if again is not None:
+            self.queue.add_after(tenant, again - self.clock.now() + timedelta(milliseconds=20))
+
+    async def _create(self, tenant: str) -> None:
+        metadata = {"name": PROFILE_NAME, "namespace": tenant}
+        body = {"apiVersion": TENANT_PROFILE.api_version, "kind": TENANT_PROFILE.name, "metadata": metadata, "spec": {}}
+        try:
+            await self.cluster.create(TENANT_PROFILE, body)
+        except AlreadyExists:
+            return
+        except (NotFound, Forbidden) as fault:
+            if isinstance(fault, Forbidden) and not fault.terminating:
+                raise
+
+    def _is_live(self, upgrade: str) -> bool:
+        journal = self.store.journal_of(upgrade)
+        return journal is not None and journal.run.completion_time is None and upgrade in self.store.upgrades
+
+    def _maintenance(self, policies: list[str]) -> Maintenance | None:
+        """Return the maintenance of the policy that concerns the tenant: of a live upgrade, else of the last one."""
+        for name in reversed(policies):
+            policy = self.store.policies.get(name)
+            if policy is not None and policy.spec is not None:
+                return policy.spec.maintenance
+        return None
+
+
+def _position(journal: Journal | None, wave: str) -> str:
+    names = [record.name for record in journal.run.waves] if journal is not None else []
+    return f"wave {names.index(wave) + 1} of {len(names)}" if wave in names else ""
+
+
+@dataclass(slots=True)
+class Policies:
+    """One worker's body for RolloutPolicies: a bad one shows before an upgrade uses it."""
+
+    store: Store
+    cluster: Cluster
+    telemetry: Telemetry
+    clock: Clock
+
+    async def reconcile(self, name: str) -> None:
+        """Write Ready, and Stalled where the policy cannot be used."""
+        view = self.store.policies.get(name)
+        if view is None:
+            return
+        now = self.clock.now()
+        problems = (
+            [view.problem]
+            if view.spec is None
+            else [*self.store.judge.problems(view.digest, view.spec, now), *unsupported_policy_fields(view.spec)]
+        )
+        if problems:
+            message = "; ".join(problems)
+            said = [Said(ConditionType.STALLED, True, "InvalidSpec", message), Said(ConditionType.READY, False, "InvalidSpec", message)]
+        else:
+            said = [Said(ConditionType.READY, True, DetailReason.VALID, "the policy can be used")]
+        conditions = settle(view.conditions, said, view.generation, now)
+        if conditions == view.conditions and view.observed_generation == view.generation:
+            return
+        status = {"observedGeneration": view.generation, "conditions": [condition.document() for condition in conditions]}
+        await self.cluster.merge_patch(
+            ROLLOUT_POLICY, "", name, {"status": status}, resource_version=view.resource_version, subresource="status"
+        )
+        self.telemetry.status_write(ROLLOUT_POLICY.name)
+
+
+@dataclass(slots=True)
+class Decisions:
+    """One worker's body for TenantDecisions. This build knows none yet, and says so instead of ignoring them."""
+
+    store: Store
+    cluster: Cluster
+    clock: Clock
+
+    async def reconcile(self, key: tuple[str, str]) -> None:
+        """Answer a decision that has no answer yet."""
+        view = self.store.decisions.get(key)
+        if view is None or view.answered:
+            return
+        message = "this build does not carry out TenantDecisions yet; ask the platform team to SkipTenant, or use windows and freezes in TenantProfile"
+        said = [Said(ConditionType.ACCEPTED, False, DecisionReason.NOT_SUPPORTED, message)]
+        conditions = settle((), said, view.generation, self.clock.now())
+        status = {"observedGeneration": view.generation, "conditions": [condition.document() for condition in conditions]}
+        await self.cluster.merge_patch(
+            TENANT_DECISION, view.namespace, view.name, {"status": status}, resource_version=view.resource_version, subresource="status"
+        )

@@ -1,0 +1,219 @@
+"""Take one upgrade one step further: observe, decide, act, report. Then say when to look again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+
+from tenantwave.api.conditions import ActionReason, ConditionType
+from tenantwave.api.kinds import FINALIZER, TENANT_PROFILE, TENANT_UPGRADE, UPGRADE_ACTION
+from tenantwave.api.meta import PROFILE_NAME
+from tenantwave.core.gates import GateBook, next_tick_time
+from tenantwave.core.gates.journal import restore
+from tenantwave.core.plan import Answer, Deed, Note, Plan, Step
+from tenantwave.core.planner import decide
+from tenantwave.core.status import Said, settle, upgrade_status
+from tenantwave.core.world import World
+from tenantwave.engine.figures import figures_of
+from tenantwave.engine.journals import Journals
+from tenantwave.engine.prober import Prober
+from tenantwave.engine.queue import WorkQueue
+from tenantwave.engine.store import Store
+from tenantwave.engine.tenant import TenantSteps
+from tenantwave.engine.views import ActionView
+from tenantwave.ports import Clock, Cluster, Notifier, Regarding
+from tenantwave.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+EFFECTS_PER_ROUND = 200
+EFFECTS_IN_FLIGHT = 32
+LONGEST_SLEEP = timedelta(minutes=10)
+PREVIEW_EVERY = timedelta(seconds=10)
+"""A tenant that is held is read again this often: what held it is the tenant's own object, which no watch shows."""
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """The loop's body. Everything it needs is handed in; it keeps nothing that a restart would miss."""
+
+    store: Store
+    cluster: Cluster
+    journals: Journals
+    steps: TenantSteps
+    prober: Prober
+    notifier: Notifier
+    telemetry: Telemetry
+    clock: Clock
+    queue: WorkQueue[str]
+    _previewed: dict[tuple[str, str], float]
+
+    async def reconcile(self, name: str) -> None:
+        """Take the upgrade one step further. Raises a Fault where the plan could not be carried out: the queue backs off and comes again."""
+        await self.journals.load_planned(name)
+        now = self.clock.now()
+        world = self.store.observe(name, self._gates(name), now)
+        if world is None:
+            await self._gone(name)
+            return
+        plan = decide(world, now)
+        self._probe(name, world, plan)
+        try:
+            await self._act(world, plan)
+        finally:
+            if plan.journal is None or self.store.journal_of(name) == plan.journal:  # else nothing of the plan stands yet
+                await self._report(world, plan)
+        self._look_again(name, plan)
+
+    def _look_again(self, name: str, plan: Plan) -> None:
+        if plan.journal is not None or plan.moves or any(step.deed is not Deed.PREVIEW for step in plan.steps):
+            self.queue.add(name)
+            return
+        delay = LONGEST_SLEEP
+        if plan.wake_time is not None:
+            delay = min(delay, plan.wake_time - self.clock.now())
+        if any(step.deed is Deed.PREVIEW for step in plan.steps):
+            delay = min(delay, PREVIEW_EVERY)
+        book = self.prober.book(name)
+        if plan.gate_context is not None and book is not None:
+            tick = next_tick_time(book, plan.gate_context, self.clock.now())
+            delay = min(delay, tick - self.clock.now()) if tick is not None else delay
+        self.queue.add_after(name, max(delay, timedelta(milliseconds=50)))
+
+    # Gates.
+
+    def _gates(self, name: str) -> GateBook:
+        return self.prober.book(name) or self._restored(name)
+
+    def _restored(self, name: str) -> GateBook:
+        """Return what the last process left: the memory of the gates, as TenantRuns and journal have it."""
+        journal = self.store.journal_of(name)
+        if journal is None:
+            return GateBook()
+        runs = (view.run.status for view in self.store.runs_of(name).values() if view.run.status.run == journal.run.id)
+        return restore(
+            journal.run.id, (status.gate for status in runs if status.gate), (wave.gate for wave in journal.run.waves if wave.gate)
+        )
+
+    def _probe(self, name: str, world: World, plan: Plan) -> None:
+        """Have the evidence fetched that the plan is about; it arrives as a new reason to look."""
+        journal = plan.journal or world.journal
+        if plan.gate_context is not None and journal is not None and journal.run.completion_time is None:
+            self.prober.look(name, plan.gate_context, world.gates)
+
+    # Act.
+
+    async def _act(self, world: World, plan: Plan) -> None:
+        """Carry the plan out in its order. What fails ends it, for the next decision begins from what is stored."""
+        if plan.finalizer:
+            await self._set_finalizer(world, present=True)
+        if plan.journal is not None:
+            if plan.save_policy and world.upgrade.spec is not None:
+                await self.journals.save_planned(plan.journal, world.upgrade.spec)
+            await self.journals.save(plan.journal)
+        await self._all(self.journals.move(world, move) for move in plan.moves[:EFFECTS_PER_ROUND])
+        await self._all(self._step(world, step) for step in self._due(world, plan.steps)[:EFFECTS_PER_ROUND])
+        for answer in plan.answers:
+            await self._answer(world.upgrade.name, answer)
+        if plan.finalizer is False:
+            await self._set_finalizer(world, present=False)
+
+    def _due(self, world: World, steps: Iterable[Step]) -> list[Step]:
+        """Return the steps to take now: previews of held tenants are spread over time, all others are due."""
+        due = []
+        for step in steps:
+            if step.deed is Deed.PREVIEW:
+                key = (world.upgrade.uid, step.tenant)
+                if self.clock.monotonic() - self._previewed.get(key, float("-inf")) < PREVIEW_EVERY.total_seconds():
+                    continue
+                self._previewed[key] = self.clock.monotonic()
+            due.append(step)
+        return due
+
+    async def _step(self, world: World, step: Step) -> None:
+        started = self.clock.monotonic()
+        await self.steps.execute(step, world)
+        self.telemetry.tenant_run_step(step.deed.value, self.clock.monotonic() - started)
+
+    async def _all(self, effects: Iterable[Awaitable[None]]) -> None:
+        """Carry out effects side by side. One that fails does not stop the others; the first failure is raised when all are done."""
+        room = asyncio.Semaphore(EFFECTS_IN_FLIGHT)
+
+        async def one(effect: Awaitable[None]) -> None:
+            async with room:
+                await effect
+
+        results = await asyncio.gather(*(one(effect) for effect in effects), return_exceptions=True)
+        failures = [result for result in results if isinstance(result, BaseException)]
+        for failure in failures[1:]:
+            log.info("also: %s", failure)
+        if failures:
+            raise failures[0]
+
+    async def _set_finalizer(self, world: World, *, present: bool) -> None:
+        view = self.store.upgrades[world.upgrade.name]
+        others = [finalizer for finalizer in view.finalizers if finalizer != FINALIZER]
+        patch = {"metadata": {"finalizers": [*others, FINALIZER] if present else others}}
+        await self.cluster.merge_patch(TENANT_UPGRADE, "", world.upgrade.name, patch, resource_version=view.resource_version)
+
+    async def _answer(self, upgrade: str, answer: Answer) -> None:
+        view = next((action for action in self.store.actions_of(upgrade) if action.name == answer.action), None)
+        if view is not None:
+            await self._write_answer(view, answer)
+
+    async def _write_answer(self, view: ActionView, answer: Answer) -> None:
+        said = [
+            Said(ConditionType.ACCEPTED, answer.accepted, answer.reason if not answer.completed else ActionReason.ACCEPTED, answer.message)
+        ]
+        if answer.accepted:
+            reason = ActionReason.COMPLETED if answer.completed else ActionReason.IN_PROGRESS
+            said.append(Said(ConditionType.COMPLETED, answer.completed, reason, answer.message))
+        conditions = settle(view.conditions, said, view.generation, self.clock.now())
+        status = {"observedGeneration": view.generation, "conditions": [condition.document() for condition in conditions]}
+        await self.cluster.merge_patch(
+            UPGRADE_ACTION, "", view.name, {"status": status}, resource_version=view.resource_version, subresource="status"
+        )
+        self.telemetry.status_write(UPGRADE_ACTION.name)
+
+    # Report.
+
+    async def _report(self, world: World, plan: Plan) -> None:
+        view = self.store.upgrades.get(world.upgrade.name)
+        if view is None or view.upgrade.uid != world.upgrade.uid:
+            return
+        status = upgrade_status(view.status, world, plan, self.clock.now())
+        if status != view.status:
+            body = {
+                "apiVersion": TENANT_UPGRADE.api_version,
+                "kind": TENANT_UPGRADE.name,
+                "metadata": {"name": world.upgrade.name, "uid": world.upgrade.uid, "resourceVersion": view.resource_version},
+                "status": status.document(),
+            }
+            await self.cluster.replace(TENANT_UPGRADE, body, subresource="status")
+            self.telemetry.status_write(TENANT_UPGRADE.name)
+        self.telemetry.upgrade(figures_of(world, plan, status, self.clock.now()))
+        for note in plan.notes:
+            self._tell(world, note)
+
+    def _tell(self, world: World, note: Note) -> None:
+        if note.tenant:
+            regarding = Regarding(TENANT_PROFILE, note.tenant, PROFILE_NAME)
+        else:
+            regarding = Regarding(TENANT_UPGRADE, "", world.upgrade.name, world.upgrade.uid)
+        self.notifier.tell(regarding, note.reason, note.message, warning=note.warning, key=note.key)
+
+    # Ends.
+
+    async def _gone(self, name: str) -> None:
+        """Forget an upgrade that is no more, and answer orders that name it."""
+        self.prober.forget(name)
+        self.telemetry.forget_upgrade(name)
+        for view in self.store.actions_of(name):
+            if view.action is not None and view.action.accepted is None:
+                answer = Answer(
+                    view.name, False, ActionReason.UNKNOWN_TARGET, f"there is no TenantUpgrade {name}; correct spec.upgrade in a new action"
+                )
+                await self._write_answer(view, answer)

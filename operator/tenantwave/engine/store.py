@@ -1,0 +1,427 @@
+"""The caches, indexed: from them a `World` is made in one pass, without await.
+
+Reflectors call `changed` for each change of an object. The store keeps its indices by it and says which upgrades, policies and profiles are to be
+looked at again; it never asks what changed beyond that.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tenantwave.api.kinds import WORKLOAD_KINDS
+from tenantwave.api.policy import Maintenance, RolloutPolicySpec
+from tenantwave.api.upgrade import TenantUpgradeSpec
+from tenantwave.core import tenant_run
+from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
+from tenantwave.core.gates import GateBook
+from tenantwave.core.journal import Journal
+from tenantwave.core.world import Catalogue, CatalogueEntry, Claim, ComponentView, Policy, Tenant, VersionRecord, World
+from tenantwave.engine.judging import PolicyJudge
+from tenantwave.engine.views import (
+    ActionView,
+    CatalogueView,
+    DecisionView,
+    JournalView,
+    NamespaceView,
+    OwnConfigMap,
+    PolicyView,
+    ProfileView,
+    RecordView,
+    RunView,
+    UpgradeView,
+)
+from tenantwave.ports import Body, Driver
+
+NEVER_TENANTS = ("kube-", "default")
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What a run works by, as it was saved when the run was planned."""
+
+    spec: TenantUpgradeSpec
+    policy: RolloutPolicySpec
+
+
+@dataclass(slots=True)
+class Wake:
+    """Who is to be looked at again. The engine gives the queues; before it runs, and in tests, nobody listens."""
+
+    upgrade: Callable[[str], None] = lambda _: None
+    policy: Callable[[str], None] = lambda _: None
+    profile: Callable[[str], None] = lambda _: None
+    decision: Callable[[tuple[str, str]], None] = lambda _: None
+
+
+@dataclass(slots=True)
+class _Compiled:
+    maintenance: Maintenance
+    generation: tuple[str, int]
+    calendar: Calendar
+
+
+@dataclass(slots=True)
+class Store:
+    """Everything that was last seen. `namespace` is our own: it is never a tenant."""
+
+    namespace: str
+    driver: Driver
+    wake: Wake = field(default_factory=Wake)
+    upgrades: dict[str, UpgradeView] = field(default_factory=dict)
+    policies: dict[str, PolicyView] = field(default_factory=dict)
+    namespaces: dict[str, NamespaceView] = field(default_factory=dict)
+    profiles: dict[str, ProfileView] = field(default_factory=dict)
+    decisions: dict[tuple[str, str], DecisionView] = field(default_factory=dict)
+    journals: dict[str, JournalView] = field(default_factory=dict)
+    records: dict[tuple[str, str], VersionRecord] = field(default_factory=dict)
+    """(tenant, product) -> what it runs."""
+    planned: dict[str, Planned] = field(default_factory=dict)
+    """run id -> saved spec and policy; the engine loads them."""
+    clock_is_right: bool = True
+    judge: PolicyJudge = field(default_factory=PolicyJudge)
+    _actions: dict[str, dict[str, ActionView]] = field(default_factory=lambda: defaultdict(dict))
+    _runs: dict[str, dict[str, RunView]] = field(default_factory=lambda: defaultdict(dict))
+    """upgrade -> tenant -> run."""
+    _upgrades_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """tenant -> upgrades with a TenantRun there."""
+    _catalogue: dict[str, dict[str, CatalogueView]] = field(default_factory=lambda: defaultdict(dict))
+    _workloads: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: defaultdict(dict))
+    _views: dict[tuple[str, str], tuple[TenantUpgradeSpec, tuple[ComponentView, ...]]] = field(default_factory=dict)
+    """(upgrade, tenant) -> (the spec that was asked about, component views); dropped when a workload of the tenant changes."""
+    _calendars: dict[str, _Compiled] = field(default_factory=dict)
+
+    # What the reflectors tell.
+
+    def upgrade_changed(self, old: UpgradeView | None, new: UpgradeView | None) -> None:
+        """Take over a TenantUpgrade; others of the same tenants may wait for it."""
+        name = _name(old, new, lambda view: view.upgrade.name)
+        _put(self.upgrades, name, new)
+        self._forget_views(name)
+        self.wake.upgrade(name)
+        if old is None or new is None or old.upgrade.generation != new.upgrade.generation:
+            self._wake_neighbours(name)
+
+    def policy_changed(self, old: PolicyView | None, new: PolicyView | None) -> None:
+        """Take over a RolloutPolicy."""
+        name = _name(old, new, lambda view: view.name)
+        _put(self.policies, name, new)
+        if old is None or new is None or old.generation != new.generation:
+            self._calendars.clear()
+            self.wake.policy(name)
+            for upgrade in self.upgrades.values():
+                if upgrade.policy == name:
+                    self.wake.upgrade(upgrade.upgrade.name)
+
+    def action_changed(self, old: ActionView | None, new: ActionView | None) -> None:
+        """Take over an UpgradeAction."""
+        if old is not None:
+            self._actions[old.upgrade].pop(old.name, None)
+        if new is not None:
+            self._actions[new.upgrade][new.name] = new
+            self.wake.upgrade(new.upgrade)
+
+    def namespace_changed(self, old: NamespaceView | None, new: NamespaceView | None) -> None:
+        """Take over a Namespace: it may have become a tenant, or no longer be one."""
+        name = _name(old, new, lambda view: view.name)
+        _put(self.namespaces, name, new)
+        for upgrade in self.upgrades.values():
+            known = name in self._runs.get(upgrade.upgrade.name, ())
+            if known or any(view is not None and upgrade.selects(view.labels) for view in (old, new)):
+                self.wake.upgrade(upgrade.upgrade.name)
+        self.wake.profile(name)
+
+    def profile_changed(self, old: ProfileView | None, new: ProfileView | None) -> None:
+        """Take over a TenantProfile: its windows count at once for a tenant that has not started."""
+        tenant = _name(old, new, lambda view: view.namespace)
+        _put(self.profiles, tenant, new)
+        if old is None or new is None or (old.uid, old.generation) != (new.uid, new.generation):
+            self._calendars.pop(tenant, None)
+            self._wake_tenant(tenant)
+            self.wake.profile(tenant)
+
+    def decision_changed(self, old: DecisionView | None, new: DecisionView | None) -> None:
+        """Take over a TenantDecision."""
+        key = _name(old, new, lambda view: (view.namespace, view.name))
+        _put(self.decisions, key, new)
+        if new is not None and not new.answered:
+            self.wake.decision(key)
+
+    def run_changed(self, old: RunView | None, new: RunView | None) -> None:
+        """Take over a TenantRun: its upgrade, and every other upgrade that waits for this tenant, looks again."""
+        if old is not None:
+            self._runs[old.run.upgrade].pop(old.tenant, None)
+            self._upgrades_of[old.tenant].discard(old.run.upgrade)
+        if new is not None:
+            self._runs[new.run.upgrade][new.tenant] = new
+            self._upgrades_of[new.tenant].add(new.run.upgrade)
+        changed = new or old
+        if changed is not None:
+            self.wake.upgrade(changed.run.upgrade)
+            for upgrade in self._upgrades_of[changed.tenant]:
+                if upgrade != changed.run.upgrade:
+                    self.wake.upgrade(upgrade)
+            self.wake.profile(changed.tenant)
+
+    def config_map_changed(self, old: OwnConfigMap | None, new: OwnConfigMap | None) -> None:
+        """Take over a ConfigMap of our own namespace: a journal, a version record or a catalogue entry."""
+        if old is not None:
+            self._drop_config_map(old)
+        match new:
+            case JournalView():
+                self.journals[new.journal.upgrade] = new
+                self.wake.upgrade(new.journal.upgrade)
+            case RecordView():
+                self.records[new.tenant, new.product] = new.record
+                self._wake_tenant(new.tenant)
+                self.wake.profile(new.tenant)
+            case CatalogueView():
+                self._catalogue[new.product][new.name] = new
+        for view in (old, new):
+            if isinstance(view, CatalogueView):
+                for upgrade in self.upgrades.values():
+                    if upgrade.product == view.product:
+                        self.wake.upgrade(upgrade.upgrade.name)
+
+    def _drop_config_map(self, old: OwnConfigMap) -> None:
+        match old:
+            case JournalView():
+                self.journals.pop(old.journal.upgrade, None)
+            case RecordView():
+                self.records.pop((old.tenant, old.product), None)
+            case CatalogueView():
+                self._catalogue[old.product].pop(old.name, None)
+
+    def workload_changed(self, old: Body | None, new: Body | None) -> None:
+        """Take over the projection of a workload: only upgrades that have begun with its namespace care."""
+        body = new if new is not None else old
+        if body is None:
+            return
+        tenant, key = body["metadata"]["namespace"], (str(body["kind"]), str(body["metadata"]["name"]))
+        _put(self._workloads[tenant], key, new)
+        namespace = self.namespaces.get(tenant)
+        for upgrade in self.upgrades.values():
+            name = upgrade.upgrade.name
+            if tenant in self._runs.get(name, ()) or (namespace is not None and upgrade.selects(namespace.labels)):
+                self._views.pop((name, tenant), None)
+                self.wake.upgrade(name)
+
+    def relisted(self) -> None:
+        """Look at everything again."""
+        for name in {*self.upgrades, *self.journals}:
+            self.wake.upgrade(name)
+
+    def _wake_tenant(self, tenant: str) -> None:
+        namespace = self.namespaces.get(tenant)
+        for upgrade in self.upgrades.values():
+            name = upgrade.upgrade.name
+            if tenant in self._runs.get(name, ()) or (namespace is not None and upgrade.selects(namespace.labels)):
+                self.wake.upgrade(name)
+
+    def _wake_neighbours(self, name: str) -> None:
+        for tenant in self._runs.get(name, ()):
+            for other in self._upgrades_of[tenant]:
+                if other != name:
+                    self.wake.upgrade(other)
+
+    def _forget_views(self, upgrade: str) -> None:
+        for key in [key for key in self._views if key[0] == upgrade]:
+            del self._views[key]
+
+    # What is made of it.
+
+    def actions_of(self, upgrade: str) -> Sequence[ActionView]:
+        """Return the UpgradeActions that name this upgrade."""
+        return tuple(self._actions.get(upgrade, {}).values())
+
+    def runs_of(self, upgrade: str) -> Mapping[str, RunView]:
+        """Return tenant -> TenantRun of this upgrade."""
+        return self._runs.get(upgrade, {})
+
+    def runs_in(self, tenant: str) -> Iterator[RunView]:
+        """Yield the TenantRuns of all upgrades in this tenant."""
+        return (self._runs[upgrade][tenant] for upgrade in sorted(self._upgrades_of.get(tenant, ())))
+
+    def products_of(self, tenant: str) -> Mapping[str, VersionRecord]:
+        """Return product -> what the tenant runs."""
+        return {product: record for (name, product), record in self.records.items() if name == tenant}
+
+    def catalogue_views(self, product: str) -> Sequence[CatalogueView]:
+        """Return the catalogue entries of a product."""
+        return tuple(self._catalogue.get(product, {}).values())
+
+    def selected_by(self, upgrade: UpgradeView) -> Iterator[NamespaceView]:
+        """Yield the namespaces that are tenants of this upgrade now."""
+        for namespace in self.namespaces.values():
+            if upgrade.selects(namespace.labels) and self.may_be_tenant(namespace.name):
+                yield namespace
+
+    def may_be_tenant(self, namespace: str) -> bool:
+        """Tell whether a namespace may ever be a tenant: `kube-*`, `default` and our own never are."""
+        return namespace != self.namespace and namespace != "default" and not namespace.startswith("kube-")
+
+    def journal_of(self, upgrade: str) -> Journal | None:
+        """Return the stored journal."""
+        view = self.journals.get(upgrade)
+        return view.journal if view is not None else None
+
+    def observe(self, name: str, gates: GateBook, now: datetime) -> World | None:
+        """Make the world of one upgrade; None where there is no such TenantUpgrade. Cost: O(its tenants), some 10 microseconds each."""
+        view = self.upgrades.get(name)
+        if view is None:
+            return None
+        journal = self.journal_of(name)
+        planned = self.planned.get(journal.run.id) if journal is not None and journal.upgrade_uid == view.upgrade.uid else None
+        spec = planned.spec if planned is not None else view.upgrade.spec
+        live = self.policies.get(view.policy)
+        maintenance = (live.spec.maintenance if live is not None and live.spec is not None else None) or (
+            planned.policy.maintenance if planned is not None else None
+        )
+        runs = self.runs_of(name)
+        selected = {namespace.name for namespace in self.selected_by(view)}
+        tenants = {
+            tenant: self._tenant(view, tenant, tenant in selected, spec, maintenance, runs.get(tenant))
+            for tenant in sorted(selected | runs.keys())
+        }
+        product = spec.release.product if spec is not None else ""
+        ref = journal.run.policy if journal is not None else None
+        return World(
+            upgrade=view.upgrade,
+            journal=journal,
+            policy=self._live_policy(live, now),
+            planned_policy=Policy(ref.name, ref.generation, ref.digest, planned.policy)
+            if planned is not None and ref is not None
+            else None,
+            planned_spec=planned.spec if planned is not None else None,
+            tenants=tenants,
+            catalogue=_catalogue(self.catalogue_views(product)),
+            gates=gates,
+            actions=tuple(action.action for action in self.actions_of(name) if action.action is not None),
+            clock_is_right=self.clock_is_right,
+        )
+
+    def _live_policy(self, view: PolicyView | None, now: datetime) -> Policy | None:
+        if view is None:
+            return None
+        problems = (view.problem,) if view.spec is None else self.judge.problems(view.digest, view.spec, now)
+        return Policy(view.name, view.generation, view.digest, view.spec, problems)
+
+    def _tenant(
+        self,
+        upgrade: UpgradeView,
+        name: str,
+        selected: bool,
+        spec: TenantUpgradeSpec | None,
+        maintenance: Maintenance | None,
+        run: RunView | None,
+    ) -> Tenant:
+        namespace = self.namespaces.get(name)
+        product = spec.release.product if spec is not None else ""
+        return Tenant(
+            name=name,
+            uid=namespace.uid if namespace is not None else "",
+            labels=namespace.labels if namespace is not None else {},
+            selected=selected,
+            exists=namespace is not None,
+            terminating=namespace is not None and namespace.terminating,
+            record=self.records.get((name, product)),
+            run=run.run if run is not None else None,
+            calendar=self.calendar_of(name, maintenance),
+            components=self._components(upgrade.upgrade.name, name, spec),
+            claims=tuple(self._claims(upgrade, name)),
+        )
+
+    def calendar_of(self, tenant: str, maintenance: Maintenance | None) -> Calendar | None:
+        """Return when the tenant may be started, compiled once per generation of policy and profile; None without a policy."""
+        if maintenance is None:
+            return None
+        profile = self.profiles.get(tenant)
+        generation = (profile.uid, profile.generation) if profile is not None else ("", 0)
+        kept = self._calendars.get(tenant)
+        if kept is not None and kept.maintenance is maintenance and kept.generation == generation:
+            return kept.calendar
+        if profile is not None and profile.spec is None:
+            calendar = unreadable_profile(profile.problem)
+        else:
+            calendar = compile_calendar(maintenance, profile.spec if profile is not None else None)
+        self._calendars[tenant] = _Compiled(maintenance, generation, calendar)
+        return calendar
+
+    def _components(self, upgrade: str, tenant: str, spec: TenantUpgradeSpec | None) -> tuple[ComponentView, ...]:
+        if spec is None:
+            return ()
+        kept = self._views.get((upgrade, tenant))
+        if kept is not None and kept[0] is spec:
+            return kept[1]
+        cached = tuple(self._workloads.get(tenant, {}).values())
+        views = tuple(
+            self.driver.view(component, tenant, spec.release.version, cached)
+            for component in spec.components
+            if component.workload is not None
+        )
+        self._views[upgrade, tenant] = (spec, views)
+        return views
+
+    def _claims(self, upgrade: UpgradeView, tenant: str) -> Iterable[Claim]:
+        """Yield what other upgrades want of the tenant."""
+        for other in self._upgrades_of.get(tenant, ()):
+            if other == upgrade.upgrade.name:
+                continue
+            run = self._runs[other][tenant].run
+            view = self.upgrades.get(other)
+            journal = self.journal_of(other)
+            if view is None or journal is None or run.upgrade_uid != view.upgrade.uid:
+                if tenant_run.has_tenant(run.status):  # its upgrade is gone by force: the lock stays until a person settles it
+                    yield Claim(other, run.status.run, True, False, False, upgrade.upgrade.creation_time, "", "")
+                continue
+            live = (
+                journal.run.completion_time is None
+                and journal.run.order is None
+                and view.upgrade.deletion_time is None
+                and not (view.upgrade.spec is not None and view.upgrade.spec.suspend)
+            )
+            release = view.upgrade.spec.release if view.upgrade.spec is not None else None
+            yield Claim(
+                upgrade=other,
+                run=run.status.run,
+                holds=tenant_run.has_tenant(run.status),
+                waits=live and run.status.run == journal.run.id and run.status.state in tenant_run.NOT_STARTED,
+                running=live and journal.run.planned_time is not None,
+                creation_time=view.upgrade.creation_time,
+                product=release.product if release is not None else "",
+                version=release.version if release is not None else "",
+            )
+
+
+def _catalogue(views: Sequence[CatalogueView]) -> Catalogue:
+    entries: dict[tuple[str, str], CatalogueView] = {}
+    duplicates = []
+    for view in sorted(views, key=lambda view: view.name):
+        first = entries.setdefault((view.version, view.target), view)
+        if first is not view:
+            duplicates.append(
+                f"ConfigMaps {first.name} and {view.name} are both the catalogue entry of {view.target} for {view.version}; delete one"
+            )
+    chosen = [view for _, view in sorted(entries.items())]
+    return Catalogue(
+        entries=tuple(CatalogueEntry(view.version, view.target, "" if view.removed else view.digest, view.removed) for view in chosen),
+        duplicates=tuple(duplicates),
+    )
+
+
+def _put(cache: dict[Any, Any], key: Any, value: Any) -> None:
+    if value is None:
+        cache.pop(key, None)
+    else:
+        cache[key] = value
+
+
+def _name(old: Any, new: Any, name: Callable[[Any], Any]) -> Any:
+    return name(new if new is not None else old)
+
+
+WORKLOADS = tuple(WORKLOAD_KINDS.values())
+"""The kinds that are watched in all tenants."""

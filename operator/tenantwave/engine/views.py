@@ -1,0 +1,361 @@
+"""What the caches keep of each object: parsed once when it changes, read many times. What cannot be parsed says so."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from tenantwave.api.action import UpgradeActionSpec
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, condition_of
+from tenantwave.api.decision import TenantDecisionSpec
+from tenantwave.api.kinds import FINALIZER, PRODUCT_LABEL, REMOVED_ANNOTATION, ROLE_LABEL, TARGET_ANNOTATION, TENANT_LABEL, VERSION_LABEL
+from tenantwave.api.model import ApiModel
+from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.profile import TenantProfileSpec, TenantProfileStatus
+from tenantwave.api.tenant_run import TenantRunStatus
+from tenantwave.api.upgrade import TenantUpgradeSpec
+from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core.journal import Journal
+from tenantwave.core.preservation import ConfigMapContent, content_of
+from tenantwave.core.world import Action, StoredRun, Upgrade, VersionRecord
+from tenantwave.engine.tenant.blobs import encode_content
+from tenantwave.engine.tenant.records import version_record
+
+Raw = Mapping[str, Any]
+Model = TypeVar("Model", bound=ApiModel)
+
+
+def instant(text: str | None) -> datetime | None:
+    """Read a time of the API server."""
+    return datetime.fromisoformat(text) if text else None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, with its place, in one sentence."""
+    found = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(part) for part in found["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"spec.{place}: {found['msg']}{more}; correct the field"
+
+
+def _spec(model: type[Model], raw: Raw) -> tuple[Model | None, str]:
+    try:
+        return model.model_validate(raw.get("spec") or {}), ""
+    except ValidationError as error:
+        return None, first_problem(error)
+
+
+def _status(model: type[Model], raw: Raw) -> Model | None:
+    try:
+        return model.model_validate(raw.get("status") or {})
+    except ValidationError:
+        return None  # written by another version of the operator: it is replaced as a whole
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeView:
+    """A TenantUpgrade with what we last wrote as its status."""
+
+    upgrade: Upgrade
+    resource_version: str
+    status: TenantUpgradeStatus | None
+    finalizers: tuple[str, ...]
+
+    @property
+    def policy(self) -> str:
+        """Return the name of the policy, '' where the spec cannot be read."""
+        return self.upgrade.spec.policy_ref.name if self.upgrade.spec is not None else ""
+
+    @property
+    def product(self) -> str:
+        """Return the product, '' where the spec cannot be read."""
+        return self.upgrade.spec.release.product if self.upgrade.spec is not None else ""
+
+    def selects(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether a Namespace with these labels is a tenant of this upgrade."""
+        return self.upgrade.spec is not None and self.upgrade.spec.tenant_selector.matches(labels)
+
+
+def upgrade_view(raw: Raw) -> UpgradeView:
+    """Read a TenantUpgrade."""
+    metadata = raw["metadata"]
+    spec, problem = _spec(TenantUpgradeSpec, raw)
+    finalizers = tuple(metadata.get("finalizers") or ())
+    return UpgradeView(
+        upgrade=Upgrade(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            generation=metadata["generation"],
+            creation_time=_created(metadata),
+            spec=spec,
+            problem=problem,
+            deletion_time=instant(metadata.get("deletionTimestamp")),
+            has_finalizer=FINALIZER in finalizers,
+        ),
+        resource_version=metadata["resourceVersion"],
+        status=_status(TenantUpgradeStatus, raw),
+        finalizers=finalizers,
+    )
+
+
+def _created(metadata: Raw) -> datetime:
+    return instant(metadata.get("creationTimestamp")) or datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyView:
+    """A RolloutPolicy. `digest` names its spec as JSON, which is what a run saves."""
+
+    name: str
+    generation: int
+    resource_version: str
+    spec: RolloutPolicySpec | None
+    problem: str
+    document: bytes
+    digest: str
+    conditions: tuple[Condition, ...]
+    observed_generation: int
+
+
+def policy_view(raw: Raw) -> PolicyView:
+    """Read a RolloutPolicy."""
+    metadata = raw["metadata"]
+    spec, problem = _spec(RolloutPolicySpec, raw)
+    document = json.dumps(raw.get("spec") or {}, sort_keys=True, separators=(",", ":")).encode()
+    status = raw.get("status") or {}
+    return PolicyView(
+        name=metadata["name"],
+        generation=metadata["generation"],
+        resource_version=metadata["resourceVersion"],
+        spec=spec,
+        problem=problem,
+        document=document,
+        digest="sha256:" + hashlib.sha256(document).hexdigest(),
+        conditions=_conditions(status),
+        observed_generation=status.get("observedGeneration", -1),
+    )
+
+
+def _conditions(status: Raw) -> tuple[Condition, ...]:
+    try:
+        return tuple(Condition.model_validate(condition) for condition in status.get("conditions") or ())
+    except ValidationError:
+        return ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActionView:
+    """An UpgradeAction. `action` is None where the spec cannot be read (an older API server's doing)."""
+
+    name: str
+    upgrade: str
+    action: Action | None
+    generation: int
+    resource_version: str
+    conditions: tuple[Condition, ...]
+
+
+def action_view(raw: Raw) -> ActionView:
+    """Read an UpgradeAction."""
+    metadata = raw["metadata"]
+    spec, _ = _spec(UpgradeActionSpec, raw)
+    conditions = _conditions(raw.get("status") or {})
+    accepted = condition_of(conditions, ConditionType.ACCEPTED)
+    completed = condition_of(conditions, ConditionType.COMPLETED)
+    action = None
+    if spec is not None:
+        action = Action(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            creation_time=_created(metadata),
+            generation=metadata.get("generation", 1),
+            spec=spec,
+            accepted=None if accepted is None else accepted.status is ConditionStatus.TRUE,
+            completed=completed is not None and completed.status is ConditionStatus.TRUE,
+        )
+    return ActionView(
+        name=metadata["name"],
+        upgrade=spec.upgrade if spec is not None else "",
+        action=action,
+        generation=metadata.get("generation", 1),
+        resource_version=metadata["resourceVersion"],
+        conditions=conditions,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class DecisionView:
+    """A TenantDecision, as far as this build looks at it: whether it has had its answer."""
+
+    namespace: str
+    name: str
+    generation: int
+    resource_version: str
+    spec: TenantDecisionSpec | None
+    answered: bool
+
+
+def decision_view(raw: Raw) -> DecisionView:
+    """Read a TenantDecision."""
+    metadata = raw["metadata"]
+    spec, _ = _spec(TenantDecisionSpec, raw)
+    return DecisionView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        generation=metadata.get("generation", 1),
+        resource_version=metadata["resourceVersion"],
+        spec=spec,
+        answered=bool((raw.get("status") or {}).get("conditions")),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceView:
+    """A Namespace."""
+
+    name: str
+    uid: str
+    labels: Mapping[str, str]
+    terminating: bool
+
+
+def namespace_view(raw: Raw) -> NamespaceView:
+    """Read a Namespace."""
+    metadata = raw["metadata"]
+    return NamespaceView(metadata["name"], metadata["uid"], metadata.get("labels") or {}, bool(metadata.get("deletionTimestamp")))
+
+
+@dataclass(frozen=True, slots=True)
+class ProfileView:
+    """A TenantProfile with what we last wrote as its status."""
+
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    spec: TenantProfileSpec | None
+    problem: str
+    status: TenantProfileStatus | None
+
+
+def profile_view(raw: Raw) -> ProfileView:
+    """Read a TenantProfile."""
+    metadata = raw["metadata"]
+    spec, problem = _spec(TenantProfileSpec, raw)
+    return ProfileView(
+        namespace=metadata["namespace"],
+        uid=metadata["uid"],
+        generation=metadata["generation"],
+        resource_version=metadata["resourceVersion"],
+        spec=spec,
+        problem=problem,
+        status=_status(TenantProfileStatus, raw),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """A TenantRun: our own journal of one tenant in one upgrade."""
+
+    run: StoredRun
+    tenant: str
+    product: str
+    labels: Mapping[str, str]
+
+
+def run_view(raw: Raw) -> RunView:
+    """Read a TenantRun. Raises ValidationError for one that this version did not write and cannot read: it is then treated as absent."""
+    metadata, spec = raw["metadata"], raw["spec"]
+    return RunView(
+        run=StoredRun(
+            name=metadata["name"],
+            uid=metadata["uid"],
+            resource_version=metadata["resourceVersion"],
+            upgrade=spec["upgrade"],
+            upgrade_uid=spec["upgradeUID"],
+            status=TenantRunStatus.model_validate(raw.get("status") or {}),
+        ),
+        tenant=spec["tenant"],
+        product=spec["product"],
+        labels=metadata.get("labels") or {},
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class JournalView:
+    """The journal of one upgrade."""
+
+    name: str
+    journal: Journal
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordView:
+    """Which version of one product one tenant runs, as recorded."""
+
+    name: str
+    tenant: str
+    product: str
+    record: VersionRecord
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueView:
+    """One pristine ConfigMap of the catalogue."""
+
+    name: str
+    product: str
+    version: str
+    target: str
+    removed: bool
+    content: ConfigMapContent
+    blob: bytes
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class OtherView:
+    """A ConfigMap of our namespace that is none of our business."""
+
+    name: str
+
+
+OwnConfigMap = JournalView | RecordView | CatalogueView | OtherView
+
+
+def own_config_map_view(raw: Raw) -> OwnConfigMap:
+    """Read a ConfigMap of our own namespace: a journal, a version record, a catalogue entry, or nothing of ours."""
+    metadata = raw["metadata"]
+    labels = metadata.get("labels") or {}
+    match labels.get(ROLE_LABEL):
+        case "journal":
+            return JournalView(metadata["name"], Journal.model_validate_json(raw["data"]["journal"]), metadata["resourceVersion"])
+        case "record":
+            return RecordView(metadata["name"], labels[TENANT_LABEL], labels[PRODUCT_LABEL], version_record(raw))
+    target = (metadata.get("annotations") or {}).get(TARGET_ANNOTATION, "")
+    if not (target and labels.get(PRODUCT_LABEL) and labels.get(VERSION_LABEL)):
+        return OtherView(metadata["name"])
+    content = pristine(raw)
+    blob = encode_content(content)
+    return CatalogueView(
+        name=metadata["name"],
+        product=labels[PRODUCT_LABEL],
+        version=labels[VERSION_LABEL],
+        target=target,
+        removed=(metadata.get("annotations") or {}).get(REMOVED_ANNOTATION) == "true",
+        content=content,
+        blob=blob,
+        digest="sha256:" + hashlib.sha256(blob).hexdigest(),
+    )
+
+
+def pristine(raw: Raw) -> ConfigMapContent:
+    """Return what a catalogue entry says about its target: data, binaryData, immutable. Its labels and annotations are about itself."""
+    return content_of({key: raw[key] for key in ("data", "binaryData", "immutable") if key in raw} | {"metadata": {}})
