@@ -200,6 +200,20 @@ class GateBook:
     source: SourceHealth = SourceHealth()
     evaluation_time: datetime | None = None
 
+    def of_run(self, run_id: str) -> GateBook:
+        """Return the book of this run: the same one, or for another run an empty one, without any latch, clock or evidence of the old.
+
+        Only baselines are kept: an hour in which a tenant already ran the release is never a baseline.
+        """
+        if self.run_id == run_id:
+            return self
+        kept = {
+            name: TenantGate(name, gate.wave, baseline=gate.baseline, failing_before=gate.failing_before, baseline_time=gate.baseline_time)
+            for name, gate in self.tenants.items()
+            if gate.baseline_time is not None
+        }
+        return GateBook(run_id=run_id, tenants=kept, source=self.source)
+
     def tenant(self, name: str) -> TenantGate | None:
         """Return what is known about a tenant; None before its first tick."""
         return self.tenants.get(name)

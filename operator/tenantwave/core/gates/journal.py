@@ -143,13 +143,13 @@ def _metric_json(metric: MetricVerdict) -> Json:
         "counts": _pair(metric.counts),
         "value": metric.value,
         "limit": str(metric.limit) if metric.limit is not None else None,
-        "logE": round(metric.log_e, 4) if metric.log_e is not None else None,
+        "logE": metric.log_e,
         "window": _seconds(metric.window),
         "history": [_pair(counts) for counts in metric.history],
         "ticks": [metric.candidate_ticks, metric.beyond_ticks, metric.within_ticks],
         "detail": metric.detail[:_DETAIL_CHARACTERS],
     }
-    return {key: value for key, value in full.items() if value not in (None, "", [], False)}
+    return {key: value for key, value in full.items() if value is not None and value is not False and value not in ("", [])}
 
 
 def _metric(data: Json) -> MetricVerdict:
@@ -243,7 +243,7 @@ def _parsed(text: str) -> Json | None:
 
 
 def _pair(counts: Counts | None) -> list[float] | None:
-    return [round(counts.bad, 3), round(counts.total, 3)] if counts else None
+    return [counts.bad, counts.total] if counts else None
 
 
 def _counts(pair: list[float]) -> Counts:

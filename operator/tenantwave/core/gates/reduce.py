@@ -37,7 +37,7 @@ def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBoo
     """
     if sample.run_id != context.run_id:
         return book
-    book = book if book.run_id == context.run_id else started_anew(book, context)
+    book = book.of_run(context.run_id)
     if book.evaluation_time is not None and sample.time <= book.evaluation_time:
         return book
     baselines = baseline_reading(sample)
@@ -47,16 +47,6 @@ def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBoo
     tick = Tick(sample.time, sample.interval, look.reading.unusable)
     waves = {wave.name: judge_wave(context, wave, tenants, book.wave(wave.name) or WaveGate(wave.name), tick) for wave in context.waves}
     return GateBook(context.run_id, tenants, {**book.waves, **waves}, next_health(book.source, sample), sample.time)
-
-
-def started_anew(book: GateBook, context: GateContext) -> GateBook:
-    """Return an empty book for a new run or attempt: no latch, clock or evidence of the old one, only the baselines of its tenants."""
-    kept = {
-        name: TenantGate(name, gate.wave, baseline=gate.baseline, failing_before=gate.failing_before, baseline_time=gate.baseline_time)
-        for name, gate in book.tenants.items()
-        if gate.baseline_time is not None
-    }
-    return GateBook(run_id=context.run_id, tenants=kept, source=book.source)
 
 
 def _with_baseline(before: TenantGate | None, tenant: TenantInContext, context: GateContext, baselines: Reading) -> TenantGate:

@@ -33,7 +33,7 @@ def due(book: GateBook, context: GateContext, now: datetime) -> TickRequest | No
     source = context.source
     if source is None or not context.rules or not _has_somebody(context):
         return None
-    book = book if book.run_id == context.run_id else GateBook()
+    book = book.of_run(context.run_id)
     interval = effective_interval(book, context.evaluation)
     time = tick_time(now, interval, source)
     quiet_until = book.source.quiet_until_time
@@ -53,7 +53,7 @@ def next_tick_time(book: GateBook, context: GateContext, now: datetime) -> datet
     source = context.source
     if source is None or not context.rules or not _has_somebody(context):
         return None
-    book = book if book.run_id == context.run_id else GateBook()
+    book = book.of_run(context.run_id)
     interval = effective_interval(book, context.evaluation)
     if due(book, context, now) is not None:
         return now

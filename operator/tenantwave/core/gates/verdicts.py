@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from math import floor, isfinite, isnan, log
+from math import floor, isinf, isnan, log
 
 from .book import Counts, MetricVerdict, Reason, Verdict
 from .constants import ALPHA_FAILING, ALPHA_HEALTHY, DISPERSION, LATCH_TICKS, MIN_EVENTS
@@ -43,10 +43,10 @@ def judge_counts(
     blank = MetricVerdict(
         rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=Decimal(f"{allowed:.9f}").normalize(), window=window
     )
+    if counts is not None and (isinf(counts.bad) or isinf(counts.total)):
+        return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
     if counts is None or isnan(counts.bad) or isnan(counts.total):
         return blank
-    if not (isfinite(counts.bad) and isfinite(counts.total)):
-        return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
     counts = clamped(counts)
     history = (*before.history, before.counts)[-2:] if before and before.counts else ()
     bad, total = counts.bad / yardstick.dispersion, counts.total / yardstick.dispersion
@@ -68,7 +68,7 @@ def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | Non
     blank = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=rule.limit, window=window)
     if value is None or isnan(value):
         return blank
-    if not isfinite(value):
+    if isinf(value):
         return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
     seen = replace(blank, value=value)
     needed = rule.kind.consecutive if isinstance(rule.kind, RawQuery) else 1
@@ -148,8 +148,9 @@ def clamped(counts: Counts) -> Counts:
 
 
 def _is_clean(counts: Counts, history: tuple[Counts, ...], allowed: float) -> bool:
-    """Tell whether the last two ticks had requests and were within the limit: nothing is rolled back that has healed."""
-    earlier = history[0] if len(history) == 2 else Counts(0, 0)
+    """Tell whether the last two ticks (the last one, at the second look) had requests and were within the limit: what has healed is not
+    rolled back."""
+    earlier = history[0] if history else Counts(0, 0)
     new_bad, new_total = counts.bad - earlier.bad, counts.total - earlier.total
     return new_total > 0 and new_bad <= allowed * new_total
 

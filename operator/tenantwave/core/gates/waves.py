@@ -101,7 +101,7 @@ def judge_pool(context: GateContext, rule: GateRule, members: tuple[TenantGate, 
         return None
     if not rule.is_share:
         return MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, limit=rule.limit)
-    earlier = _sum([metric.history[0] for metric in thin if len(metric.history) == 2])
+    earlier = _sum([metric.history[0] for metric in thin if metric.history])
     before = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, "", counts=Counts(0, 0), history=(earlier,))
     pooled = replace(rule, maximum=_mean_limit(rule, thin), minimum=None)
     window = max((metric.window for metric in thin if metric.window), default=timedelta(0))
