@@ -1,0 +1,153 @@
+"""Writing one component: its configuration first, then its version; and proving that the tenant runs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+from tenantwave.api.conditions import FailReason, RunReason
+from tenantwave.api.kinds import CONFIG_MAP, POD
+from tenantwave.api.tenant_run import MAX_CONFLICTS, PlannedObject, TenantState
+from tenantwave.api.upgrade import Component
+from tenantwave.core import tenant_run
+from tenantwave.core.preservation import ConfigMapContent
+from tenantwave.core.world import Progress
+from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged
+from tenantwave.engine.tenant.documents import Values
+from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
+from tenantwave.engine.tenant.prepare import DELETE, live_objects, refuse_immutable, shown
+from tenantwave.engine.tenant.work import Work
+from tenantwave.faults import Unavailable
+from tenantwave.ports import Body
+
+LOOK_AGAIN = timedelta(seconds=2)
+
+
+async def apply(work: Work) -> None:
+    """Write the current component's configuration and version. What has landed already is not written again."""
+    component = work.spec.components[work.status.component]
+    driver = work.driver_of(component)
+    targets = driver.targets(component, work.namespace, work.version, await live_objects(work, component))
+    if not targets:
+        if component.optional:
+            await _advance(work)
+            return
+        raise Failed(FailReason.DELETED, f"{component.name} is gone; create it again, then Retry or Resolve")
+    contents = await _write_configuration(work, component, frozenset().union(*(driver.references(raw) for raw in targets)))
+    for raw in targets:
+        seen = {name: content for name, content in contents.items() if name in driver.references(raw)}
+        await _write_version(work, component, raw, config_digest(seen))
+    text = f"{component.name} is written; it must become ready"
+    await work.handle.save(
+        tenant_run.to(work.status, TenantState.CONVERGING, RunReason.IN_PROGRESS, text, work.now(), applied_time=work.now())
+    )
+
+
+async def confirm(work: Work) -> None:
+    """Prove on live objects that the component runs the release: converged, and a Ready pod of the new template.
+
+    Then the next component is written, or the tenant soaks.
+
+    Raises: Unavailable where the proof is not there yet; Failed (ForeignVersionChange) where somebody else changed the version.
+    """
+    component = work.spec.components[work.status.component]
+    driver = work.driver_of(component)
+    objects = await live_objects(work, component)
+    targets = driver.targets(component, work.namespace, work.version, objects)
+    if not targets and not component.optional:
+        raise Failed(FailReason.DELETED, f"{component.name} is gone; create it again, then Retry or Resolve")
+    for raw in targets:
+        values = driver.values(component, work.namespace, work.version, raw)
+        for path, value in driver.current(raw, values).items():
+            if value != values[path]:
+                raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
+        progress, message = driver.progress(raw)
+        if progress is not Progress.CONVERGED:
+            raise Unavailable(f"{work.namespace}: {message}", retry_after=LOOK_AGAIN)
+        if selector := driver.pods_selector(raw):
+            pods, _ = await work.ports.cluster.list(POD, work.namespace, selector)
+            if why := driver.exercised(raw, pods, values):
+                raise Unavailable(f"{work.namespace}: {why}", retry_after=LOOK_AGAIN)
+    await _advance(work)
+
+
+def foreign(raw: Body, path: str, value: str) -> str:
+    """Say that somebody else has set a version field."""
+    what = f"{raw.get('kind', 'object')} {raw['metadata']['name']}"
+    return f"{path.split('/')[-2]} of {what} was set to {value or 'nothing'} by somebody else; agree on the version, then Retry or Resolve"
+
+
+async def _advance(work: Work) -> None:
+    """Go to the next component, or soak after the last one."""
+    following = work.status.component + 1
+    now = work.now()
+    if following < len(work.spec.components):
+        name = work.spec.components[following].name
+        status = tenant_run.to(work.status, TenantState.APPLYING, RunReason.IN_PROGRESS, f"{name} is next", now, component=following)
+    else:
+        text = f"runs {work.version}; it must stay healthy"
+        status = tenant_run.to(work.status, TenantState.SOAKING, RunReason.IN_PROGRESS, text, now, converged_time=now)
+    await work.handle.save(status)
+
+
+async def _write_configuration(work: Work, component: Component, referred: frozenset[str]) -> dict[str, ConfigMapContent | None]:
+    """Write the component's ConfigMaps as planned. Return the content of all planned ConfigMaps that its pods see."""
+    planned = [one for one in _planned(work) if one.component == component.name or one.name in referred]
+    catalogue: Mapping[str, Source] = catalogue_of(work) if planned else {}
+    contents: dict[str, ConfigMapContent | None] = {}
+    for one in planned:
+        document = work.config(one.name)
+        if one.component == component.name and one.action != DELETE:
+            raw = await _write_config(work, one, catalogue[one.name])
+        else:
+            raw = await work.ledger.get(document)
+        contents[one.name] = document.read(raw)
+    return contents
+
+
+async def _write_config(work: Work, planned: PlannedObject, source: Source) -> dict[str, Any] | None:
+    document = work.config(planned.name)
+
+    async def wanted(raw: dict[str, Any] | None, live: ConfigMapContent | None) -> ConfigMapContent | Unchanged | None:
+        result = await merged(work, document, source, live)
+        if result.conflicts:
+            work.handle.stage(conflicts=tuple(shown(conflict) for conflict in result.conflicts[:MAX_CONFLICTS]))
+            first = result.conflicts[0]
+            raise Failed(FailReason.CONFIG_CONFLICT, f"{first.message}; {first.mend}")
+        if result.is_unchanged or result.content is None:
+            return UNCHANGED
+        refuse_immutable(planned.name, raw, live, result.content)
+        return result.content
+
+    return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
+
+
+async def _write_version(work: Work, component: Component, target: Body, digest: str) -> None:
+    driver, document = work.driver_of(component), work.workload(component, target)
+
+    async def wanted(raw: dict[str, Any] | None, live: Values | None) -> Values | Unchanged | None:
+        if raw is None or live is None:
+            raise Failed(FailReason.DELETED, f"{document.kind.name} {document.name} is gone; create it again, then Retry or Resolve")
+        view = driver.view(component, work.namespace, work.version, [raw])
+        if view.refused is not None:
+            raise Failed(*view.refused)
+        values = driver.values(component, work.namespace, work.version, raw)
+        if standing := work.ledger.standing(document.ref):
+            if all(live[path] == value for path, value in values.items()):
+                return UNCHANGED
+            left: Values | None = await work.ledger.part(document, standing[-1].after)
+            for path in values:
+                if live[path] not in (values[path], (left or {}).get(path)):
+                    raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, live[path]))
+        after = dict(live) | dict(values)
+        if digest and (path := driver.config_digest_field(raw)):
+            after[path] = digest
+        return after if document.fields(live, after) else UNCHANGED
+
+    await work.ledger.write(document, wanted, component=component.name)
+
+
+def _planned(work: Work) -> list[PlannedObject]:
+    return [one for one in (work.status.plan.objects if work.status.plan is not None else ()) if one.kind == CONFIG_MAP.name]

@@ -1,0 +1,89 @@
+"""The end of a tenant's turn: markers off, record and base pointer moved, lock released, and only then the TenantRun says so."""
+
+from __future__ import annotations
+
+from tenantwave.api.conditions import RunReason
+from tenantwave.api.tenant_run import TenantState
+from tenantwave.core import tenant_run
+from tenantwave.core.preservation import ConfigMapContent
+from tenantwave.engine.tenant.configuration import Source, catalogue_of, merged, pristine_of_release
+from tenantwave.engine.tenant.documents import ConfigDocument
+from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
+from tenantwave.engine.tenant.work import Work
+
+
+async def finalise(work: Work) -> None:
+    """End an upgrade that is proven: deferred deletions, markers off, record, lock, and Succeeded."""
+    if not await work.lock.is_ours():
+        await work.lock.take(work.is_marked)
+    await _delete_dropped(work)
+    await work.handle.save()
+    await _unmark(work)
+    await _record(work)
+    await work.lock.release()
+    text = f"runs {work.version} since {work.now():%Y-%m-%dT%H:%M:%SZ}"
+    await work.handle.save(work.step.outcome or tenant_run.succeeded(work.status, RunReason.UPGRADED, text, work.now()))
+
+
+async def end_with_outcome(work: Work) -> None:
+    """End without taking back: what stands, stands. The record moves if the outcome is Succeeded."""
+    outcome = work.step.outcome
+    if outcome is None:
+        raise ValueError(f"LET_GO of {work.namespace} needs an outcome")
+    if outcome.state is TenantState.SUCCEEDED:
+        await _record(work, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
+    if work.status.state not in tenant_run.NOT_STARTED or work.status.written:
+        await let_go(work)
+    await work.handle.save(outcome)
+
+
+async def let_go(work: Work) -> None:
+    """Take the markers off and give the lock back."""
+    await _unmark(work)
+    await work.lock.release()
+
+
+async def _unmark(work: Work) -> None:
+    for ref in work.ledger.touched():
+        document = await work.written(ref)
+        if isinstance(document, ConfigDocument):
+            await work.ledger.unmark(document)
+        else:
+            await work.ledger.unmark(document)
+
+
+async def _record(work: Work, *, adopting: bool = False) -> None:
+    """Write down what the tenant is proven to run, and the pristine content that the next merge starts from."""
+    record, stored = await work.records.read(work.product, work.namespace_uid)
+    base = pristine_of_release(work)
+    if adopting and (record.now.version, dict(record.now.base)) == (work.version, base):
+        return
+    moved = record.moved(work.version, base, work.handle.uid, work.now())
+    await work.records.write(work.product, work.namespace, work.namespace_uid, moved, stored)
+
+
+async def _delete_dropped(work: Work) -> None:
+    """Delete the ConfigMaps that the release dropped, now that nothing needs them. One that the tenant has edited meanwhile stays."""
+    if work.status.plan is None:
+        return
+    dropped = [one for one in work.status.plan.objects if one.kind == "ConfigMap" and one.action == "Delete"]
+    if not dropped:
+        return
+    catalogue = catalogue_of(work)
+    for planned in dropped:
+        document, source = work.config(planned.name), catalogue[planned.name]
+
+        async def wanted(
+            raw: object,
+            live: ConfigMapContent | None,
+            document: ConfigDocument = document,
+            source: Source = source,
+        ) -> ConfigMapContent | Unchanged | None:
+            result = await merged(work, document, source, live)
+            return None if result.content is None and not result.conflicts else UNCHANGED
+
+        try:
+            await work.ledger.write(document, wanted, component=planned.component)
+        except Failed:
+            continue

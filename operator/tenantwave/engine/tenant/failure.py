@@ -1,0 +1,51 @@
+"""What ends a piece of work in a tenant before its end."""
+
+from __future__ import annotations
+
+from tenantwave.api.conditions import FailReason
+from tenantwave.faults import Fault, Forbidden, Invalid, SnapshotCorrupt
+
+
+class Failed(Exception):  # noqa: N818 - an outcome of the work, not an error of the program
+    """This tenant fails, or is held: the state machine says which (`core.tenant_run.failed`)."""
+
+    def __init__(self, reason: FailReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+class Busy(Exception):  # noqa: N818 - an outcome of the work, not an error of the program
+    """Another run has the tenant."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class NamespaceGone(Exception):  # noqa: N818 - an outcome of the work, not an error of the program
+    """The tenant's namespace is gone, going, or another one of the same name. Nothing more is written there."""
+
+    def __init__(self, reason: FailReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def lasting(fault: Fault, namespace: str) -> Exception:
+    """Return what a fault means for the tenant: the fault itself where another look helps, else why the tenant fails."""
+    match fault:
+        case Forbidden(terminating=True):
+            return NamespaceGone(FailReason.DELETED, f"namespace {namespace} is being deleted")
+        case Forbidden(quota=True):
+            return Failed(FailReason.QUOTA_EXCEEDED, f"{fault.message}; raise the quota, then it goes on")
+        case Forbidden():
+            return Failed(
+                FailReason.PREFLIGHT_FAILED, f"{fault.message}; grant the operator this right, or mend the policy that refuses, then Retry"
+            )
+        case Invalid():
+            return Failed(FailReason.PREFLIGHT_FAILED, f"{fault.message}; mend the object or the policy that refuses, then Retry")
+        case SnapshotCorrupt():
+            return Failed(FailReason.SNAPSHOT_CORRUPT, fault.message)
+        case _:
+            return fault

@@ -1,0 +1,47 @@
+"""One TenantRun in our hands: every change of it names the resourceVersion that it was made from."""
+
+from __future__ import annotations
+
+from tenantwave.api.kinds import TENANT_RUN
+from tenantwave.api.tenant_run import Intent, IntentState, TenantRunStatus
+from tenantwave.core.world import StoredRun
+from tenantwave.ports import Cluster
+
+
+class RunHandle:
+    """The status as it is to become, and the fence: a write fails (`Conflict`) if anybody else has moved the TenantRun since it was read.
+
+    Changes are staged in `status` and go out together, so that one request may carry the outcome of one write and the intent of the next.
+    """
+
+    def __init__(self, cluster: Cluster, namespace: str, stored: StoredRun) -> None:
+        self._cluster = cluster
+        self._namespace = namespace
+        self._saved = stored.status
+        self._resource_version = stored.resource_version
+        self.name = stored.name
+        self.uid = stored.uid
+        self.status = stored.status
+
+    def stage(self, **changes: object) -> None:
+        """Change the status in memory."""
+        self.status = self.status.model_copy(update=changes)
+
+    def stage_intent(self, intent: Intent) -> None:
+        """Put an intent in its place, or append it. `written` follows: whether anything of ours stands, or may stand, in the tenant."""
+        others = {known.seq: known for known in self.status.intents}
+        intents = tuple(sorted((others | {intent.seq: intent}).values(), key=lambda one: one.seq))
+        standing = any(one.state in (IntentState.ISSUED, IntentState.LANDED) for one in intents)
+        self.stage(intents=intents, written=standing, last_seq=max(self.status.last_seq, intent.seq))
+
+    async def save(self, status: TenantRunStatus | None = None) -> None:
+        """Write what is staged (or `status`), if it differs from what is stored. Raises Conflict, and faults of the API."""
+        if status is not None:
+            self.status = status
+        if self.status == self._saved:
+            return
+        metadata = {"name": self.name, "namespace": self._namespace, "uid": self.uid, "resourceVersion": self._resource_version}
+        body = {"apiVersion": TENANT_RUN.api_version, "kind": TENANT_RUN.name, "metadata": metadata, "status": self.status.document()}
+        reply = await self._cluster.replace(TENANT_RUN, body, subresource="status")
+        self._resource_version = str(reply["metadata"]["resourceVersion"])
+        self._saved = self.status

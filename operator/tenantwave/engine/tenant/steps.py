@@ -1,0 +1,76 @@
+"""The one door to the work inside a tenant: a step goes in, and the TenantRun says how far it came."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.tenant_run import TenantState
+from tenantwave.core import tenant_run
+from tenantwave.core.plan import Deed, Step
+from tenantwave.core.world import World
+from tenantwave.engine.tenant.apply import apply, confirm
+from tenantwave.engine.tenant.close import end_with_outcome, finalise
+from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lasting
+from tenantwave.engine.tenant.prepare import hold_before_writing, prepare, preview
+from tenantwave.engine.tenant.take_back import take_back
+from tenantwave.engine.tenant.work import Ports, Work
+from tenantwave.faults import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, SnapshotCorrupt
+from tenantwave.ports import Clock, Cluster, Driver, Snapshots
+
+DEEDS: Mapping[Deed, Callable[[Work], Awaitable[None]]] = {
+    Deed.PREVIEW: preview,
+    Deed.PREPARE: prepare,
+    Deed.APPLY: apply,
+    Deed.CONFIRM: confirm,
+    Deed.FINALISE: finalise,
+    Deed.TAKE_BACK: take_back,
+    Deed.LET_GO: end_with_outcome,
+}
+
+
+class TenantSteps:
+    """Carries out steps. At most one per tenant at a time, many tenants at once."""
+
+    def __init__(self, cluster: Cluster, snapshots: Snapshots, drivers: Mapping[str, Driver], clock: Clock, namespace: str) -> None:
+        self._ports = Ports(cluster, snapshots, drivers, clock, namespace)
+
+    async def execute(self, step: Step, world: World) -> None:
+        """Do one step, from wherever an earlier one was cut off. What came of it is in the TenantRun.
+
+        Raises: faults after which another look helps (Conflict, Unavailable, OutcomeUnknown, NotLeading). What lasts is no fault: the
+        tenant is then Held, going back, RollbackFailed or Orphaned, and the TenantRun says why.
+        """
+        work = Work.begin(self._ports, step, world)
+        if work is None:
+            return
+        try:
+            try:
+                await DEEDS[step.deed](work)
+            except Failed as failure:
+                if failure.reason in (FailReason.DELETED, FailReason.RECREATED):
+                    await work.check_namespace()
+                raise
+            except (Forbidden, Invalid, SnapshotCorrupt) as fault:
+                raise lasting(fault, work.namespace) from fault
+        except Failed as failure:
+            await _fail(work, failure)
+        except NamespaceGone as gone:
+            await _orphan(work, gone)
+        except (AlreadyExists, NotFound, Busy) as fault:
+            raise Conflict(f"{step.deed.value} of {work.namespace}: {fault.message}") from fault
+
+
+async def _fail(work: Work, failure: Failed) -> None:
+    """Let the tenant fail. With nothing written it lets go of the tenant, so that others may have it."""
+    status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), work.takes_back)
+    if status.state is TenantState.HELD and not status.written:
+        await hold_before_writing(work, status)
+    else:
+        await work.handle.save(status)
+
+
+async def _orphan(work: Work, gone: NamespaceGone) -> None:
+    await work.lock.release()
+    now = work.now()
+    await work.handle.save(tenant_run.to(work.status, TenantState.ORPHANED, gone.reason, gone.message, now, completion_time=now))

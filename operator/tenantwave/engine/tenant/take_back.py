@@ -1,0 +1,208 @@
+"""The way back: components in reverse, each with its configuration first, by a merge that keeps every later edit; then verified."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import CONFIG_MAP, POD
+from tenantwave.api.meta import ObjectRef
+from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantState
+from tenantwave.core import blobs, tenant_run
+from tenantwave.core.world import Progress
+from tenantwave.engine.tenant.apply import LOOK_AGAIN
+from tenantwave.engine.tenant.close import let_go
+from tenantwave.engine.tenant.documents import ConfigDocument, Document, WorkloadDocument
+from tenantwave.engine.tenant.failure import Busy, Failed
+from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
+from tenantwave.engine.tenant.work import Work
+from tenantwave.faults import Conflict, NotFound, Unavailable
+from tenantwave.ports import Body
+
+T = TypeVar("T")
+
+AnyDocument = ConfigDocument | WorkloadDocument
+
+
+async def take_back(work: Work) -> None:
+    """Take back what this run wrote, as far as it is still as we wrote it. Returns before the end where pods must come up first."""
+    documents = {_name(ref): await work.written(ref) for ref in work.ledger.touched()}
+    await _have_lock(work, documents)
+    for document in documents.values():
+        if any(intent.state is IntentState.ISSUED for intent in work.ledger.of(document.ref)):
+            await work.settle(document)
+    for group in _groups(work):
+        for document in [documents[name] for name in group]:
+            if work.ledger.standing(document.ref):
+                await _back(work, document)
+        await work.handle.save()
+        for document in [documents[name] for name in group]:
+            if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
+                return
+    for document in documents.values():
+        await _verify(work, document)
+    landed = any(intent.state is IntentState.REVERTED for intent in work.status.intents)
+    if landed:
+        await _move_record_back(work)
+    await let_go(work)
+    now = work.now()
+    if work.step.outcome is not None:
+        await work.handle.save(work.step.outcome)
+        return
+    cause = work.status.take_back.cause if work.status.take_back is not None else work.status.reason
+    text = (
+        f"taken back to {work.status.from_version or 'what ran before'}; {work.status.message}"
+        if landed
+        else f"nothing had been written; {work.status.message}"
+    )
+    status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
+    await work.handle.save(status.model_copy(update={"rolled_back_version": work.version if landed else status.rolled_back_version}))
+
+
+def _groups(work: Work) -> list[list[tuple[str, str]]]:
+    """Return the objects to take back, component by component, last written first; in each its configuration first, then its version."""
+    order: dict[str, list[Intent]] = {}
+    for intent in work.status.intents:
+        if intent.direction is Direction.FORWARD:
+            order.setdefault(intent.component, []).append(intent)
+    groups = []
+    for intents in reversed(list(order.values())):
+        names = list(dict.fromkeys(_name(intent.target) for intent in intents))
+        groups.append(sorted(names, key=lambda name: name[0] != "ConfigMap"))
+    return groups
+
+
+async def _have_lock(work: Work, documents: dict[tuple[str, str], AnyDocument]) -> None:
+    """Have the lock, also where the run had ended and released it. Raises Failed if another run has landed since."""
+    if await work.lock.is_ours():
+        return
+    try:
+        await work.lock.take(work.is_marked)
+    except Busy as busy:
+        raise Failed(FailReason.FOREIGN_VERSION_CHANGE, f"it cannot be taken back: {busy.message}") from busy
+    for document in documents.values():
+        if marker_of(await _get(work, document)).startswith(f"{work.handle.uid}/"):
+            return
+    record, stored = await work.records.read(work.product, work.namespace_uid)
+    if stored is not None and record.writer != work.handle.uid and any(one.state is IntentState.LANDED for one in work.status.intents):
+        await work.lock.release()
+        text = f"another run has moved {work.product} to {record.now.version} since; take that one back first, or Resolve"
+        raise Failed(FailReason.FOREIGN_VERSION_CHANGE, text)
+
+
+async def _get(work: Work, document: AnyDocument) -> dict[str, Any] | None:
+    try:
+        return await work.ports.cluster.get(document.kind, work.namespace, document.name)
+    except NotFound:
+        return None
+
+
+async def _back(work: Work, document: AnyDocument) -> None:
+    if isinstance(document, ConfigDocument):
+        await _write_back(work, document)
+    else:
+        await _write_back(work, document)
+
+
+async def _write_back(work: Work, document: Document[T]) -> None:
+    """Send one object back to its goal, later edits kept, unless it is there already."""
+
+    async def wanted(raw: dict[str, Any] | None, live: T | None) -> T | Unchanged | None:
+        standing = work.ledger.standing(document.ref)
+        if not standing:
+            return UNCHANGED
+        _refuse_recreated(work, document, standing[-1], raw)
+        goal: T | None = await work.ledger.goal(document, standing[-1])
+        after: T | None = await work.ledger.part(document, standing[-1].after)
+        aim = goal if work.step.overwrite_later_edits else document.back(after, live, goal)
+        if (aim is None) == (live is None) and not document.fields(live, aim):
+            work.ledger.reverted(document.ref)
+            return UNCHANGED
+        return aim
+
+    async def saved() -> Body | None:
+        return await _saved(work, document.ref)
+
+    component = work.ledger.of(document.ref)[0].component
+    result = await work.ledger.write(document, wanted, direction=Direction.ROLLBACK, component=component, saved=saved)
+    if result is None and work.ledger.standing(document.ref):
+        work.ledger.reverted(document.ref)
+
+
+def _refuse_recreated(work: Work, document: Document[T], intent: Intent, raw: Body | None) -> None:
+    if document.kind == CONFIG_MAP or raw is None or work.step.overwrite_later_edits:
+        return
+    if raw["metadata"].get("uid") != intent.uid:
+        text = f"{document.kind.name} {document.ref.name} has another uid than when we wrote it; check it, then Resolve"
+        raise Failed(FailReason.RECREATED, text)
+
+
+async def _saved(work: Work, ref: ObjectRef) -> Body | None:
+    """Return an object as the snapshot has it: what it carried besides its content."""
+    snapshot = next((one for one in work.status.snapshots if (one.kind, one.name) == (ref.kind, ref.name)), None)
+    return None if snapshot is None else blobs.parsed(await work.ports.snapshots.load(snapshot.digest))
+
+
+async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
+    """Tell whether a workload that was taken back has converged, with a Ready pod of what it runs now.
+
+    Raises: Unavailable where only the proof by a pod is missing; Failed where the object is gone.
+    """
+    if not any(intent.state is IntentState.REVERTED for intent in work.ledger.of(document.ref)):
+        return True
+    raw = await _get(work, document)
+    if raw is None:
+        raise Failed(FailReason.DELETED, f"{document.kind.name} {document.name} is gone; create it again, then Resolve")
+    driver, selector = document.driver, document.driver.pods_selector(raw)
+    progress, _ = driver.progress(raw)
+    is_idle = (raw.get("spec") or {}).get("replicas") == 0
+    if progress is Progress.CONVERGED and (is_idle or not selector):
+        return True
+    pods, _version = await work.ports.cluster.list(POD, work.namespace, selector) if selector else ([], "")
+    if progress is not Progress.CONVERGED:
+        for name in driver.stuck_pods(raw, pods):
+            pod = next(pod for pod in pods if pod["metadata"]["name"] == name)
+            try:
+                await work.ports.cluster.delete(POD, work.namespace, name, uid=pod["metadata"]["uid"])
+            except NotFound:
+                continue
+        return False
+    if why := driver.exercised(raw, pods, document.paths):
+        raise Unavailable(f"{work.namespace}: {why}", retry_after=LOOK_AGAIN)
+    return True
+
+
+async def _verify(work: Work, document: AnyDocument) -> None:
+    """Prove that every path of ours is at its goal or is a later edit. Raises Conflict where a write of ours has arrived late."""
+    raw = await _get(work, document)
+    if isinstance(document, ConfigDocument):
+        await _verify_part(work, document, raw)
+    else:
+        await _verify_part(work, document, raw)
+
+
+async def _verify_part(work: Work, document: Document[T], raw: dict[str, Any] | None) -> None:
+    await work.ledger.settle(document, raw)
+    if work.ledger.standing(document.ref):
+        await work.handle.save()
+        raise Conflict(f"a write to {document.kind.name} {document.ref.name} arrived late; it is taken back at the next look")
+    forward = [one for one in work.ledger.of(document.ref) if one.direction is Direction.FORWARD and one.state is IntentState.REVERTED]
+    if not forward:
+        return
+    live = document.read(raw)
+    goal: T | None = await work.ledger.goal(document, forward[-1])
+    after: T | None = await work.ledger.part(document, forward[-1].after)
+    aim = document.back(after, live, goal)
+    if left := document.fields(live, aim):
+        text = f"{document.kind.name} {document.ref.name}{left[0]} shows the release's value again; find who writes it, then Resolve"
+        raise Failed(FailReason.AMBIGUOUS, text)
+
+
+async def _move_record_back(work: Work) -> None:
+    record, stored = await work.records.read(work.product, work.namespace_uid)
+    moved = record.moved_back(work.version, work.status.from_version, work.status.run, work.handle.uid, work.now())
+    await work.records.write(work.product, work.namespace, work.namespace_uid, moved, stored)
+
+
+def _name(ref: ObjectRef) -> tuple[str, str]:
+    return ref.kind, ref.name

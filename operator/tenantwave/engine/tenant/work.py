@@ -1,0 +1,201 @@
+"""What one piece of work in one tenant has at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import CONFIG_MAP, NAMESPACE, Kind
+from tenantwave.api.meta import ObjectRef
+from tenantwave.api.policy import TenantFailure
+from tenantwave.api.tenant_run import TenantRunStatus
+from tenantwave.api.upgrade import Component, TenantUpgradeSpec
+from tenantwave.core.journal import RunRecord
+from tenantwave.core.plan import Step
+from tenantwave.core.preservation import Format, ListRule, OnConflict, OnUnknownBase, Rule, Rules, Subject
+from tenantwave.core.world import Tenant, World
+from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
+from tenantwave.engine.tenant.failure import NamespaceGone
+from tenantwave.engine.tenant.intents import Ledger, marker_of
+from tenantwave.engine.tenant.locks import TenantLock
+from tenantwave.engine.tenant.records import Records
+from tenantwave.engine.tenant.run_handle import RunHandle
+from tenantwave.faults import NotFound
+from tenantwave.ports import Clock, Cluster, Driver, Snapshots
+
+WORKLOAD = "workload"
+"""The name of the driver for the kinds that Kubernetes brings, as `components[].workload` has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The outside, as the work in a tenant needs it. `namespace` is the operator's own."""
+
+    cluster: Cluster
+    snapshots: Snapshots
+    drivers: Mapping[str, Driver]
+    clock: Clock
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One step in one tenant: what is asked for, what the run was planned with, and the journal that guards every write."""
+
+    ports: Ports
+    step: Step
+    tenant: Tenant
+    spec: TenantUpgradeSpec
+    run: RunRecord
+    takes_back: bool
+    handle: RunHandle
+    ledger: Ledger
+    lock: TenantLock
+    records: Records
+
+    @classmethod
+    def begin(cls, ports: Ports, step: Step, world: World) -> Work | None:
+        """Return the work, or None where the world lacks what it needs: then a later look will have it."""
+        tenant = world.tenants.get(step.tenant)
+        spec = world.planned_spec or world.upgrade.spec
+        if tenant is None or tenant.run is None or spec is None or world.journal is None:
+            return None
+        handle = RunHandle(ports.cluster, ports.namespace, tenant.run)
+        uid = tenant.run.status.namespace_uid or tenant.uid
+        return cls(
+            ports=ports,
+            step=step,
+            tenant=tenant,
+            spec=spec,
+            run=world.journal.run,
+            takes_back=_takes_back(world),
+            handle=handle,
+            ledger=Ledger(ports.cluster, ports.snapshots, handle),
+            lock=TenantLock(ports.cluster, ports.namespace, tenant.name, uid, handle.name, handle.uid),
+            records=Records(ports.cluster, ports.namespace),
+        )
+
+    @property
+    def status(self) -> TenantRunStatus:
+        """Return the TenantRun's status as it is staged."""
+        return self.handle.status
+
+    @property
+    def namespace(self) -> str:
+        """Return the tenant's namespace."""
+        return self.tenant.name
+
+    @property
+    def namespace_uid(self) -> str:
+        """Return the UID of the namespace that this run is about."""
+        return self.status.namespace_uid or self.tenant.uid
+
+    @property
+    def product(self) -> str:
+        """Return the product."""
+        return self.spec.release.product
+
+    @property
+    def version(self) -> str:
+        """Return the version that the release asks for."""
+        return self.spec.release.version
+
+    def now(self) -> datetime:
+        """Return the present instant."""
+        return self.ports.clock.now()
+
+    def driver_of(self, component: Component) -> Driver:
+        """Return the driver of a component. The planner has refused the components that no driver of this build knows."""
+        kind = next(name for name in self.ports.drivers if getattr(component, _attribute(name), None) is not None)
+        return self.ports.drivers[kind]
+
+    def config(self, name: str) -> ConfigDocument:
+        """Return one of the tenant's ConfigMaps as a document."""
+        release = self.spec.release
+        base = f"{release.product} {self.status.from_version or '(unknown version)'}"
+        return ConfigDocument(self.namespace, name, rules_of(self.spec), Subject(name, release.version, base))
+
+    def workload(self, component: Component, live: Mapping[str, Any]) -> WorkloadDocument:
+        """Return one object of a component as a document of the fields that a release sets."""
+        driver = self.driver_of(component)
+        paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live)} - {""}
+        return WorkloadDocument(self.namespace, live["metadata"]["name"], driver.kind(component), driver, tuple(sorted(paths)))
+
+    async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument:
+        """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names."""
+        if ref.kind == CONFIG_MAP.name:
+            return self.config(ref.name)
+        driver, kind = self._driver_for(ref)
+        document = WorkloadDocument(self.namespace, ref.name, kind, driver, ())
+        paths: set[str] = set()
+        for intent in self.ledger.of(ref):
+            before: Values | None = await self.ledger.part(document, intent.before)
+            paths |= set(before or {})
+        return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(paths)))
+
+    async def settle(self, document: ConfigDocument | WorkloadDocument) -> None:
+        """Find out what became of open writes to one object."""
+        if isinstance(document, ConfigDocument):
+            await self.ledger.settle(document, await self.ledger.get(document))
+        else:
+            await self.ledger.settle(document, await self.ledger.get(document))
+
+    async def check_namespace(self) -> None:
+        """Raise NamespaceGone unless the tenant's namespace is the one that the run is about, and stays."""
+        try:
+            namespace = await self.ports.cluster.get(NAMESPACE, "", self.namespace)
+        except NotFound as error:
+            raise NamespaceGone(FailReason.DELETED, f"namespace {self.namespace} is gone") from error
+        if namespace["metadata"].get("uid") != self.namespace_uid:
+            raise NamespaceGone(FailReason.RECREATED, f"namespace {self.namespace} was deleted and made again")
+        if namespace["metadata"].get("deletionTimestamp"):
+            raise NamespaceGone(FailReason.DELETED, f"namespace {self.namespace} is being deleted")
+
+    async def is_marked(self, run_uid: str) -> bool:
+        """Tell whether any object of the tenant carries the marker of a TenantRun."""
+        kinds = {CONFIG_MAP, *(kind for driver in self.ports.drivers.values() for kind in driver.kinds())}
+        for kind in sorted(kinds, key=lambda kind: kind.name):
+            found, _ = await self.ports.cluster.list(kind, self.namespace)
+            if any(marker_of(raw).startswith(f"{run_uid}/") for raw in found):
+                return True
+        return False
+
+    def _driver_for(self, ref: ObjectRef) -> tuple[Driver, Kind]:
+        for driver in self.ports.drivers.values():
+            for kind in driver.kinds():
+                if (kind.api_version, kind.name) == (ref.api_version, ref.kind):
+                    return driver, kind
+        raise ValueError(f"no driver of this build writes {ref.kind} {ref.name}")
+
+
+def rules_of(spec: TenantUpgradeSpec) -> Rules:
+    """Return the preservation rules of an upgrade as the merge reads them."""
+    preservation = spec.preservation
+    return Rules(
+        on_conflict=OnConflict(preservation.on_conflict.value),
+        on_unknown_base=OnUnknownBase(preservation.on_unknown_base.value),
+        rules=tuple(
+            Rule(
+                config_map=rule.config_map,
+                key=rule.key,
+                path=rule.path,
+                format=Format(rule.format.value) if rule.format is not None else None,
+                lists=tuple(ListRule(path=one.path, by=one.by, as_set=bool(one.as_set)) for one in rule.lists),
+                on_conflict=OnConflict(rule.on_conflict.value) if rule.on_conflict is not None else None,
+            )
+            for rule in preservation.rules_
+        ),
+    )
+
+
+def _takes_back(world: World) -> bool:
+    policy = world.planned_policy or world.policy
+    return policy is None or policy.spec is None or policy.spec.on_failure.tenant is TenantFailure.ROLLBACK
+
+
+def _attribute(driver: str) -> str:
+    """Return a driver's block in a component as Python has it: `helmRelease` is `helm_release`."""
+    return "".join(f"_{letter.lower()}" if letter.isupper() else letter for letter in driver)
