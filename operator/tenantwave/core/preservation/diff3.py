@@ -89,7 +89,7 @@ def hunks(base: Sequence[str], other: Sequence[str]) -> list[Hunk]:
     """Return what changed from `base` to `other`, in order."""
     found: list[Hunk] = []
     at = to = 0
-    for i, j in (*_pairs(base, other), (len(base), len(other))):
+    for i, j in (*matching_pairs(base, other), (len(base), len(other))):
         if i > at or j > to:
             found.append(Hunk(at, i, tuple(other[to:j])))
         at, to = i + 1, j + 1
@@ -136,8 +136,8 @@ def _text_of(base: Sequence[str], start: int, end: int, changes: Sequence[Hunk])
     return lines + list(base[at:end])
 
 
-def _pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Return pairs of positions of equal lines, both rising."""
+def matching_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
+    """Return pairs of positions of equal lines (or other names), both rising. Cost: about n log n."""
     pairs: list[tuple[int, int]] = []
     at_a = at_b = 0
     for i, j in (*_anchors(a, b), (len(a), len(b))):

@@ -5,6 +5,7 @@ nobody can parse, merges only where the changes lie far apart. Merging an outcom
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
 from tenantwave.core.preservation.diff3 import diff3, is_safe_as_text, lines_of
 from tenantwave.core.preservation.formats import SYNTAXES, Syntax
@@ -31,15 +32,16 @@ def merge_text(texts: Texts, stated: Format, policy: Policy) -> MergedText:
     """Merge three texts of one format, each ending with a newline.
 
     If one of the three cannot be parsed, all are plain text, and a note says why.
-    Cost: for a structured format three to six parses (see its parser), for plain text n log n in the lines.
+    Cost: for a structured format at least four parses (1 MiB of small values: properties 0.3 s each, JSON 1 s, YAML 2 s), for plain text
+    n log n in the lines. Files of some kilobytes take about a millisecond; who serves others meanwhile calls this in a thread.
     """
     if texts.new in (texts.base, texts.live):
         return MergedText(texts.live)
     if texts.live == texts.base:
         return MergedText(texts.new)
-    syntax = SYNTAXES.get(stated)
-    if syntax is None:
+    if stated not in SYNTAXES:
         return _merge_plain(texts)
+    syntax = replace(SYNTAXES[stated], parse=cache(SYNTAXES[stated].parse))  # the outcome is asked about more than once
     try:
         trees = _Trees(syntax.parse(texts.base), syntax.parse(texts.live), syntax.parse(texts.new))
     except UnparsableError as error:

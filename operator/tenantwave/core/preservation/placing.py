@@ -208,8 +208,10 @@ class _Placer:
         rest = self._rest_of_line(end)
         if self._is_on_own_line(child) and (not rest.strip() or rest.strip().startswith(("//", "#"))) and end + len(rest) <= container.end:
             return Edit(child.start - _column(self.live, child.start), end + len(rest), "")
-        spaces = len(rest) - len(rest.lstrip(" \t"))
-        return Edit(child.start, end + spaces, "")
+        if comma is None:  # the last one: the space before it goes with the comma of the one before
+            before = self.live[: child.start]
+            return Edit(len(before.rstrip(" \t")), end, "")
+        return Edit(child.start, end + len(rest) - len(rest.lstrip(" \t")), "")
 
     def _insert_in_brackets(self, text: str, previous: Child | None, first: Child) -> Edit:
         indent = self.live[first.start - _column(self.live, first.start) : first.start] if self._is_on_own_line(first) else None

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from tenantwave.core.preservation.diff3 import matching_pairs
 from tenantwave.core.preservation.result import ConflictKind
 from tenantwave.core.preservation.rules import ListRule, OnConflict
 from tenantwave.core.preservation.sections import Clash
@@ -90,12 +91,13 @@ def _merge(base: Node | None, live: Node | None, new: Node | None, path: str, co
     row = row_of(_shape(base), _shape(live), _shape(new))
     if row in ROWS_OF_LIVE:
         return live
+    if isinstance(live, Container) and isinstance(new, Container) and (base is None or isinstance(base, Container)):
+        is_list_of_release = row in ROWS_OF_NEW and not live.is_mapping
+        sides = _aligned_items(base, live, new) if is_list_of_release else _named_children(base, live, new, path, context.policy)
+        if sides is not None:  # also where all of it is the release's: what the tenant wrote around the values stays
+            return _merge_children(live, new, sides, path, context)
     if row in ROWS_OF_NEW:
         return new
-    if isinstance(live, Container) and isinstance(new, Container) and (base is None or isinstance(base, Container)):
-        sides = _named_children(base, live, new, path, context.policy)
-        if sides is not None:
-            return _merge_children(live, new, sides, path, context)
     return _clash(CONFLICTS[row], base, live, new, path, context)
 
 
@@ -135,6 +137,27 @@ def _named_items(container: Container, rule: ListRule | None) -> dict[str, Child
             return None
         items[name] = replace(child, name=name)
     return items
+
+
+def _aligned_items(base: Container | None, live: Container, new: Container) -> _Sides | None:
+    """Name the items of a list that the tenant left as it was, so that the release's list comes out, item for item, in its order.
+
+    Equal items have one name; between them changed items pair up from the first.
+    """
+    if base is None or new.is_mapping:
+        return None
+    old_items, new_items = ([repr(_canonical(child.node.shape)) for child in side.children] for side in (live, new))
+    names: dict[int, str] = {}
+    at = to = 0
+    for i, j in (*matching_pairs(old_items, new_items), (len(old_items), len(new_items))):
+        names |= {to + offset: str(at + offset) for offset in range(min(i - at, j - to))} | {j: str(i)}
+        at, to = i + 1, j + 1
+    of_new = {names.get(j, f"new {j}"): child for j, child in enumerate(new.children)}
+    return _by_position(base), _by_position(live), {name: replace(child, name=name) for name, child in of_new.items()}
+
+
+def _by_position(container: Container) -> dict[str, Child]:
+    return {str(position): replace(child, name=str(position)) for position, child in enumerate(container.children)}
 
 
 def _name_of_item(node: Node, by: str) -> str | None:
