@@ -134,7 +134,8 @@ UPGRADE_DEFINITION = Definition(
     (
         Rule(
             "self.metadata.name.size() <= 40 && self.metadata.name.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
-            "must have a name of at most 40 lower-case letters, digits and dashes: it becomes part of a label value; shorten `metadata.name`",
+            "must have a name of at most 40 lower-case letters, digits and dashes, for it becomes part of a label value:"
+            " shorten `metadata.name`",
         ),
     ),
 )

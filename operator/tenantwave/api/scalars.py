@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, JsonValue, PlainSerializer, StringConstraints, WithJsonSchema
@@ -28,7 +28,7 @@ _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(m
 
 def parse_duration(text: str) -> timedelta:
     """Read a duration such as `30s`, `1h30m` or `7d`. Raises ValueError, with the mend, for anything else."""
-    match = _DURATION.match(text)
+    match = _DURATION.fullmatch(text)
     if not text or match is None:
         raise ValueError(f'"{text}" is no duration: write it like 30s, 10m, 1h30m or 7d (days, hours, minutes, seconds, in this order)')
     numbers = (int(group[:-1]) if group else 0 for group in match.groups())
@@ -134,7 +134,7 @@ class IntOrPercent:
             return value
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
             return cls(value)
-        if isinstance(value, str) and re.match(PERCENT_PATTERN, value):
+        if isinstance(value, str) and re.fullmatch(PERCENT_PATTERN, value):
             return cls(int(value[:-1]), is_percent=True)
         raise ValueError(
             f'{value!r} is neither a number nor a percentage: write a whole number like 5, or a percentage from "0%" to "100%"'
@@ -186,11 +186,8 @@ def parse_share(value: object) -> Decimal:
         return value
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return Decimal(value)
-    if isinstance(value, str) and re.match(SHARE_PATTERN, value):
-        try:
-            return Decimal(value[:-1]) / 100 if value.endswith("%") else Decimal(value)
-        except InvalidOperation as error:
-            raise ValueError(f'"{value}" is no decimal number') from error
+    if isinstance(value, str) and re.fullmatch(SHARE_PATTERN, value):
+        return Decimal(value[:-1]) / 100 if value.endswith("%") else Decimal(value)
     raise ValueError(f'{value!r} is no limit: write a whole number like 2, a decimal as a string like "0.05", or a percentage like 5%')
 
 
@@ -247,21 +244,37 @@ JsonAnything = Annotated[JsonValue, WithJsonSchema({"x-kubernetes-preserve-unkno
 """A free-form value of somebody else's schema."""
 
 
-def _text(limit: int, pattern: str | None = None, least: int = 1) -> Any:
-    return StringConstraints(min_length=least, max_length=limit, pattern=pattern)
+_DNS_LABEL = "must be lower-case letters, digits and dashes, with a letter or digit at both ends, such as canary-1"
+_DNS_NAME = "must be lower-case letters, digits, dashes and dots, with a letter or digit at both ends, such as standard"
+_TEMPLATE = "must be a name of lower-case letters, digits, dashes and dots; of braces only {tenant} and {version} are known"
+_LABEL_VALUE = (
+    "must be a label value: at most 63 letters, digits, dashes, underscores and dots, with a letter or digit at both ends, such as 2.4.0"
+)
 
 
-Name = Annotated[str, _text(63, NAME_PATTERN)]
+def _text(limit: int, pattern: str, message: str) -> tuple[StringConstraints, WithJsonSchema]:
+    """Return what checks a text in Python and what describes it to the API server, with a sentence for one that does not fit."""
+    schema = {
+        "type": "string",
+        "minLength": 1,
+        "maxLength": limit,
+        "pattern": pattern,
+        "x-kubernetes-validations": [{"rule": f"self.matches(r'{pattern}')", "message": message}],
+    }
+    return StringConstraints(min_length=1, max_length=limit, pattern=pattern), WithJsonSchema(schema)
+
+
+Name = Annotated[str, *_text(63, NAME_PATTERN, _DNS_LABEL)]
 """A name of ours inside an object (wave, gate, component, window): a DNS label."""
-ShortName = Annotated[str, _text(40, NAME_PATTERN)]
+ShortName = Annotated[str, *_text(40, NAME_PATTERN, _DNS_LABEL)]
 """A name that becomes part of a label value: a DNS label of at most 40 characters."""
-ObjectName = Annotated[str, _text(253, OBJECT_NAME_PATTERN)]
+ObjectName = Annotated[str, *_text(253, OBJECT_NAME_PATTERN, _DNS_NAME)]
 """The name of a Kubernetes object."""
-TemplateName = Annotated[str, _text(253, TEMPLATE_NAME_PATTERN)]
+TemplateName = Annotated[str, *_text(253, TEMPLATE_NAME_PATTERN, _TEMPLATE)]
 """The name of a Kubernetes object, in which `{tenant}` and `{version}` are replaced."""
-LabelValue = Annotated[str, _text(63, LABEL_VALUE_PATTERN)]
+LabelValue = Annotated[str, *_text(63, LABEL_VALUE_PATTERN, _LABEL_VALUE)]
 """A text that is valid as the value of a label."""
-Digest = Annotated[str, _text(71, DIGEST_PATTERN)]
+Digest = Annotated[str, *_text(71, DIGEST_PATTERN, "must be a digest such as sha256: and 64 hexadecimal digits")]
 """A content digest."""
-Sentence = Annotated[str, _text(1024, least=0)]
+Sentence = Annotated[str, StringConstraints(max_length=1024)]
 """A sentence for people."""

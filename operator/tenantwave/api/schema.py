@@ -41,7 +41,7 @@ _COPIED = (
 )
 _READ = ("$ref", "$defs", "anyOf", "title", "description", "examples", "default", "properties", "additionalProperties", "items")
 _OURS = ("x-absent", "x-meanings", "x-rules", "x-kubernetes-validations")
-_EMPTY = (None, "", [], {})
+_EMPTY: tuple[object, ...] = (None, "", [], {})
 _BARE = re.compile(r"^[A-Za-z][A-Za-z0-9_./:@-]*$")
 _NOT_BARE = {"true", "false", "yes", "no", "on", "off", "null", "none"}
 

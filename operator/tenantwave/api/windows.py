@@ -40,15 +40,15 @@ class WeekOfMonth(Choice):
     LAST = "Last", "the last one"
 
 
-def _text_schema(pattern: str, length: int, message: str) -> WithJsonSchema:
-    rule = {"rule": f"self.matches(r'{pattern}')", "message": message}
+def _text_schema(pattern: str, length: int, message: str, also: str = "") -> WithJsonSchema:
+    rule = {"rule": f"self.matches(r'{pattern}')" + (f" && {also}" if also else ""), "message": message}
     return WithJsonSchema({"type": "string", "maxLength": length, "pattern": pattern, "x-kubernetes-validations": [rule]})
 
 
 LocalDate = Annotated[
     date,
     PlainSerializer(lambda value: value.isoformat(), return_type=str),
-    _text_schema(DATE_PATTERN, 10, "must be a date of the calendar such as 2026-11-23"),
+    _text_schema(DATE_PATTERN, 10, "must be a date of the calendar such as 2026-11-23", "timestamp(self + 'T00:00:00Z').getDate() > 0"),
 ]
 """A local calendar date."""
 

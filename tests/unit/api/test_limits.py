@@ -1,0 +1,84 @@
+"""What this build does not do yet is named, never ignored; and what only repeats a default is no use of it."""
+
+from typing import Any
+
+import pytest
+
+from tenantwave.api.limits import unsupported_fields, unsupported_policy_fields
+from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.upgrade import TenantUpgradeSpec
+
+COMPONENT = {"name": "api", "workload": {"kind": "Deployment", "name": "api", "containers": [{"name": "api", "image": "api:2"}]}}
+UPGRADE: dict[str, Any] = {
+    "policyRef": {"name": "standard"},
+    "tenantSelector": {"matchLabels": {"a": "b"}},
+    "release": {"product": "shop", "version": "2.4.0"},
+    "components": [COMPONENT],
+}
+POLICY: dict[str, Any] = {"waves": [{"name": "rest"}], "allowNoGates": True, "maintenance": {"whenNoWindow": "Open"}}
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("helmRelease", {"components": [COMPONENT, {"name": "chart", "helmRelease": {"name": "shop", "version": "2.4.0"}}]}),
+        ("fluxKustomization", {"components": [{"name": "tree", "fluxKustomization": {"name": "shop"}}]}),
+        ("argoApplication", {"components": [{"name": "app", "argoApplication": {"name": "shop"}}]}),
+        (
+            "customResource",
+            {
+                "components": [
+                    {"name": "db", "customResource": {"apiVersion": "a/v1", "kind": "B", "name": "c", "versionPath": "/spec/v", "value": 1}}
+                ]
+            },
+        ),
+        ("spec.hooks", {"hooks": [{"name": "smoke", "at": "PostApply", "jobTemplate": {"spec": {}}}]}),
+        ("spec.preservation.secrets", {"preservation": {"secrets": "Snapshot"}}),
+        ("Toml or Ini", {"preservation": {"rules": [{"configMap": "app", "key": "a.toml", "format": "Toml"}]}}),
+        ("spec.urgency", {"urgency": "Security"}),
+        ("spec.deadlineTime", {"deadlineTime": "2027-03-20T00:00:00Z"}),
+        ("spec.forceTime", {"forceTime": "2027-03-20T00:00:00Z"}),
+    ],
+)
+def test_a_field_of_an_upgrade_that_is_not_supported_yet_is_named(field: str, change: dict[str, Any]) -> None:
+    """With what to do instead."""
+    [sentence] = unsupported_fields(TenantUpgradeSpec.model_validate(UPGRADE | change))
+    assert field in sentence
+    assert "is not supported by this build; " in sentence
+
+
+@pytest.mark.parametrize(
+    ("field", "change"),
+    [
+        ("spec.notice.lead", {"notice": {"lead": "7d"}}),
+        ("spec.notice.required", {"notice": {"required": True}}),
+        ("spec.consent", {"consent": "OptIn"}),
+        (
+            "staffedHours",
+            {"maintenance": {"staffedHours": {"timeZone": "UTC", "weekly": [{"days": ["Mon"], "start": "00:00", "duration": "1h"}]}}},
+        ),
+        ("stragglers", {"maintenance": {"stragglers": {}}}),
+        ("tenantLimits", {"maintenance": {"tenantLimits": {"maxDeferral": "30d"}}}),
+        ("onWindowClose", {"maintenance": {"onWindowClose": "Rollback"}}),
+        ("spec.alertAboveVersions", {"alertAboveVersions": 2}),
+    ],
+)
+def test_a_field_of_a_policy_that_is_not_supported_yet_is_named(field: str, change: dict[str, Any]) -> None:
+    """With what to do instead."""
+    [sentence] = unsupported_policy_fields(RolloutPolicySpec.model_validate(POLICY | change))
+    assert field in sentence
+
+
+def test_defaults_written_out_ask_for_nothing() -> None:
+    """The API server writes them into every object."""
+    upgrade = TenantUpgradeSpec.model_validate(UPGRADE | {"urgency": "Routine", "preservation": {"secrets": "Ignore"}, "hooks": []})
+    policy = RolloutPolicySpec.model_validate(
+        POLICY
+        | {
+            "notice": {"lead": "0s", "required": False, "emergencyLead": "1h"},
+            "consent": "Mandatory",
+            "maintenance": {"onWindowClose": "Finish"},
+        }
+    )
+    assert unsupported_fields(upgrade) == []
+    assert unsupported_policy_fields(policy) == []
