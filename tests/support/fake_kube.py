@@ -205,7 +205,7 @@ class FakeKube:
             return web.json_response(present)
         if request.method == "DELETE":
             await self._remove(key)
-            return _status(200, "", "", status="Success")
+            return _status(200, "", "", status="Success", uid=present["metadata"]["uid"])
         after = body if request.method == "PUT" else _merged(present, body)
         after["metadata"].pop("resourceVersion", None)
         if request.method == "PATCH" and _plain(after) == _plain(present):
@@ -279,8 +279,15 @@ async def _send(response: web.StreamResponse, event: str, body: Object) -> None:
     await response.write(json.dumps({"type": event, "object": body}).encode() + b"\n")
 
 
-def _status(code: int, reason: str, message: str, *, status: str = "Failure", causes: Sequence[Object] = ()) -> web.Response:
-    body = {"kind": "Status", "status": status, "reason": reason, "message": message, "code": code, "details": {"causes": list(causes)}}
+def _status(code: int, reason: str, message: str, *, status: str = "Failure", causes: Sequence[Object] = (), uid: str = "") -> web.Response:
+    body = {
+        "kind": "Status",
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "code": code,
+        "details": {"causes": list(causes), "uid": uid},
+    }
     return web.json_response(body, status=code)
 
 

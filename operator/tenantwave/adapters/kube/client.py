@@ -45,13 +45,14 @@ APPLY = "application/apply-patch+yaml"
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A write of ours that landed. `body` is the server's reply, None if the object is gone; `base_version` was its precondition."""
+    """A write of ours that landed. `body` is the server's reply, None if the object `uid` is gone; `base_version` was its precondition."""
 
     kind: Kind
     namespace: str
     name: str
     body: Mapping[str, Any] | None
     base_version: str = ""
+    uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -324,7 +325,8 @@ class KubeClient:
         if "dryRun" not in request.query:
             gone = request.method == "DELETE" and body.get("kind") == "Status"
             name = name or str((body.get("metadata") or {}).get("name", ""))
-            written = Written(kind, namespace, name, None if gone else body, base_version)
+            uid = ((body.get("details") if gone else body.get("metadata")) or {}).get("uid", "")
+            written = Written(kind, namespace, name, None if gone else body, base_version, uid)
             for listener in self._listeners:
                 listener(written)
         return body

@@ -178,7 +178,7 @@ class Elector:
             async with asyncio.timeout(self._terms.retry):
                 return await self._transport.send(request)
         except (Broken, TimeoutError) as error:
-            log.warning("the Lease %s/%s: %s", self._namespace, self._name, error or "no answer in time")
+            log.warning("the Lease %s/%s: %s", self._namespace, self._name, str(error) or "no answer in time")
             return None
 
 

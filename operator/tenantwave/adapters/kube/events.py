@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -76,7 +75,7 @@ class EventRecorder:
         self._telemetry = telemetry
         self._waiting: asyncio.Queue[tuple[News, datetime]] = asyncio.Queue(WAITING_COUNT)
         self._told: OrderedDict[tuple[str, str, str, str, str], _Told] = OrderedDict()
-        self._bucket = TokenBucket(EVENTS_PER_SECOND, now=time.monotonic)
+        self._bucket = TokenBucket(EVENTS_PER_SECOND, now=clock.monotonic)
 
     def record(self, news: News) -> None:
         """Have it written some time soon. Without room for it, it is counted and dropped."""

@@ -46,32 +46,30 @@ class Overlay:
     def wrote(self, address: Address, uid: str, version: str, *, base_version: str, cached_version: str, now: float) -> bool:
         """Note a write that landed. Return whether its reply is news: False if the watch was faster and has shown it already.
 
-        `base_version` is the write's precondition (empty if it had none), `cached_version` what the cache holds (empty if nothing).
+        `version` is empty for a deletion, `base_version` is the write's precondition (empty if it had none), `cached_version` what the cache
+        holds (empty if nothing).
         """
-        if version and (version == cached_version or (uid, version) in self._delivered):
+        if (version and version == cached_version) or (uid, version) in self._delivered:
             return False
         # What the cache holds came from the watch, unless an earlier write of ours put it there.
-        base_was_seen = bool(base_version) and base_version == cached_version and address not in self._pending
+        base_was_seen = bool(version and base_version) and base_version == cached_version and address not in self._pending
         self._pending[address] = _Pending(uid, version, base_version, base_was_seen, now)
         return True
 
     def accepts(self, address: Address, uid: str, version: str, *, deleted: bool) -> bool:
         """Tell whether an event of the watch may enter the cache: not if it is older than a write of ours."""
-        self._remember(uid, version)
+        self._remember(uid, "" if deleted else version)
         pending = self._pending.get(address)
         if pending is None:
             return True
-        if uid != pending.uid:  # an older object of that name, unless ours was deleted: then it is the next one
-            accepted = not pending.version and not deleted
-        elif not pending.version:  # we deleted it, and nothing can change it after that
-            accepted = deleted
-        else:
-            accepted = deleted or version == pending.version or pending.base_was_seen
-        if accepted:
+        if uid != pending.uid:  # an older object of that name; a newer one comes only after our echo
+            return False
+        is_echo = deleted if not pending.version else version == pending.version
+        if is_echo or pending.base_was_seen:
             del self._pending[address]
-        elif version == pending.base_version:
-            pending.base_was_seen = True
-        return accepted
+            return True
+        pending.base_was_seen = bool(pending.base_version) and version == pending.base_version
+        return False
 
     def settle(self, begun: float, listed: Mapping[Address, str]) -> None:
         """A full list shows all writes that had landed when it began, and those whose version is in it; only others stay."""

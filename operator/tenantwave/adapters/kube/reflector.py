@@ -145,7 +145,7 @@ class Reflector(Generic[View]):
         address = (written.namespace, written.name)
         present = self._cache.get(address)
         if written.body is None:
-            if present is not None and self._note(address, present.uid, "", written.base_version):
+            if written.uid and self._note(address, written.uid, "", written.base_version):
                 self._put(address, None)
             return
         is_selected = selects(labels, fields, written.body)

@@ -1,0 +1,67 @@
+"""Log lines carry no secrets, in either format."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from tenantwave.shell import logs
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    levels = {name: logging.getLogger(name).level for name in logs.NOISY}
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, before in levels.items():
+        logging.getLogger(name).setLevel(before)
+
+
+def test_json_lines_are_one_object_each(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "INFO")
+    try:
+        raise ValueError("two\nlines")
+    except ValueError:
+        logging.getLogger("tenantwave.engine").exception("it failed for %s", "acme")
+    (line,) = capsys.readouterr().err.splitlines()
+    entry = json.loads(line)
+    assert entry["level"] == "ERROR"
+    assert entry["logger"] == "tenantwave.engine"
+    assert entry["message"].startswith("it failed for acme\nTraceback")
+    assert entry["time"].endswith("Z")
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize(
+    ("message", "secret"),
+    [
+        ("headers: Authorization: Bearer abcdef0123456789", "abcdef0123456789"),
+        ("token eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJtZSJ9.c2lnbmF0dXJl", "c2lnbmF0dXJl"),
+        ("cannot reach https://admin:hunter2@prometheus:9090/api", "hunter2"),
+        ("Basic dXNlcjpwYXNzd29yZA==", "dXNlcjpwYXNzd29yZA=="),
+    ],
+    ids=["bearer", "json web token", "password in an address", "basic"],
+)
+def test_credentials_in_other_peoples_messages_are_blotted_out(
+    log_format: str, message: str, secret: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(log_format, "INFO")
+    logging.getLogger("tenantwave").warning("%s", message)
+    text = capsys.readouterr().err
+    assert "***" in text
+    assert secret not in text
+
+
+def test_libraries_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", "INFO")
+    logging.getLogger("kopf.objects").info("an event")
+    logging.getLogger("kopf.objects").warning("a warning")
+    text = capsys.readouterr().err
+    assert "an event" not in text
+    assert "a warning" in text
