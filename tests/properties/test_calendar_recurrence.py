@@ -101,6 +101,8 @@ def test_the_local_start_is_the_asked_one_unless_it_lies_in_a_gap(name: str, day
         ("America/Havana", "00:30"),
         ("America/Santiago", "00:00"),
         ("America/Santiago", "23:30"),
+        ("Pacific/Pago_Pago", "23:30"),
+        ("Pacific/Kiritimati", "00:00"),
     ],
 )
 def test_a_daily_window_opens_once_a_day_whatever_the_clock_does(zone: str, start: str) -> None:

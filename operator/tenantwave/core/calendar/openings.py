@@ -38,7 +38,8 @@ def frozen(freezes: FreezeList, from_year: int, to_year: int) -> tuple[Interval,
 
 def frozen_around(freezes: FreezeList, after: datetime, before: datetime) -> tuple[Interval, ...]:
     """The united stretches of a list of freezes in all years that touch this time."""
-    return frozen(freezes, after.year - 1, before.year + 1) if freezes.freezes else ()
+    # A local date may lie in the year after that of its instant in UTC.
+    return frozen(freezes, after.year, before.year + 1) if freezes.freezes else ()
 
 
 @lru_cache(maxsize=4096)

@@ -57,7 +57,7 @@ def instant_of(day: date, clock_time: time, zone: Zone) -> datetime:
     A time that the clock skips means the same distance after the gap (02:30 becomes 03:30); one that comes twice means the first reading.
     Source: RFC 5545, section 3.3.5; it is what `fold=0` does.
     """
-    return datetime.combine(day, clock_time, tzinfo=zone.info).astimezone(UTC)
+    return datetime.combine(day, clock_time.replace(fold=0), tzinfo=zone.info).astimezone(UTC)
 
 
 def earliest_midnight(day: date, zone: Zone) -> datetime:

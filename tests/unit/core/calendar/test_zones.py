@@ -71,6 +71,12 @@ def test_the_readings_of_midnight_enclose_it(name: str) -> None:
         assert (latest_midnight(day, zone) - earliest_midnight(day, zone)).total_seconds() in (0, 3600)
 
 
+def test_a_time_that_comes_twice_means_its_first_reading_however_it_was_made() -> None:
+    """A time of day may carry a mark for the second reading; it does not count."""
+    berlin = zone_named("Europe/Berlin")
+    assert instant_of(date(2026, 10, 25), time(2, 30, fold=1), berlin) == utc("2026-10-25T00:30Z")
+
+
 def test_a_message_gives_local_time_then_utc() -> None:
     """With the zone's name, because an abbreviation is ambiguous."""
     shown = local_text(utc("2026-06-08T06:00Z"), zone_named("Europe/Rome"), weekday=True)
