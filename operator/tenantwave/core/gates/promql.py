@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 
+from tenantwave.api.scalars import format_duration
+
 from .constants import CHUNK_BYTES, CHUNK_NAMES, GROUP_ALL_NAMES, LOOK_BACK
 from .rules import GateRule, Increase, Latency, Ratio, RawQuery
 from .samples import Part
@@ -23,9 +25,9 @@ _PLACEHOLDER = re.compile(r"\{\{\s*(tenants|label)\s*\}\}")
 EVERY_TENANT = ".+"
 
 
-def seconds(window: timedelta) -> str:
-    """Return a duration as PromQL, in whole seconds, at least one."""
-    return f"{max(1, int(window.total_seconds()))}s"
+def duration(window: timedelta) -> str:
+    """Return a duration as PromQL, in its shortest spelling; at least one second."""
+    return format_duration(max(window, timedelta(seconds=1)))
 
 
 def tenant_matcher(label: str, tenants: Sequence[str]) -> Matcher:
@@ -56,7 +58,7 @@ def counts(selector: Selector, scope: Matcher, window: timedelta) -> str:
     series new).
     """
     series = str(selector.where(scope))
-    wide, back = seconds(window), seconds(LOOK_BACK)
+    wide, back = duration(window), duration(LOOK_BACK)
     return (
         f"sum by ({scope.label}) (((last_over_time({series}[{wide}]) unless last_over_time({series}[{back}] offset {wide}))"
         f" unless (resets({series}[{wide}]) > 0)) or increase({series}[{wide}]))"
@@ -142,7 +144,7 @@ def coverage_query(series: Selector, label: str, span: timedelta, interval: time
     """Return at how many ticks of the last `span` the fleet's newest sample was young enough: what an outage of the query path hid from
     us."""
     newest = freshness_query(series, label)
-    return f"sum_over_time((time() - {newest} <= bool {int(max_age.total_seconds())})[{seconds(span)}:{seconds(interval)}])"
+    return f"sum_over_time((time() - {newest} <= bool {int(max_age.total_seconds())})[{duration(span)}:{duration(interval)}])"
 
 
 def evidence_query(rule: GateRule, scope: Matcher, window: timedelta) -> str:

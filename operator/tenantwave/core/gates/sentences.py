@@ -3,8 +3,10 @@ only."""
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from math import exp, log
+
+from tenantwave.api.scalars import format_duration
 
 from .book import Counts, MetricVerdict, Reason, Verdict
 from .rules import GateRule, Ratio
@@ -54,13 +56,6 @@ def clock_time(time: datetime) -> str:
     return time.strftime("%H:%M:%SZ")
 
 
-def span(length: timedelta) -> str:
-    """Return a duration in the contract's spelling: `8m`, `1h30m`, `45s`."""
-    total = int(length.total_seconds())
-    hours, minutes, seconds = total // 3600, total % 3600 // 60, total % 60
-    return "".join(f"{part}{unit}" for part, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if part) or "0s"
-
-
 def _odds(log_e: float | None) -> str:
     exponent = min(99, int((log_e or 0.0) / log(10)))
     return f"1e{exponent}" if exponent >= 4 else str(round(exp(log_e or 0.0)))
@@ -71,4 +66,4 @@ def _detail(metric: MetricVerdict) -> str:
 
 
 def _since(metric: MetricVerdict, time: datetime) -> str:
-    return f"; since {clock_time(time - metric.window)} ({span(metric.window)})" if metric.window else ""
+    return f"; since {clock_time(time - metric.window)} ({format_duration(metric.window)})" if metric.window else ""

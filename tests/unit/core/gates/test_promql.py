@@ -1,0 +1,104 @@
+"""The queries, as text. The golden file is what a person reviews: one query per line of the table, as it leaves."""
+
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from tenantwave.core.gates import GateRule, Increase, Latency, Ratio, RawQuery
+from tenantwave.core.gates.promql import (
+    bound_spellings,
+    chunks,
+    coverage_query,
+    every_tenant,
+    evidence_query,
+    fresh_series,
+    freshness_query,
+    part_query,
+    parts_of,
+    tenant_matcher,
+)
+
+GOLDEN = Path(__file__).parent / "golden" / "queries.promql"
+RULES = (
+    GateRule("errors", Ratio('http_requests_total{code=~"5.."}', "http_requests_total"), "namespace", maximum=Decimal("0.01")),
+    GateRule("slow", Latency("http_request_duration_seconds", "1"), "namespace", maximum=Decimal("0.05")),
+    GateRule("restarts", Increase("kube_pod_container_status_restarts_total"), "namespace", maximum=Decimal(2)),
+    GateRule("lag", RawQuery("max by ({{ label }}) (queue_lag_seconds{ {{ tenants }} })"), "k8s_namespace", maximum=Decimal(60)),
+)
+EIGHT_MINUTES = timedelta(minutes=8)
+
+
+def every_query() -> str:
+    """Return one of each query, with a heading, as PromQL."""
+    lines: list[str] = []
+    for rule in RULES:
+        scope = tenant_matcher(rule.tenant_label, ["acme", "beta"])
+        for part in parts_of(rule):
+            lines += [f"# {rule.name}: {part.value}, two tenants, 8 minutes", part_query(rule, part, scope, EIGHT_MINUTES), ""]
+        series = fresh_series(rule)
+        if series is not None:
+            missed = coverage_query(series, rule.tenant_label, EIGHT_MINUTES, timedelta(seconds=30), timedelta(minutes=2))
+            lines += [f"# {rule.name}: when the newest sample was taken", freshness_query(series, rule.tenant_label), ""]
+            lines += [f"# {rule.name}: how many ticks of the last 8 minutes had fresh data", missed, ""]
+        lines += [f"# {rule.name}: to paste", evidence_query(rule, every_tenant(rule.tenant_label), EIGHT_MINUTES), ""]
+    return "\n".join(lines)
+
+
+def test_the_queries_are_the_golden_ones() -> None:
+    """Write what you see into the file if the change is wanted, and review it as prose."""
+    assert every_query() == GOLDEN.read_text()
+
+
+@pytest.mark.parametrize("name", ['a"} or vector(1)#', "a|.*", ".*", "acme\n", "", "Acme", "-a", "a-", "a" * 64, "a.b", "é"])
+def test_a_text_that_is_no_namespace_never_enters_a_query(name: str) -> None:
+    """Not even quoted."""
+    with pytest.raises(ValueError, match="enters no query"):
+        tenant_matcher("namespace", ["acme", name])
+
+
+def test_nobody_is_never_everybody() -> None:
+    """An empty alternation would match series without the label."""
+    with pytest.raises(ValueError, match="at least one tenant"):
+        tenant_matcher("namespace", [])
+
+
+@pytest.mark.parametrize(
+    ("above", "spellings"),
+    [
+        ("0.5", {"0.5"}),
+        ("1", {"1", "1.0"}),
+        ("1.0", {"1", "1.0"}),
+        ("0.50", {"0.50", "0.5"}),
+        ("1000000", {"1000000", "1000000.0", "1e+06"}),
+        ("1234567", {"1234567", "1234567.0", "1.234567e+06"}),
+        ("0.00001", {"0.00001", "1e-05"}),
+        ("10", {"10", "10.0"}),
+    ],
+)
+def test_a_bound_in_all_its_spellings(above: str, spellings: set[str]) -> None:
+    """As given, plain, with `.0`, and as Go prints it."""
+    assert bound_spellings(above) == spellings
+
+
+@pytest.mark.parametrize(
+    ("count", "length", "sizes"),
+    [
+        pytest.param(3, 10, [3], id="few"),
+        pytest.param(500, 63, [500], id="a chunk"),
+        pytest.param(501, 63, [500, 1], id="one more"),
+        pytest.param(1000, 63, [500, 500], id="two chunks"),
+        pytest.param(1001, 63, [1001], id="so many that all are asked at once"),
+    ],
+)
+def test_names_are_asked_in_chunks(count: int, length: int, sizes: list[int]) -> None:
+    """Each below the size of a query."""
+    names = [f"{number:0{length}d}" for number in range(count)]
+    groups = chunks(RULES[0], parts_of(RULES[0])[0], names, EIGHT_MINUTES)
+    assert [len(group) for group in groups] == sizes
+    assert [name for group in groups for name in group] == names
+    for group in groups:
+        query = part_query(RULES[0], parts_of(RULES[0])[0], tenant_matcher("namespace", group), EIGHT_MINUTES)
+        assert len(query) < 256 * 1024
+        assert ('namespace=~".+"' in query) == (len(group) > 1000)
