@@ -12,11 +12,14 @@ from localcluster.client import KubeClient
 from localcluster.cluster import LocalCluster
 from localcluster.monitoring import Monitoring
 
-from support.clusters import cluster_for_tests, monitoring_for_tests, named_kubeconfig
+from support.clusters import PlayedCluster, cluster_for_tests, monitoring_for_tests, named_kubeconfig
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kubeconfig", help="test on this existing cluster, not on a local control plane (or TENANTWAVE_TEST_KUBECONFIG)")
+    parser.addoption(
+        "--play-pods", action="store_true", help="with --kubeconfig: add played nodes to that cluster, for images that do not exist"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -28,7 +31,7 @@ def run_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def cluster(pytestconfig: pytest.Config, run_dir: Path) -> Iterator[Cluster]:
     """The session's cluster, with crds/ applied and the operator's namespace; skips (or, with CI=true, fails) if there can be none."""
-    with cluster_for_tests(named_kubeconfig(pytestconfig), run_dir) as found:
+    with cluster_for_tests(named_kubeconfig(pytestconfig), run_dir, play_pods=pytestconfig.getoption("--play-pods")) as found:
         yield found
 
 
@@ -36,7 +39,15 @@ def cluster(pytestconfig: pytest.Config, run_dir: Path) -> Iterator[Cluster]:
 def local_cluster(cluster: Cluster) -> LocalCluster:
     """The session's cluster where it is ours to break: outages, audit log, played pods."""
     if not isinstance(cluster, LocalCluster):
-        pytest.skip("needs a control plane of its own: it takes the API server away, reads its audit log, or counts on played pods")
+        pytest.skip("needs a control plane of its own: it takes the API server away, or reads its audit log")
+    return cluster
+
+
+@pytest.fixture
+def played_cluster(cluster: Cluster) -> Cluster:
+    """The session's cluster where pods are played: made-up images run, and a tag tells what becomes of them (localcluster/pods.py)."""
+    if not isinstance(cluster, LocalCluster | PlayedCluster):
+        pytest.skip("needs played pods, because its images do not exist; add --play-pods")
     return cluster
 
 

@@ -21,7 +21,7 @@ START_SECONDS = 60.0
 
 
 class LocalCluster(Cluster):
-    """etcd, kube-apiserver, kube-controller-manager, kube-scheduler and the pod player, with Prometheus and tenants' traffic on demand.
+    """etcd, kube-apiserver, kube-controller-manager, kube-scheduler and the pod player. (Prometheus and traffic: `monitoring.Monitoring`.)
 
     Use it as a context manager, or call `start` and `stop`. All its processes end with this one, however it ends. Not thread-safe.
 

@@ -1,6 +1,7 @@
 """The pod player: stands in for the kubelets of a few nodes that do not exist.
 
-Pods that the scheduler binds to its nodes get the status that a kubelet would report, by these rules:
+Pods that the scheduler binds to its nodes (and no others: a cluster may have real ones, too) get the status that a kubelet would report, by
+these rules:
 
 - They become Running and Ready at once, with a pod IP and an image ID, or `localcluster/ready-after` seconds later.
 - A container whose image tag ends in `-bad` crashes: waiting in CrashLoopBackOff after 5 restarts, the pod never Ready. A bad init
@@ -43,6 +44,7 @@ class Pod:
     uid: str
     namespace: str
     name: str
+    node: str
     is_leaving: bool
     is_job: bool
     images: tuple[tuple[str, str], ...]
@@ -74,6 +76,7 @@ def read_pod(body: Object) -> Pod:
         uid=metadata["uid"],
         namespace=metadata["namespace"],
         name=metadata["name"],
+        node=spec.get("nodeName", ""),
         is_leaving="deletionTimestamp" in metadata,
         is_job=any(owner["kind"] == "Job" for owner in metadata.get("ownerReferences", ())),
         images=tuple((container["name"], container["image"]) for container in spec["containers"]),
@@ -237,8 +240,9 @@ def _seconds(annotations: dict[str, str], name: str) -> float | None:
 class PodPlayer:
     """Watches the pods of all nodes and writes the status that `next_step` asks for, several at a time."""
 
-    def __init__(self, api: KubeClient) -> None:
+    def __init__(self, api: KubeClient, nodes: frozenset[str]) -> None:
         self._api = api
+        self._nodes = nodes
         self._pods: dict[str, Pod] = {}
         self._queue: asyncio.Queue[str] = asyncio.Queue()
         self._queued: set[str] = set()
@@ -269,8 +273,9 @@ class PodPlayer:
                     self._forget(body["metadata"]["uid"])
 
     def _note(self, pod: Pod) -> None:
-        self._pods[pod.uid] = pod
-        self._enqueue(pod.uid)
+        if pod.node in self._nodes:
+            self._pods[pod.uid] = pod
+            self._enqueue(pod.uid)
 
     def _forget(self, uid: str) -> None:
         self._pods.pop(uid, None)
@@ -402,15 +407,15 @@ async def _beat(api: KubeClient, name: str) -> None:
             raise
 
 
-async def play(access_path: Path, node_count: int) -> None:
+async def play(access_path: Path, nodes: frozenset[str]) -> None:
     """Play nodes and pods until cancelled. A bug of ours ends it, with its trace in the log."""
     async with (
         KubeClient.from_kubeconfig(access_path, connection_count=WORKER_COUNT + 4, field_manager="pod-player") as api,
         asyncio.TaskGroup() as tasks,
     ):
-        tasks.create_task(PodPlayer(api).run())
-        for number in range(1, node_count + 1):
-            tasks.create_task(keep_node(api, f"node-{number}"))
+        tasks.create_task(PodPlayer(api, nodes).run())
+        for name in nodes:
+            tasks.create_task(keep_node(api, name))
 
 
 def main() -> None:
@@ -419,7 +424,8 @@ def main() -> None:
     parser.add_argument("--nodes", type=int, default=3)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
-    run_until_signal(play(arguments.kubeconfig, arguments.nodes))
+    names = frozenset(f"played-{number}" for number in range(1, arguments.nodes + 1))
+    run_until_signal(play(arguments.kubeconfig, names))
 
 
 if __name__ == "__main__":

@@ -77,6 +77,8 @@ class Control:
 class Tenant:
     """One tenant's pods and counters. Counters hold fractions, so that low rates lose nothing; what is exported is whole."""
 
+    now: float
+    """Until when it has served."""
     pods: dict[str, Pod] = field(default_factory=dict)
     control: Control | None = None
     has_served: bool = False
@@ -84,8 +86,9 @@ class Tenant:
     fast: float = 0.0
     slow: float = 0.0
 
-    def advance(self, seconds: float, control: Control, rate: float, error_share: float) -> None:
-        """Let the tenant serve for that long."""
+    def advance(self, now: float, control: Control, rate: float, error_share: float) -> None:
+        """Let the tenant serve until `now`."""
+        seconds, self.now = max(0.0, now - self.now), now
         ready = [pod for pod in self.pods.values() if pod.is_ready]
         self.has_served = self.has_served or bool(ready)
         if not self.has_served or not self.pods:
@@ -111,7 +114,7 @@ def _share_of(pods: list[Pod], suffix: str) -> float:
 
 
 class Fleet:
-    """All tenants. Time moves by `advance`; whatever changes a tenant first lets it serve until now the way it was."""
+    """All tenants. Whoever changes one (or all) first calls `advance` for it, so that it serves until now the way it was."""
 
     def __init__(self, now: float, rate: float = DEFAULT_RATE, error_share: float = DEFAULT_ERROR_SHARE) -> None:
         self._now = now
@@ -120,11 +123,11 @@ class Fleet:
         self._tenants: dict[str, Tenant] = {}
         self._control = Control()
 
-    def advance(self, now: float) -> None:
-        """Let everybody serve until `now` (seconds of a monotonic clock)."""
-        seconds, self._now = max(0.0, now - self._now), now
-        for tenant in self._tenants.values():
-            tenant.advance(seconds, tenant.control or self._control, self._rate, self._error_share)
+    def advance(self, now: float, namespace: str | None = None) -> None:
+        """Let one tenant, or all, serve until `now` (seconds of a monotonic clock)."""
+        self._now = now
+        for tenant in self._tenants.values() if namespace is None else [self._tenant(namespace)]:
+            tenant.advance(now, tenant.control or self._control, self._rate, self._error_share)
 
     def put(self, pod: Pod) -> None:
         self._tenant(pod.namespace).pods[pod.name] = pod
@@ -164,7 +167,7 @@ class Fleet:
                     yield f"kube_pod_container_status_restarts_total{{{labels}}} {count}"
 
     def _tenant(self, namespace: str) -> Tenant:
-        return self._tenants.setdefault(namespace, Tenant())
+        return self._tenants.setdefault(namespace, Tenant(self._now))
 
 
 def _whole(count: float) -> int:
@@ -200,14 +203,17 @@ class Exporter:
     async def follow(self, api: KubeClient) -> None:
         """Keep the fleet's pods as the cluster has them, until cancelled."""
         async for change in api.follow("/api/v1/pods"):
-            self._fleet.advance(time.monotonic())
+            now = time.monotonic()
             match change:
                 case Listed(bodies):
+                    self._fleet.advance(now)
                     self._fleet.replace_all([pod for pod in map(read_pod, bodies) if pod is not None])
                 case Changed(body):
                     if (pod := read_pod(body)) is not None:
+                        self._fleet.advance(now, pod.namespace)
                         self._fleet.put(pod)
                 case Deleted(body):
+                    self._fleet.advance(now, body["metadata"]["namespace"])
                     self._fleet.remove(body["metadata"]["namespace"], body["metadata"]["name"])
 
     async def _metrics(self, _: web.Request) -> web.Response:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from localcluster.access import Cluster
 from localcluster.client import ApiError, KubeClient, eventually
 from localcluster.cluster import LocalCluster
 from localcluster.monitoring import Monitoring
@@ -17,7 +18,7 @@ Unique = Callable[[str], str]
 
 
 @pytest.fixture
-async def tenant(kube: KubeClient, unique: Unique, local_cluster: LocalCluster) -> str:
+async def tenant(kube: KubeClient, unique: Unique, played_cluster: Cluster) -> str:
     name = unique("tenant")
     await kube.create(namespace(name))
     return name
@@ -120,9 +121,9 @@ async def test_the_api_server_goes_and_comes_back_with_its_data(kube: KubeClient
     await kube.wait_until("Deployment", "web", tenant, is_rolled_out)
 
 
-async def test_a_service_account_may_do_what_rbac_lets_it(kube: KubeClient, tenant: str, local_cluster: LocalCluster) -> None:
+async def test_a_service_account_may_do_what_rbac_lets_it(kube: KubeClient, tenant: str, cluster: Cluster) -> None:
     await kube.wait_until("ServiceAccount", "default", tenant, lambda _: True)
-    async with KubeClient.from_kubeconfig(local_cluster.kubeconfig_for(tenant, "default")) as bound:
+    async with KubeClient.from_kubeconfig(cluster.kubeconfig_for(tenant, "default")) as bound:
         with pytest.raises(ApiError, match="forbidden"):
             await bound.list("Pod", tenant)
 

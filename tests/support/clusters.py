@@ -16,7 +16,7 @@ from localcluster.access import Cluster
 from localcluster.binaries import BinaryMissingError
 from localcluster.cluster import LocalCluster
 from localcluster.monitoring import Monitoring
-from localcluster.processes import StartError
+from localcluster.processes import Guardian, Process, StartError, end_all, python_module
 
 ROOT = Path(__file__).resolve().parents[2]
 OPERATOR_NAMESPACE = "tenantwave-system"
@@ -29,12 +29,11 @@ def named_kubeconfig(config: pytest.Config) -> Path | None:
 
 
 @contextmanager
-def cluster_for_tests(named: Path | None, run_dir: Path) -> Iterator[Cluster]:
+def cluster_for_tests(named: Path | None, run_dir: Path, *, play_pods: bool) -> Iterator[Cluster]:
     """Give the cluster, with the operator's namespace and the definitions of crds/ in it. Skips or fails if there can be none."""
     if named is not None:
-        cluster = Cluster(named, run_dir)
-        prepare(cluster)
-        yield cluster
+        with existing_cluster(named, run_dir, play_pods=play_pods) as cluster:
+            yield cluster
         return
     local = LocalCluster(run_dir, say=_say)
     try:
@@ -46,6 +45,32 @@ def cluster_for_tests(named: Path | None, run_dir: Path) -> Iterator[Cluster]:
         yield local
     finally:
         local.stop()
+
+
+class PlayedCluster(Cluster):
+    """An existing cluster to which we added played nodes: the tests' pods run there, whatever their images."""
+
+
+@contextmanager
+def existing_cluster(kubeconfig: Path, run_dir: Path, *, play_pods: bool) -> Iterator[Cluster]:
+    """Give a cluster that is there, if wanted with played nodes for as long as the tests run."""
+    if not play_pods:
+        prepare(cluster := Cluster(kubeconfig, run_dir))
+        yield cluster
+        return
+    prepare(played := PlayedCluster(kubeconfig, run_dir))
+    guardian = Guardian()
+    player = Process(
+        "pod-player", python_module("localcluster.pods", "--kubeconfig", str(kubeconfig)), run_dir / "pod-player.log", guardian
+    )
+    try:
+        yield played
+    finally:
+        end_all([player])
+        guardian.close()
+        for node in played.request("GET", "/api/v1/nodes")["items"]:
+            if node["metadata"]["name"].startswith("played-"):
+                played.request("DELETE", f"/api/v1/nodes/{node['metadata']['name']}")
 
 
 @contextmanager
