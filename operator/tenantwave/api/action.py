@@ -46,7 +46,9 @@ class Lift(Choice):
 
 def _needs(types: tuple[str, ...], field: str, condition: str, sentence: str) -> Rule:
     listed = ", ".join(f"'{each}'" for each in types)
-    return Rule(f"!(self.type in [{listed}]) || ({condition})", f"must have `{field}` with type {' or '.join(types)}{sentence}")
+    return Rule(
+        f"!(self.type in [{listed}]) || ({condition})", f"must have `{field}` with type {' or '.join(types)}{sentence}", f".{field}"
+    )
 
 
 _HAS_TENANTS = "has(self.tenants) && size(self.tenants) > 0"

@@ -7,9 +7,8 @@ from pydantic import Field
 from tenantwave.api.conditions import ConditionStatus
 from tenantwave.api.meta import LabelSelector
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import JsonAnything, JsonObject, Name, TemplateName
+from tenantwave.api.scalars import JsonAnything, JsonObject, Name, Pointer, TemplateName, bounded_text
 
-POINTER_PATTERN = r"^(/([^~/]|~[01])*)+$"
 _ABSENT_DRIVER = "another driver is given"
 
 
@@ -28,13 +27,8 @@ class ContainerImage(ApiModel):
     name: Annotated[Name, about("The container's name; init containers count.", example="api")]
     image: Annotated[
         str,
-        about(
-            "The image; `{tenant}` and `{version}` are replaced.",
-            example="registry.example.com/shop/api:2.4.0",
-            min_length=1,
-            max_length=1024,
-            pattern=r"^[^\s]+$",
-        ),
+        *bounded_text(1024, r"^[^ \t\r\n]+$", "must be an image without blanks, such as registry.example.com/shop/api:2.4.0"),
+        about("The image; `{tenant}` and `{version}` are replaced.", example="registry.example.com/shop/api:2.4.0"),
     ]
 
 
@@ -164,18 +158,14 @@ class CustomResource(ApiModel):
     api_version: Annotated[str, about("The object's apiVersion.", example="db.example.com/v1", min_length=1, max_length=253)]
     kind: Annotated[str, about("The object's kind.", example="Database", min_length=1, max_length=63)]
     name: Annotated[TemplateName, about("The object's name; `{tenant}` and `{version}` are replaced.", example="main")]
-    version_path: Annotated[
-        str, about("JSON pointer to the field that holds the version.", example="/spec/version", max_length=512, pattern=POINTER_PATTERN)
-    ]
+    version_path: Annotated[Pointer, about("JSON pointer to the field that holds the version.", example="/spec/version")]
     value: Annotated[JsonAnything, about("The field's new value; in a string `{tenant}` and `{version}` are replaced.", example="16")]
     observed_version_path: Annotated[
-        str | None,
+        Pointer | None,
         about(
             "JSON pointer to the field that shows the version that runs.",
             example="/status/version",
             absent="the condition alone decides",
-            max_length=512,
-            pattern=POINTER_PATTERN,
         ),
     ] = None
     ready_condition: Annotated[

@@ -6,7 +6,17 @@ from typing import Annotated
 from pydantic import Field
 
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import DECIMAL_PATTERN, Duration, IntOrPercent, Name, PositiveDuration, Share, parse_duration
+from tenantwave.api.scalars import (
+    DECIMAL_PATTERN,
+    Duration,
+    IntOrPercent,
+    Name,
+    PositiveDuration,
+    SeriesLabel,
+    Share,
+    bounded_text,
+    parse_duration,
+)
 
 SELECTOR_LENGTH = 1024
 QUERY_LENGTH = 4096
@@ -80,12 +90,15 @@ class Prometheus(ApiModel):
         about("A Secret with credentials and certificates.", example={"name": "prometheus-auth"}, absent="no credentials are sent"),
     ] = None
     headers: Annotated[
-        dict[str, Annotated[str, about("The header's value.", example="platform", max_length=1024, pattern=r"^[^\r\n]*$")]],
+        dict[
+            str,
+            Annotated[
+                str, *bounded_text(1024, r"^[^\r\n]+$", "must be one line"), about("The header's value, one line.", example="platform")
+            ],
+        ],
         about("Headers to send along, for tenancy.", example={"X-Scope-OrgID": "platform"}, absent="no headers", max_length=8),
     ] = Field(default={})
-    tenant_label: Annotated[
-        str, about("Which label of a series names the tenant.", example="namespace", max_length=128, pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$")
-    ] = "namespace"
+    tenant_label: Annotated[SeriesLabel, about("Which label of a series names the tenant.", example="namespace")] = "namespace"
     query_delay: Annotated[Duration, about("How far behind now queries ask, for sources that lag.", example="30s")] = parse_duration("0s")
     timeout: Annotated[PositiveDuration, about("How long one query may take.", example="20s")] = parse_duration("20s")
 
@@ -196,14 +209,8 @@ class Gate(ApiModel):
     ] = None
     mode: Annotated[GateMode | None, about("What the verdict does.", example="Observe", absent="Enforce")] = None
     tenant_label: Annotated[
-        str | None,
-        about(
-            "Which label of this gate's series names the tenant.",
-            example="kubernetes_namespace",
-            absent="`prometheus.tenantLabel`",
-            max_length=128,
-            pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$",
-        ),
+        SeriesLabel | None,
+        about("Which label of this gate's series names the tenant.", example="kubernetes_namespace", absent="`prometheus.tenantLabel`"),
     ] = None
 
 

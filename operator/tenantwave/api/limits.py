@@ -6,7 +6,7 @@ A row goes when its feature comes. Only a use counts: a field with its default v
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from tenantwave.api.policy import Consent, OnWindowClose, RolloutPolicySpec
+from tenantwave.api.policy import Consent, Maintenance, OnWindowClose, RolloutPolicySpec
 from tenantwave.api.upgrade import ConfigFormat, SecretHandling, TenantUpgradeSpec, Urgency
 
 Spec = TypeVar("Spec")
@@ -48,6 +48,7 @@ NOT_YET_IN_UPGRADES: tuple[NotYet[TenantUpgradeSpec], ...] = (
         "use Text or Opaque",
     ),
     NotYet("spec.urgency Security", lambda spec: spec.urgency is not Urgency.ROUTINE, "set it to Routine: there is no notice to shorten"),
+    NotYet("spec.notice", lambda spec: spec.notice is not None, "remove it, and tell the tenants yourself"),
     NotYet("spec.deadlineTime", lambda spec: spec.deadline_time is not None, "remove it"),
     NotYet("spec.forceTime", lambda spec: spec.force_time is not None, "remove it"),
 )
@@ -71,6 +72,11 @@ NOT_YET_IN_POLICIES: tuple[NotYet[RolloutPolicySpec], ...] = (
         "spec.maintenance.onWindowClose Pause or Rollback",
         lambda spec: spec.maintenance.on_window_close is not OnWindowClose.FINISH,
         "set it to Finish",
+    ),
+    NotYet(
+        "spec.maintenance.maxOverrun",
+        lambda spec: spec.maintenance.max_overrun != Maintenance().max_overrun,
+        "remove it: a tenant in flight when its window closes finishes",
     ),
     NotYet("spec.alertAboveVersions", lambda spec: spec.alert_above_versions is not None, "remove it"),
 )

@@ -18,7 +18,7 @@ from tenantwave.api.gating import (
     UnknownAction,
 )
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import Duration, IntOrPercent, PositiveDuration, parse_duration
+from tenantwave.api.scalars import Duration, IntOrPercent, PositiveDuration, TenantCount, ZoneName, parse_duration
 from tenantwave.api.waves import Approval, ApprovalTime, Coverage, FreeSlotOn, Wave
 from tenantwave.api.windows import (
     DAYS_EXAMPLE,
@@ -35,7 +35,6 @@ from tenantwave.api.windows import (
     WeekOfMonth,
     Window,
     Yearly,
-    ZoneName,
 )
 
 __all__ = [
@@ -237,7 +236,7 @@ class Rollback(ApiModel):
 
     deadline: Annotated[PositiveDuration, about("How long one tenant's rollback may take.", example="30m")] = parse_duration("30m")
     max_parallel: Annotated[
-        IntOrPercent,
+        TenantCount,
         about("How many are taken back at once; a share of those to take back is rounded down, but at least 1.", example="50%"),
     ] = Field(default=IntOrPercent(50, is_percent=True))
 
@@ -249,20 +248,24 @@ class RolloutPolicySpec(ApiModel):
         Rule(
             "self.waves.all(w, has(w.selector) || has(w.size) || has(w.coverage) || w.name == self.waves[self.waves.size() - 1].name)",
             "must have a wave without `selector`, `size` and `coverage` only as the last one of `waves`: it takes everyone left",
+            ".waves",
         ),
         Rule(
             "(has(self.gates) && size(self.gates) > 0) || (has(self.allowNoGates) && self.allowNoGates)",
             "must have at least one entry in `gates`, or `allowNoGates: true` to roll out on time alone",
+            ".gates",
         ),
         Rule(
             "!has(self.gates) || size(self.gates) == 0 || has(self.prometheus)",
             "must have `prometheus` when there are `gates`, for example `prometheus: {url: http://prometheus.monitoring:9090}`",
+            ".prometheus",
         ),
         Rule(
             "has(self.maintenance) && (has(self.maintenance.whenNoWindow)"
             " || (has(self.maintenance.defaultWindows) && size(self.maintenance.defaultWindows) > 0))",
             "must have `maintenance.whenNoWindow` (Open or Closed) or `maintenance.defaultWindows`:"
             " say what holds for tenants without windows",
+            ".maintenance",
         ),
     )
 

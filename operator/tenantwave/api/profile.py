@@ -4,8 +4,8 @@ from typing import Annotated
 
 from tenantwave.api.conditions import Condition
 from tenantwave.api.model import ApiModel, Choice, about
-from tenantwave.api.scalars import Instant, LabelValue, Name
-from tenantwave.api.windows import DAYS_EXAMPLE, MAX_FREEZES, MAX_WINDOWS, Freeze, Hours, Opening, Window, ZoneName
+from tenantwave.api.scalars import Instant, LabelValue, Name, ZoneName
+from tenantwave.api.windows import DAYS_EXAMPLE, MAX_FREEZES, MAX_WINDOWS, Freeze, Hours, Opening, Window
 
 
 class Audience(Choice):

@@ -6,7 +6,17 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, GetCoreSchemaHandler, JsonValue, PlainSerializer, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    JsonValue,
+    PlainSerializer,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, core_schema
 
 DURATION_PATTERN = r"^([0-9]{1,6}d)?([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$"
@@ -17,6 +27,7 @@ LABEL_VALUE_PATTERN = r"^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$"
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 OBJECT_NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
 TEMPLATE_NAME_PATTERN = r"^([a-z0-9.-]|\{tenant\}|\{version\})+$"
+POINTER_PATTERN = r"^(/([^~/]|~[01])*)+$"
 DIGEST_PATTERN = r"^sha256:[0-9a-f]{64}$"
 DATE_PATTERN = r"^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])$"
 MONTH_DAY_PATTERN = r"^(0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])$|^(0[469]|11)-(0[1-9]|[12][0-9]|30)$|^02-(0[1-9]|1[0-9]|2[0-9])$"
@@ -180,6 +191,33 @@ class IntOrPercent:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class _AlsoHolds:
+    """One more CEL rule for a scalar that has rules of its own."""
+
+    expression: str
+    message: str
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described: JsonSchemaValue = handler(schema)
+        rules = described.get("x-kubernetes-validations", [])
+        return {**described, "x-kubernetes-validations": [*rules, {"rule": self.expression, "message": self.message}]}
+
+
+def _at_least_one(value: IntOrPercent) -> IntOrPercent:
+    if not value.is_percent and value.number < 1:
+        raise ValueError("must be at least 1, or a percentage")
+    return value
+
+
+TenantCount = Annotated[
+    IntOrPercent,
+    AfterValidator(_at_least_one),
+    _AlsoHolds("type(self) == string || self >= 1", "must be at least 1, or a percentage"),
+]
+"""A number of tenants that is never zero, or a share of them."""
+
+
 def parse_share(value: object) -> Decimal:
     """Read a limit of a gate exactly: an integer, a decimal string (`"0.05"`) or a percentage (`5%`). Raises ValueError with the mend."""
     if isinstance(value, Decimal):
@@ -252,7 +290,7 @@ _LABEL_VALUE = (
 )
 
 
-def _text(limit: int, pattern: str, message: str) -> tuple[StringConstraints, WithJsonSchema]:
+def bounded_text(limit: int, pattern: str, message: str) -> tuple[StringConstraints, WithJsonSchema]:
     """Return what checks a text in Python and what describes it to the API server, with a sentence for one that does not fit."""
     schema = {
         "type": "string",
@@ -264,17 +302,30 @@ def _text(limit: int, pattern: str, message: str) -> tuple[StringConstraints, Wi
     return StringConstraints(min_length=1, max_length=limit, pattern=pattern), WithJsonSchema(schema)
 
 
-Name = Annotated[str, *_text(63, NAME_PATTERN, _DNS_LABEL)]
+Name = Annotated[str, *bounded_text(63, NAME_PATTERN, _DNS_LABEL)]
 """A name of ours inside an object (wave, gate, component, window): a DNS label."""
-ShortName = Annotated[str, *_text(40, NAME_PATTERN, _DNS_LABEL)]
+ShortName = Annotated[str, *bounded_text(40, NAME_PATTERN, _DNS_LABEL)]
 """A name that becomes part of a label value: a DNS label of at most 40 characters."""
-ObjectName = Annotated[str, *_text(253, OBJECT_NAME_PATTERN, _DNS_NAME)]
+ObjectName = Annotated[str, *bounded_text(253, OBJECT_NAME_PATTERN, _DNS_NAME)]
 """The name of a Kubernetes object."""
-TemplateName = Annotated[str, *_text(253, TEMPLATE_NAME_PATTERN, _TEMPLATE)]
+TemplateName = Annotated[str, *bounded_text(253, TEMPLATE_NAME_PATTERN, _TEMPLATE)]
 """The name of a Kubernetes object, in which `{tenant}` and `{version}` are replaced."""
-LabelValue = Annotated[str, *_text(63, LABEL_VALUE_PATTERN, _LABEL_VALUE)]
+LabelValue = Annotated[str, *bounded_text(63, LABEL_VALUE_PATTERN, _LABEL_VALUE)]
 """A text that is valid as the value of a label."""
-Digest = Annotated[str, *_text(71, DIGEST_PATTERN, "must be a digest such as sha256: and 64 hexadecimal digits")]
+Digest = Annotated[str, *bounded_text(71, DIGEST_PATTERN, "must be a digest such as sha256: and 64 hexadecimal digits")]
 """A content digest."""
+Pointer = Annotated[
+    str, *bounded_text(512, POINTER_PATTERN, "must be a JSON pointer such as /spec/version; `/` in a name is written ~1, `~` is ~0")
+]
+"""A place in a document: a JSON pointer (RFC 6901), never the whole document."""
+SeriesLabel = Annotated[
+    str,
+    *bounded_text(
+        128, r"^[a-zA-Z_][a-zA-Z0-9_]*$", "must be a label name of Prometheus: letters, digits and underscores, such as namespace"
+    ),
+]
+"""The name of a label of a series."""
+ZoneName = Annotated[str, *bounded_text(64, r"^[A-Za-z][A-Za-z0-9_+/-]*$", "must be an IANA time zone such as Europe/Berlin, or UTC")]
+"""An IANA zone's name; only the operator can tell whether it exists."""
 Sentence = Annotated[str, StringConstraints(max_length=1024)]
 """A sentence for people."""

@@ -12,10 +12,10 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from pydantic.json_schema import GenerateJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
 from tenantwave.api.model import ApiModel
-from tenantwave.api.scalars import IntOrPercent, format_duration
+from tenantwave.api.scalars import DURATION_PATTERN, PERCENT_PATTERN, IntOrPercent, format_duration
 
 Schema = dict[str, Any]
 
@@ -42,7 +42,7 @@ _COPIED = (
 _READ = ("$ref", "$defs", "anyOf", "title", "description", "examples", "default", "properties", "additionalProperties", "items")
 _OURS = ("x-absent", "x-meanings", "x-rules", "x-kubernetes-validations")
 _EMPTY: tuple[object, ...] = (None, "", [], {})
-_BARE = re.compile(r"^[A-Za-z][A-Za-z0-9_./:@-]*$")
+_BARE = re.compile(r"^([A-Za-z][A-Za-z0-9_./:@-]*|[0-9]+[dhms][0-9dhms]*|[0-9]+%)$")
 _NOT_BARE = {"true", "false", "yes", "no", "on", "off", "null", "none"}
 
 
@@ -68,8 +68,12 @@ class Place:
         return replace(self, path=f"{self.path}[]", takes_defaults=False)
 
 
-class _WireDefaults(GenerateJsonSchema):
-    """Writes defaults as they stand on the wire; by itself pydantic forgets how our own scalars are written."""
+class _WireSchema(GenerateJsonSchema):
+    """Writes defaults as they stand on the wire (by itself pydantic forgets how our own scalars are written), and keeps our order."""
+
+    def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
+        """Leave examples in the order in which they are written."""
+        return value
 
     def encode_default(self, dft: Any) -> Any:
         """Return a default as JSON."""
@@ -84,7 +88,7 @@ class _WireDefaults(GenerateJsonSchema):
 
 def structural_schema(model: type[ApiModel], path: str, takes_defaults: bool) -> Schema:
     """Return the structural schema of `model`, which stands at `path`. Raises SchemaError for what cannot be said structurally."""
-    whole = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_WireDefaults)
+    whole = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_WireSchema)
     return _convert(whole, Place(path, whole.get("$defs", {}), takes_defaults))
 
 
@@ -160,6 +164,8 @@ def _meanings(flat: Schema, place: Place) -> str:
 
 def _bounds(flat: Schema) -> str:
     """Say a field's bounds in words, unless a format says them already."""
+    if flat.get("x-kubernetes-int-or-string") and flat.get("pattern") == PERCENT_PATTERN:
+        return 'A whole number or a percentage such as "10%".'
     low, high = flat.get("minimum"), flat.get("maximum")
     if flat.get("type") == "integer" and high is not None:
         return f"From {low or 0} to {high}."
@@ -173,7 +179,7 @@ def _bounds(flat: Schema) -> str:
 
 
 def _is_duration(flat: Schema) -> bool:
-    return str(flat.get("pattern", "")).startswith("^([0-9]{1,6}d)?")
+    return bool(flat.get("pattern") == DURATION_PATTERN)
 
 
 def _presence(flat: Schema, schema: Schema, is_required: bool, place: Place) -> str:

@@ -17,7 +17,7 @@ from tenantwave.api.delivery import (
 )
 from tenantwave.api.meta import LabelSelector, PolicyReference
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import Digest, Instant, JsonObject, LabelValue, Name, PositiveDuration, parse_duration
+from tenantwave.api.scalars import Digest, Instant, JsonObject, LabelValue, Name, Pointer, PositiveDuration, parse_duration
 from tenantwave.api.upgrade_status import (
     Counts,
     GateStatus,
@@ -194,9 +194,7 @@ class ListRule(ApiModel):
         ),
     )
 
-    path: Annotated[
-        str, about("JSON pointer to the list.", example="/servers", min_length=1, max_length=512, pattern=r"^(/([^~/]|~[01])*)+$")
-    ]
+    path: Annotated[Pointer, about("JSON pointer to the list.", example="/servers")]
     by: Annotated[
         str | None, about("The field that names an entry.", example="name", absent="`asSet` is given", min_length=1, max_length=253)
     ] = None
@@ -210,16 +208,7 @@ class PreservationRule(ApiModel):
 
     config_map: Annotated[str, about("The ConfigMap's name in the tenant.", example="app-config", min_length=1, max_length=253)]
     key: Annotated[str | None, about("The key.", example="application.yaml", absent="all keys", min_length=1, max_length=253)] = None
-    path: Annotated[
-        str | None,
-        about(
-            "JSON pointer to a place in the key.",
-            example="/tls/minVersion",
-            absent="the whole key",
-            max_length=512,
-            pattern=r"^(/([^~/]|~[01])*)+$",
-        ),
-    ] = None
+    path: Annotated[Pointer | None, about("JSON pointer to a place in the key.", example="/tls/minVersion", absent="the whole key")] = None
     format: Annotated[ConfigFormat | None, about("How the key is read.", example="Yaml", absent="Auto")] = None
     lists: Annotated[
         tuple[ListRule, ...],
@@ -327,10 +316,12 @@ class TenantUpgradeSpec(ApiModel):
         Rule(
             "!has(self.forceTime) || !has(self.deadlineTime) || self.forceTime >= self.deadlineTime",
             "must have `forceTime` not before `deadlineTime`",
+            ".forceTime",
         ),
         Rule(
             "!has(self.hooks) || self.hooks.all(h, !has(h.component) || self.components.exists(c, c.name == h.component))",
             "must name in `hooks[].component` an entry of `components`",
+            ".hooks",
         ),
     )
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from tenantwave.api.meta import LabelSelector
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import Duration, IntOrPercent, PositiveDuration, ShortName
+from tenantwave.api.scalars import Duration, IntOrPercent, PositiveDuration, ShortName, TenantCount, bounded_text
 
 
 class FreeSlotOn(Choice):
@@ -60,7 +60,7 @@ class Wave(ApiModel):
         ),
     ] = None
     size: Annotated[
-        IntOrPercent | None,
+        TenantCount | None,
         about(
             "Takes so many tenants, or this share of those that no earlier wave took, rounded up.",
             example="10%",
@@ -79,12 +79,11 @@ class Wave(ApiModel):
         tuple[
             Annotated[
                 str,
+                *bounded_text(
+                    323, r"^(Hash|Name|label:[A-Za-z0-9./_-]+)$", "must be Hash, Name or label:<key>, such as label:tenantwave.io/tier"
+                ),
                 about(
-                    "Hash (stable within a release, different between releases), Name, or label:<key>.",
-                    example="label:tenantwave.io/tier",
-                    min_length=4,
-                    max_length=323,
-                    pattern=r"^(Hash|Name|label:[A-Za-z0-9./_-]+)$",
+                    "Hash (stable within a release, different between releases), Name, or label:<key>.", example="label:tenantwave.io/tier"
                 ),
             ],
             ...,
@@ -98,7 +97,7 @@ class Wave(ApiModel):
         ),
     ] = ()
     max_parallel: Annotated[
-        IntOrPercent | None,
+        TenantCount | None,
         about(
             "How many tenants are in flight at once; a share of the wave is rounded down, but at least 1.",
             example=1,

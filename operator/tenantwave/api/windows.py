@@ -6,7 +6,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
 
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import DATE_PATTERN, MONTH_DAY_PATTERN, TIME_OF_DAY_PATTERN, Instant, Name, WindowDuration
+from tenantwave.api.scalars import DATE_PATTERN, MONTH_DAY_PATTERN, TIME_OF_DAY_PATTERN, Instant, Name, WindowDuration, ZoneName
 
 MAX_WINDOWS = 16
 MAX_FREEZES = 32
@@ -73,9 +73,6 @@ MonthDay = Annotated[
     _text_schema(MONTH_DAY_PATTERN, 5, 'must be a month and a day such as "12-01"; "02-29" means the last day of February'),
 ]
 """A day of every year, `MM-DD`; `02-29` is the last day of February."""
-
-ZoneName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z][A-Za-z0-9_+/-]*$")]
-"""An IANA zone's name; only the operator can tell whether it exists."""
 
 DAYS_EXAMPLE = ["Tue", "Wed", "Thu"]
 Days = Annotated[

@@ -36,6 +36,7 @@ POLICY: dict[str, Any] = {"waves": [{"name": "rest"}], "allowNoGates": True, "ma
         ("spec.preservation.secrets", {"preservation": {"secrets": "Snapshot"}}),
         ("Toml or Ini", {"preservation": {"rules": [{"configMap": "app", "key": "a.toml", "format": "Toml"}]}}),
         ("spec.urgency", {"urgency": "Security"}),
+        ("spec.notice", {"notice": {"title": "Shop 2.4"}}),
         ("spec.deadlineTime", {"deadlineTime": "2027-03-20T00:00:00Z"}),
         ("spec.forceTime", {"forceTime": "2027-03-20T00:00:00Z"}),
     ],
@@ -60,6 +61,7 @@ def test_a_field_of_an_upgrade_that_is_not_supported_yet_is_named(field: str, ch
         ("stragglers", {"maintenance": {"stragglers": {}}}),
         ("tenantLimits", {"maintenance": {"tenantLimits": {"maxDeferral": "30d"}}}),
         ("onWindowClose", {"maintenance": {"onWindowClose": "Rollback"}}),
+        ("maxOverrun", {"maintenance": {"maxOverrun": "2h"}}),
         ("spec.alertAboveVersions", {"alertAboveVersions": 2}),
     ],
 )

@@ -113,6 +113,13 @@ def test_every_rule_of_ours_tells_the_mend(definition: Definition) -> None:
             assert rule["message"].startswith("must "), path
 
 
+@EVERY
+def test_every_pattern_in_a_spec_comes_with_a_sentence(definition: Definition) -> None:
+    """A regular expression alone tells a person nothing."""
+    for path, schema in nodes("spec", definition.schema()["properties"]["spec"]):
+        assert "pattern" not in schema or "x-kubernetes-validations" in schema, path
+
+
 class Unbounded(ApiModel):
     """A list that forgot its bound."""
 
