@@ -13,6 +13,7 @@ from tenantwave.core.preservation.content import (
     is_never_merged,
     same_configuration,
     values_digest,
+    why_never_touched,
     why_too_large,
 )
 from tenantwave.core.preservation.merge import merge, merge_back, rebase_goal
@@ -47,5 +48,6 @@ __all__ = [
     "same_configuration",
     "touched_fields",
     "values_digest",
+    "why_never_touched",
     "why_too_large",
 ]

@@ -24,6 +24,10 @@ MARKER_BYTES = len(INTENT_ANNOTATION) + 64
 _NEVER_MERGED_NAMES = frozenset({"kubectl.kubernetes.io/last-applied-configuration", "app.kubernetes.io/managed-by"})
 _NEVER_MERGED_DOMAINS = ("argocd.argoproj.io", "meta.helm.sh", "toolkit.fluxcd.io", GROUP)
 
+_CLUSTER_CONFIG_MAPS = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt"})
+_INJECTED_CA = "service.beta.openshift.io/inject-cabundle"
+_LEADER = "control-plane.alpha.kubernetes.io/leader"
+
 
 @dataclass(frozen=True, slots=True)
 class Value:
@@ -80,6 +84,20 @@ def content_of(raw: Mapping[str, object]) -> ConfigMapContent:
         annotations=_merged_names(metadata.get("annotations")),
         immutable=immutable if isinstance(immutable, bool) else None,
     )
+
+
+def why_never_touched(raw: Mapping[str, object]) -> str | None:
+    """Return why a ConfigMap belongs to the cluster or to a controller and is left alone whatever a catalogue says; None if it does not."""
+    metadata = _mapping(raw.get("metadata"))
+    name, annotations, owners = str(metadata.get("name")), _mapping(metadata.get("annotations")), metadata.get("ownerReferences")
+    if name in _CLUSTER_CONFIG_MAPS or _INJECTED_CA in annotations:
+        return f"{name} holds certificates that the cluster writes"
+    if _LEADER in annotations:
+        return f"{name} is the lock of a leader election"
+    for owner in owners if isinstance(owners, list) else []:
+        if isinstance(owner, Mapping) and owner.get("controller") is True:
+            return f"{name} is written by its controller, {owner.get('kind')} {owner.get('name')}"
+    return None
 
 
 def body_of(content: ConfigMapContent) -> dict[str, object]:

@@ -14,9 +14,13 @@ class Framed:
     is_crlf: bool
     is_open_ended: bool
 
+    def bare(self, body: str) -> str:
+        """Return the body with its last newline only if the file has one: a YAML block scalar at the end is another value without."""
+        return body[:-1] if self.is_open_ended and body.endswith("\n") else body
+
     def wrap(self, body: str) -> str:
         """Return another body in this frame: the tenant's mark, line ends and last line."""
-        text = body[:-1] if self.is_open_ended and body.endswith("\n") else body
+        text = self.bare(body)
         return (_BOM if self.has_bom else "") + (text.replace("\n", "\r\n") if self.is_crlf else text)
 
 

@@ -9,7 +9,7 @@ from tenantwave.core.preservation.inside import merge_text
 from tenantwave.core.preservation.result import ConflictKind
 from tenantwave.core.preservation.rules import Format, OnConflict, Rules
 from tenantwave.core.preservation.sections import Clash, Inside
-from tenantwave.core.preservation.structure import Policy, Texts
+from tenantwave.core.preservation.structure import Policy
 
 
 def merge_value(base: Value, live: Value, new: Value, config_map: str, key: str, rules: Rules) -> Inside[Value]:
@@ -30,7 +30,7 @@ def merge_value(base: Value, live: Value, new: Value, config_map: str, key: str,
         on_conflict=lambda path: rules.on_conflict_for(config_map, key, path),
         list_rule=lambda path: rules.list_rule_for(config_map, key, path),
     )
-    merged = merge_text(Texts(frames[0].body, frames[1].body, frames[2].body), stated, policy)
+    merged = merge_text(frames[0], frames[1], frames[2], stated, policy)
     if merged.text is None:
         return replace(whole, notes=merged.notes)
     if merged.text == frames[1].body:

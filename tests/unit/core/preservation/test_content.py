@@ -12,6 +12,7 @@ from tenantwave.core.preservation import (
     same_configuration,
     touched_fields,
     values_digest,
+    why_never_touched,
     why_too_large,
 )
 
@@ -86,6 +87,28 @@ def test_the_digest_of_values_is_what_pods_see() -> None:
 def test_a_body_leaves_out_what_is_not_set() -> None:
     """A created object has no empty maps that a diff tool would show."""
     assert body_of(ConfigMapContent({"a": "1"}, labels={"x": "y"})) == {"metadata": {"labels": {"x": "y"}}, "data": {"a": "1"}}
+
+
+@pytest.mark.parametrize(
+    ("metadata", "why"),
+    [
+        ({"name": "app-config"}, None),
+        ({"name": "kube-root-ca.crt"}, "kube-root-ca.crt holds certificates that the cluster writes"),
+        (
+            {"name": "ca", "annotations": {"service.beta.openshift.io/inject-cabundle": "true"}},
+            "ca holds certificates that the cluster writes",
+        ),
+        ({"name": "lock", "annotations": {"control-plane.alpha.kubernetes.io/leader": "{}"}}, "lock is the lock of a leader election"),
+        (
+            {"name": "x", "ownerReferences": [{"kind": "Kafka", "name": "main", "controller": True}]},
+            "x is written by its controller, Kafka main",
+        ),
+        ({"name": "x", "ownerReferences": [{"kind": "Kafka", "name": "main"}]}, None),
+    ],
+)
+def test_some_config_maps_are_never_touched(metadata: dict[str, object], why: str | None) -> None:
+    """Even where a catalogue names them."""
+    assert why_never_touched({"metadata": metadata}) == why
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,7 @@ def test_what_renderers_do_is_no_change_of_the_release(key: str, base: str, live
 
 
 HALTED = {
+    "yaml: a last line without its end is another value": ("a.yaml", "a: 1\n", "b: |\n  x", "a: 1\nc: 1\n", [""]),
     "yaml: the same path": ("a.yaml", "a:\n  b: 1\n", "a:\n  b: 2\n", "a:\n  b: 3\n", ["/a/b"]),
     "yaml: edited below what is dropped": ("a.yaml", "k: 1\na:\n  b: 1\n  c: 1\n", "k: 1\na:\n  b: 2\n  c: 1\n", "k: 1\n", ["/a"]),
     "yaml: a path with a slash": ("a.yaml", "a/b: 1\n", "a/b: 2\n", "a/b: 3\n", ["/a~1b"]),
@@ -131,6 +132,14 @@ def test_a_file_that_cannot_be_parsed_says_so() -> None:
     """People want to know why their YAML is merged by lines."""
     result = _merge("a.yaml", "a: {{ x }}\nb: 1\n", "a: {{ x }}\nb: 2\n", "a: {{ y }}\nb: 1\n")
     assert result.notes == ("app-config/a.yaml: merged as plain text: as Yaml, it holds the template mark {{",)
+
+
+def test_a_very_long_file_merges_as_text() -> None:
+    """Tenants choose the size of their files, and a parse holds up everything else."""
+    base = "a: 1\n" + "".join(f"# filler {i}\n" for i in range(20_000)) + "b: 1\n"
+    result = _merge("a.yaml", base, base.replace("a: 1", "a: 2"), base.replace("b: 1", "b: 2"))
+    assert _text(result, "a.yaml") == base.replace("a: 1", "a: 2").replace("b: 1", "b: 2")
+    assert result.notes == ("app-config/a.yaml: merged as plain text: it is longer than 262144 characters",)
 
 
 def test_comments_of_the_release_arrive_by_lines_or_are_reported() -> None:

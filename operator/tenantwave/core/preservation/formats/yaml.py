@@ -65,26 +65,21 @@ class _Builder:
         return root
 
     def _node(self, event: yaml.Event, depth: int) -> Node:
+        if isinstance(event, yaml.ScalarEvent):  # first, because most events are
+            _refuse_extras(event.anchor, event.tag)
+            is_string = event.style or (event.value and not _NO_STRING.fullmatch(event.value))
+            return Leaf(_begin(event).index, _finish(event).index, "string" if is_string else "plain", event.value)
         if depth > MAX_DEPTH:
             raise UnparsableError(f"it is nested deeper than {MAX_DEPTH} levels")
-        if isinstance(event, yaml.NodeEvent) and event.anchor is not None:  # an alias has one, too
-            raise UnparsableError("it uses anchors or aliases")
-        if isinstance(event, yaml.ScalarEvent | yaml.CollectionStartEvent) and event.tag is not None:
-            raise UnparsableError(f"it uses the tag {event.tag}")
         match event:
-            case yaml.ScalarEvent():
-                return self._leaf(event)
             case yaml.MappingStartEvent():
+                _refuse_extras(event.anchor, event.tag)
                 return self._mapping(event, depth)
             case yaml.SequenceStartEvent():
+                _refuse_extras(event.anchor, event.tag)
                 return self._list(event, depth)
             case _:
-                raise UnparsableError("a value is missing")
-
-    def _leaf(self, event: yaml.ScalarEvent) -> Leaf:
-        is_plain = not event.style
-        kind = "plain" if is_plain and (not event.value or _NO_STRING.fullmatch(event.value)) else "string"
-        return Leaf(_begin(event).index, _finish(event).index, kind, event.value)
+                raise UnparsableError("it uses anchors or aliases")
 
     def _mapping(self, start: yaml.MappingStartEvent, depth: int) -> Container:
         children: list[Child] = []
@@ -120,6 +115,13 @@ class _Builder:
     def _end(event: yaml.Event, start: yaml.CollectionStartEvent, children: list[Child]) -> int:
         """Return where the container's own text ends; for a block that is its last entry, not the comments after it."""
         return _finish(event).index if start.flow_style or not children else children[-1].node.end
+
+
+def _refuse_extras(anchor: str | None, tag: str | None) -> None:
+    if anchor is not None:
+        raise UnparsableError("it uses anchors or aliases")
+    if tag is not None:
+        raise UnparsableError(f"it uses the tag {tag}")
 
 
 class _Mark(Protocol):

@@ -1,0 +1,81 @@
+"""Lists inside files: by the name of their items, as sets, and as one value."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ruamel.yaml import YAML
+
+from tenantwave.core.preservation import ConfigMapContent, ListRule, MergeResult, OnConflict, Rule, Rules, Subject, merge
+
+SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
+KEY = "servers.yaml"
+
+Servers = tuple[tuple[str, int], ...]
+
+servers = st.lists(st.tuples(st.sampled_from("abcde"), st.integers(1, 3)), unique_by=lambda item: item[0], max_size=4).map(tuple)
+tags = st.lists(st.sampled_from("abcde"), unique=True, max_size=4).map(tuple)
+
+
+def _servers(items: Servers, is_flow: bool) -> str:
+    """Write servers as a block or in brackets, with a comment at each."""
+    if is_flow:
+        return f"servers: [{', '.join(f'{{name: {name}, port: {port}}}' for name, port in items)}]\nend: 1\n"
+    lines = "".join(f"- name: {name}\n  port: {port}  # of {name}\n" for name, port in items)
+    return (f"servers:\n{lines}" if items else "servers: []\n") + "end: 1\n"
+
+
+def _merge(texts: tuple[str, str, str], on_conflict: OnConflict, *lists: ListRule) -> MergeResult:
+    rules = Rules(on_conflict, rules=(Rule(config_map="app-config", key=KEY, lists=lists),) if lists else ())
+    return merge(*(ConfigMapContent({KEY: text}) for text in texts), rules, SUBJECT)
+
+
+def _read(result: MergeResult) -> dict[str, list[object]]:
+    assert result.content is not None
+    read: dict[str, list[object]] = YAML(typ="safe", pure=True).load(result.content.data[KEY])
+    return read
+
+
+@settings(deadline=None)
+@given(servers, servers, servers, st.booleans())
+def test_items_by_name_follow_the_table(base: Servers, live: Servers, new: Servers, is_flow: bool) -> None:
+    """Each item is that of one side; where both changed it the tenant's stands and it is listed; merging again changes nothing."""
+    texts = (_servers(base, is_flow), _servers(live, is_flow), _servers(new, is_flow))
+    rule = ListRule(path="/servers", by="name")
+    result = _merge(texts, OnConflict.TENANT_WINS, rule)
+    assert result.content is not None
+    out = {item["name"]: item["port"] for item in _read(result)["servers"] if isinstance(item, dict)}
+    listed = {conflict.path for conflict in result.settled}
+    b, t, r = dict(base), dict(live), dict(new)
+    if listed & {"", "/servers"}:
+        assert out == t
+        return
+    for name in {*b, *t, *r}:
+        wanted = r.get(name) if t.get(name) == b.get(name) else t.get(name)
+        assert out.get(name) == wanted
+        if t.get(name) != b.get(name) != r.get(name) != t.get(name):
+            assert any(path.startswith(f"/servers/{name}") for path in listed)
+    again = _merge((texts[0], result.content.data[KEY], texts[2]), OnConflict.TENANT_WINS, rule)
+    assert again.is_unchanged
+
+
+@settings(deadline=None)
+@given(tags, tags, tags)
+def test_sets_take_the_changes_of_both_sides(base: tuple[str, ...], live: tuple[str, ...], new: tuple[str, ...]) -> None:
+    """What one side added is there, what one side dropped is not; there are no conflicts."""
+    texts = tuple(f"tags: [{', '.join(items)}]\nend: 1\n" for items in (base, live, new))
+    result = _merge((texts[0], texts[1], texts[2]), OnConflict.HALT, ListRule(path="/tags", as_set=True))
+    if any(conflict.path == "" for conflict in result.conflicts):
+        return
+    assert result.may_write
+    out = _read(result)["tags"]
+    assert len(out) == len(set(map(str, out)))
+    assert set(map(str, out)) == (set(live) | (set(new) - set(base))) - (set(base) - set(new)) - (set(base) - set(live))
+
+
+@settings(deadline=None)
+@given(servers, servers, st.booleans())
+def test_a_list_that_only_the_release_changed_is_the_releases(base: Servers, new: Servers, is_flow: bool) -> None:
+    """Item for item, in its order, while the tenant's edit beside it stays."""
+    texts = (_servers(base, is_flow), _servers(base, is_flow).replace("end: 1", "end: 2"), _servers(new, is_flow))
+    result = _merge(texts, OnConflict.HALT)
+    assert result.may_write
+    assert _read(result) == {"servers": [{"name": name, "port": port} for name, port in new], "end": 2}
