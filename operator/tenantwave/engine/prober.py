@@ -18,6 +18,7 @@ from tenantwave.ports import Clock, Metrics
 
 PARALLEL_PER_SOURCE = 4
 REMEMBERED_ANSWERS = 256
+REMEMBERED_ROWS = 50_000  # some 20 MB
 
 _log = logging.getLogger(__name__)
 _Question = tuple[Source, str, datetime]
@@ -118,11 +119,14 @@ class Prober:
             return await self._metrics.query(source, ask.promql, ask.time, source.timeout)
 
     def _forget_old_answers(self) -> None:
-        for question in list(self._answers):
-            if len(self._answers) <= REMEMBERED_ANSWERS:
+        """Drop the oldest answers that have come, until few enough are left: upgrades that share a source ask within one tick."""
+        rows = {question: _row_count(flight) for question, flight in self._answers.items() if flight.done()}
+        total = sum(rows.values())
+        for question, count in rows.items():
+            if len(self._answers) <= REMEMBERED_ANSWERS and total <= REMEMBERED_ROWS:
                 return
-            if self._answers[question].done():
-                del self._answers[question]
+            del self._answers[question]
+            total -= count
 
     def _report(self, upgrade: str, request: TickRequest, answers: tuple[tuple[Ask, Answer], ...]) -> None:
         """Write one line per tick; a server's own words stand here and nowhere else."""
@@ -139,3 +143,10 @@ class Prober:
         )
         for ask, failure in failures[:3]:
             _log.warning("gate %s (%s): %s: %s %s", ask.gate, ask.part.value, failure.kind.value, failure.message, failure.detail)
+
+
+def _row_count(flight: asyncio.Task[Answer]) -> int:
+    if flight.cancelled() or flight.exception() is not None:
+        return 0
+    answer = flight.result()
+    return 0 if isinstance(answer, QueryFailure) else len(answer.rows)

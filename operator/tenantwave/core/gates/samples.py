@@ -128,7 +128,7 @@ class TickRequest:
 
 @dataclass(frozen=True, slots=True)
 class TickSample:
-    """The answers of a tick, in any order. A question of the request that has no answer here counts as unanswered, hence Unknown."""
+    """The answers of a tick, in any order. Tenants whose question has no answer here are left as they were."""
 
     run_id: str
     time: datetime

@@ -49,14 +49,15 @@ def due(book: GateBook, context: GateContext, now: datetime) -> TickRequest | No
 
 
 def next_tick_time(book: GateBook, context: GateContext, now: datetime) -> datetime | None:
-    """Return when `due` has something to ask next, for the planner's wake time; None if there is nobody to ask for. Never in the past."""
+    """Return when the next tick comes, for the planner's wake time: always after `now`; None if there is nobody to ask for.
+
+    A tick that is due already is not counted: looking at the upgrade starts it, and its answers wake the upgrade by themselves.
+    """
     source = context.source
     if source is None or not context.rules or not _has_somebody(context):
         return None
     book = book.of_run(context.run_id)
     interval = effective_interval(book, context.evaluation)
-    if due(book, context, now) is not None:
-        return now
     upcoming = tick_time(now, interval, source) + interval + source.query_delay
     return max(upcoming, book.source.quiet_until_time or upcoming)
 
