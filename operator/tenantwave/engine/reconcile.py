@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from tenantwave.api.conditions import ActionReason, ConditionType
@@ -49,7 +49,7 @@ class Reconciler:
     telemetry: Telemetry
     clock: Clock
     queue: WorkQueue[str]
-    _previewed: dict[tuple[str, str], float]
+    _previewed: dict[tuple[str, str], float] = field(default_factory=dict)
 
     async def reconcile(self, name: str) -> None:
         """Take the upgrade one step further. Raises a Fault where the plan could not be carried out: the queue backs off and comes again."""

@@ -81,7 +81,7 @@ class Store:
     """(tenant, product) -> what it runs."""
     planned: dict[str, Planned] = field(default_factory=dict)
     """run id -> saved spec and policy; the engine loads them."""
-    clock_is_right: bool = True
+    clock_is_right: Callable[[], bool] = lambda: True
     judge: PolicyJudge = field(default_factory=PolicyJudge)
     _actions: dict[str, dict[str, ActionView]] = field(default_factory=lambda: defaultdict(dict))
     _runs: dict[str, dict[str, RunView]] = field(default_factory=lambda: defaultdict(dict))
@@ -300,7 +300,7 @@ class Store:
             catalogue=_catalogue(self.catalogue_views(product)),
             gates=gates,
             actions=tuple(action.action for action in self.actions_of(name) if action.action is not None),
-            clock_is_right=self.clock_is_right,
+            clock_is_right=self.clock_is_right(),
         )
 
     def _live_policy(self, view: PolicyView | None, now: datetime) -> Policy | None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,10 +19,10 @@ from tenantwave.api.profile import TenantProfileSpec, TenantProfileStatus
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core import blobs
 from tenantwave.core.journal import Journal
 from tenantwave.core.preservation import ConfigMapContent, content_of
 from tenantwave.core.world import Action, StoredRun, Upgrade, VersionRecord
-from tenantwave.engine.tenant.blobs import encode_content
 from tenantwave.engine.tenant.records import version_record
 
 Raw = Mapping[str, Any]
@@ -127,7 +125,7 @@ def policy_view(raw: Raw) -> PolicyView:
     """Read a RolloutPolicy."""
     metadata = raw["metadata"]
     spec, problem = _spec(RolloutPolicySpec, raw)
-    document = json.dumps(raw.get("spec") or {}, sort_keys=True, separators=(",", ":")).encode()
+    document = blobs.canonical(raw.get("spec") or {})
     status = raw.get("status") or {}
     return PolicyView(
         name=metadata["name"],
@@ -136,7 +134,7 @@ def policy_view(raw: Raw) -> PolicyView:
         spec=spec,
         problem=problem,
         document=document,
-        digest="sha256:" + hashlib.sha256(document).hexdigest(),
+        digest=blobs.digest_of(document),
         conditions=_conditions(status),
         observed_generation=status.get("observedGeneration", -1),
     )
@@ -343,7 +341,7 @@ def own_config_map_view(raw: Raw) -> OwnConfigMap:
     if not (target and labels.get(PRODUCT_LABEL) and labels.get(VERSION_LABEL)):
         return OtherView(metadata["name"])
     content = pristine(raw)
-    blob = encode_content(content)
+    blob = blobs.content_blob(content)
     return CatalogueView(
         name=metadata["name"],
         product=labels[PRODUCT_LABEL],
@@ -352,7 +350,7 @@ def own_config_map_view(raw: Raw) -> OwnConfigMap:
         removed=(metadata.get("annotations") or {}).get(REMOVED_ANNOTATION) == "true",
         content=content,
         blob=blob,
-        digest="sha256:" + hashlib.sha256(blob).hexdigest(),
+        digest=blobs.digest_of(blob),
     )
 
 

@@ -82,6 +82,7 @@ class PrometheusTelemetry:
         self._status_writes = counter("status_writes", "Writes of a status.", "kind")
         self._events = counter("events", "Kubernetes Events; reason _dropped: no room.", "type", "reason")
         self._loop_lag = histogram("event_loop_lag_seconds", "How late the event loop wakes whoever sleeps.", LAG)
+        self.skew_seconds = 0.0
         self._clock_skew = gauge("clock_skew_seconds", "How far our clock is ahead of the API server's.")
         gauge("build_info", "1, with the version of the operator.", "version", "revision").labels(version, revision).set(1)
 
@@ -110,6 +111,7 @@ class PrometheusTelemetry:
 
     def clock_skew(self, seconds: float) -> None:
         """Export the skew."""
+        self.skew_seconds = seconds
         self._clock_skew.set(seconds)
 
     def watch_relist(self, kind: str, reason: str) -> None:

@@ -7,7 +7,6 @@ import os
 import uuid
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 
 from tenantwave.adapters.kube.access import Access
@@ -15,10 +14,8 @@ from tenantwave.adapters.kube.client import KubeClient
 from tenantwave.adapters.kube.elector import Alone, Elector, Terms
 from tenantwave.adapters.kube.events import EventRecorder
 from tenantwave.adapters.kube.transport import HttpTransport, Transport
-from tenantwave.engine.queue import WorkQueue
-from tenantwave.ports import Clock
+from tenantwave.shell.assembly import Parts, assemble
 from tenantwave.shell.clock import SystemClock
-from tenantwave.shell.kopf_app import Doorbell
 from tenantwave.shell.metrics import PrometheusTelemetry
 from tenantwave.shell.process import Engine, Process
 from tenantwave.shell.settings import Settings
@@ -29,18 +26,9 @@ LEASE_NAME = "tenantwave"
 LARGEST_WATCH_COUNT = 32
 
 
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What the outside offers to the engine."""
-
-    settings: Settings
-    cluster: KubeClient
-    recorder: EventRecorder
-    telemetry: PrometheusTelemetry
-    clock: Clock
-
-
 Assemble = Callable[[Parts], Engine]
+
+__all__ = ["Parts", "assemble", "build"]
 
 
 async def build(
@@ -71,32 +59,6 @@ async def build(
     for reflector in engine.reflectors:
         cluster.on_written(reflector.wrote)
     return Process(settings, access, elector, cluster, engine, telemetry)
-
-
-def assemble(parts: Parts) -> Engine:
-    """Put the engine together: its queue, what fills it, and what works it off."""
-    upgrades: WorkQueue[str] = WorkQueue("upgrade", telemetry=parts.telemetry)
-    _export(upgrades, "upgrade", parts.telemetry)
-
-    async def step(upgrade: str) -> None:
-        log.debug("looking at %s", upgrade)
-
-    return Engine(
-        reflectors=(),
-        watched=(),
-        doorbell=Doorbell(upgrade=upgrades.add, policy=lambda policy: None, action=upgrades.add),
-        run=lambda: upgrades.run(step, worker_count=parts.settings.tuning.worker_count),
-        close=upgrades.close,
-        resync=lambda: None,
-        standby_tasks={"event recorder": parts.recorder.run},
-    )
-
-
-def _export(queue: WorkQueue[str], name: str, telemetry: PrometheusTelemetry) -> None:
-    """Let Prometheus see how long the queue is, and how old."""
-    telemetry.read("queue_depth", "Keys that wait for a worker.", ("queue",), lambda: {(name,): float(queue.depth)})
-    age = "Age of the oldest key that waits for a worker."
-    telemetry.read("queue_oldest_age_seconds", age, ("queue",), lambda: {(name,): queue.oldest_age.total_seconds()})
 
 
 def _elector(settings: Settings, transport: Transport, identity: str) -> Elector | Alone:

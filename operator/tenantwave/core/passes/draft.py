@@ -56,10 +56,15 @@ class Draft:
         """Return the record of the current run."""
         return self.journal.run
 
+    @property
+    def _goes_on(self) -> bool:
+        """Tell whether the run is the one that the world knows: what was planned belongs to it, and not to one that has just begun."""
+        return self.world.journal is not None and self.world.journal.run.id == self.run.id
+
     @cached_property
     def spec(self) -> TenantUpgradeSpec:
         """Return the spec to work by: as planned in the fields that begin a run, live in all others."""
-        live, planned = self.world.upgrade.spec, self.world.planned_spec if self.planned else None
+        live, planned = self.world.upgrade.spec, self.world.planned_spec if self._goes_on else None
         if planned is None:
             if live is None:
                 raise ValueError("an upgrade without a readable spec has no run to work on")
@@ -73,7 +78,7 @@ class Draft:
     @cached_property
     def policy(self) -> RolloutPolicySpec | None:
         """Return the policy to work by: as planned, else the live one."""
-        policy = self.world.planned_policy if self.run.policy is not None else self.world.policy
+        policy = (self.world.planned_policy if self._goes_on else None) or self.world.policy
         return policy.spec if policy is not None else None
 
     @cached_property

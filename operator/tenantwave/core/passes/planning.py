@@ -5,11 +5,11 @@ from __future__ import annotations
 from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason
 from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
-from tenantwave.core import tenant_run, versions, waves
+from tenantwave.core import blobs, tenant_run, versions, waves
 from tenantwave.core.journal import CatalogueRef, PolicyRef, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft, planned_status, runs_version
 from tenantwave.core.passes.problems import named
-from tenantwave.core.passes.runs import digest_of, spec_blob
+from tenantwave.core.passes.runs import spec_blob
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Tenant
 
@@ -50,7 +50,7 @@ def plan_run(draft: Draft) -> None:
         planned_time=draft.now,
         waves=tuple(records),
         plan_digest=waves.plan_digest(draft.run.id, ((record.name, record.tenants) for record in records)),
-        spec=digest_of(spec_blob(draft.spec)),
+        spec=blobs.digest_of(spec_blob(draft.spec)),
         policy=PolicyRef(name=policy.name, generation=policy.generation, digest=policy.digest),
         catalogue=tuple(
             CatalogueRef(version=entry.version, target=entry.target, digest=entry.digest, removed=entry.removed)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
 from datetime import datetime
 
@@ -11,7 +9,7 @@ from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.meta import run_id
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
-from tenantwave.core import tenant_run
+from tenantwave.core import blobs, tenant_run
 from tenantwave.core.journal import Journal, RunRecord, WaveProgress
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.world import Upgrade, World
@@ -29,17 +27,12 @@ def meaning(spec: TenantUpgradeSpec) -> str:
         include={"tenant_selector", "policy_ref", "release", "components", "preservation", "hooks"},
     )
     fields["release"].pop("evidence", None)
-    return digest_of(json.dumps(fields, sort_keys=True, separators=(",", ":")).encode())
+    return blobs.digest_of(blobs.canonical(fields))
 
 
 def spec_blob(spec: TenantUpgradeSpec) -> bytes:
     """Return a spec as canonical JSON: what is saved when a run is planned."""
-    return json.dumps(spec.document(), sort_keys=True, separators=(",", ":")).encode()
-
-
-def digest_of(blob: bytes) -> str:
-    """Return the digest under which a blob is saved."""
-    return "sha256:" + hashlib.sha256(blob).hexdigest()
+    return blobs.canonical(spec.document())
 
 
 def journal_of(world: World, now: datetime) -> Journal:
