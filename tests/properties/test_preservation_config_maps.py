@@ -110,9 +110,9 @@ def test_a_restart_recognises_its_own_write(before: ConfigMapContent, after: Con
 def test_a_content_survives_the_wire(content: ConfigMapContent) -> None:
     """Reading what is written gives the same content and digest, whatever the order of keys."""
     turned = ConfigMapContent(
-        data=dict(reversed(content.data.items())),
-        binary_data=dict(reversed(content.binary_data.items())),
-        labels=dict(reversed(content.labels.items())),
+        data=dict(reversed(list(content.data.items()))),
+        binary_data=dict(reversed(list(content.binary_data.items()))),
+        labels=dict(reversed(list(content.labels.items()))),
         annotations=content.annotations,
         immutable=content.immutable,
     )
@@ -144,7 +144,7 @@ def test_the_order_of_keys_does_not_matter(base: ConfigMapContent, live: ConfigM
     """P13: the same plan for the same content."""
 
     def turned(content: ConfigMapContent) -> ConfigMapContent:
-        return replace(content, data=dict(reversed(content.data.items())), labels=dict(reversed(content.labels.items())))
+        return replace(content, data=dict(reversed(list(content.data.items()))), labels=dict(reversed(list(content.labels.items()))))
 
     assert merge(base, live, new, Rules(), SUBJECT) == merge(turned(base), turned(live), turned(new), Rules(), SUBJECT)
 

@@ -15,8 +15,8 @@ SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
 def _merge(
     key: str, base: str, live: str, new: str, on_conflict: OnConflict = OnConflict.HALT, rules: tuple[Rule, ...] = ()
 ) -> MergeResult:
-    sides = (ConfigMapContent({key: text}) for text in (base, live, new))
-    return merge(*sides, Rules(on_conflict, rules=rules), SUBJECT)
+    sides = [ConfigMapContent({key: text}) for text in (base, live, new)]
+    return merge(sides[0], sides[1], sides[2], Rules(on_conflict, rules=rules), SUBJECT)
 
 
 def _text(result: MergeResult, key: str) -> str:

@@ -25,7 +25,8 @@ def _servers(items: Servers, is_flow: bool) -> str:
 
 def _merge(texts: tuple[str, str, str], on_conflict: OnConflict, *lists: ListRule) -> MergeResult:
     rules = Rules(on_conflict, rules=(Rule(config_map="app-config", key=KEY, lists=lists),) if lists else ())
-    return merge(*(ConfigMapContent({KEY: text}) for text in texts), rules, SUBJECT)
+    sides = [ConfigMapContent({KEY: text}) for text in texts]
+    return merge(sides[0], sides[1], sides[2], rules, SUBJECT)
 
 
 def _read(result: MergeResult) -> dict[str, list[object]]:

@@ -143,7 +143,7 @@ def documents(draw: st.DrawFn, style: Style, depth: int = 2, min_size: int = 1) 
 @st.composite
 def _entries(draw: st.DrawFn, style: Style, name: str, depth: int) -> Entry:
     is_scalar = not (style.is_nested and depth and draw(st.integers(0, 2)) == 0)
-    value = draw(st.sampled_from(style.tokens) if is_scalar else documents(style, depth - 1))
+    value = draw(st.sampled_from(style.tokens)) if is_scalar else draw(documents(style, depth - 1))
     behind = draw(st.sampled_from(COMMENTS)) if style.is_nested else ""
     return Entry(name, value, draw(st.sampled_from(COMMENTS)), behind)
 

@@ -10,7 +10,7 @@ SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
 
 
 def _merge(key: str, base: str, live: str, new: str, on_conflict: OnConflict = OnConflict.HALT) -> MergeResult:
-    return merge(*(ConfigMapContent({key: text}) for text in (base, live, new)), Rules(on_conflict), SUBJECT)
+    return merge(ConfigMapContent({key: base}), ConfigMapContent({key: live}), ConfigMapContent({key: new}), Rules(on_conflict), SUBJECT)
 
 
 def _text(result: MergeResult, key: str) -> str:

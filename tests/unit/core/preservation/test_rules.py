@@ -80,7 +80,7 @@ def test_a_key_is_read_as_stated_or_by_its_suffix(key: str, stated: Format, expe
 
 
 def _merge(base: str, live: str, new: str, *rules: Rule, key: str = "app.yaml") -> MergeResult:
-    return merge(*(ConfigMapContent({key: text}) for text in (base, live, new)), Rules(rules=rules), SUBJECT)
+    return merge(ConfigMapContent({key: base}), ConfigMapContent({key: live}), ConfigMapContent({key: new}), Rules(rules=rules), SUBJECT)
 
 
 def _text(result: MergeResult, key: str = "app.yaml") -> str:

@@ -32,7 +32,14 @@ rows = pytest.mark.parametrize(("row", "base", "live", "new", "out", "kind"), RO
 
 
 def _section(name: str, value: Side) -> ConfigMapContent:
-    return ConfigMapContent() if value is None else replace(ConfigMapContent(), **{name: {"x": value}})
+    values = {} if value is None else {"x": value}
+    match name:
+        case "labels":
+            return ConfigMapContent(labels=values)
+        case "annotations":
+            return ConfigMapContent(annotations=values)
+        case _:
+            return ConfigMapContent(data=values)
 
 
 def _merge(name: str, base: Side, live: Side, new: Side, on_conflict: OnConflict = OnConflict.HALT) -> MergeResult:
@@ -74,8 +81,8 @@ def test_a_rule_settles_every_conflict(row: int, base: Side, live: Side, new: Si
 )
 def test_the_field_immutable_follows_the_table(base: bool | None, live: bool | None, new: bool | None, out: bool | None) -> None:
     """It is one more place; unset counts as not there."""
-    sides = (ConfigMapContent({"a": "1"}, immutable=value) for value in (base, live, new))
-    result = merge(*sides, Rules(), SUBJECT)
+    sides = [ConfigMapContent({"a": "1"}, immutable=value) for value in (base, live, new)]
+    result = merge(sides[0], sides[1], sides[2], Rules(), SUBJECT)
     assert result.content is not None
     assert result.content.immutable is out
 
