@@ -94,7 +94,8 @@ class Definition:
                     "description": f"Always {self.kind.api_version}. Required. Example: {self.kind.api_version}",
                 },
                 "kind": {"type": "string", "description": f"Always {self.kind.name}. Required. Example: {self.kind.name}"},
-                "metadata": {"type": "object"},
+                # The name is declared only so that a rule can point at it.
+                "metadata": {"type": "object"} | ({"properties": {"name": {"type": "string"}}} if self.rules else {}),
                 "spec": spec,
                 "status": status,
             },
@@ -136,6 +137,7 @@ UPGRADE_DEFINITION = Definition(
             "self.metadata.name.size() <= 40 && self.metadata.name.matches(r'^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",
             "must have a name of at most 40 lower-case letters, digits and dashes, for it becomes part of a label value:"
             " shorten `metadata.name`",
+            ".metadata.name",
         ),
     ),
 )
@@ -180,6 +182,7 @@ PROFILE_DEFINITION = Definition(
         Rule(
             "self.metadata.name == 'tenant'",
             "must be named `tenant`: there is one TenantProfile in a namespace; set `metadata.name: tenant`",
+            ".metadata.name",
         ),
     ),
     needs_spec=False,

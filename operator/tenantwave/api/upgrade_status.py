@@ -295,7 +295,7 @@ class TenantUpgradeStatus(ApiModel):
         ),
     ] = ()
     exceptions_truncated: Annotated[
-        int | None, about("How many more exceptions there are; the TenantRuns have them.", example=3, absent="none", ge=0)
+        bool | None, about("Whether there are more exceptions; the TenantRuns have them.", example=True, absent="all are shown")
     ] = None
     versions: Annotated[
         tuple[VersionCount, ...],
