@@ -42,8 +42,12 @@ class Style:
     read: Callable[[str], object]
 
     def paths(self, text: str) -> Paths:
-        """Return every leaf by its path, as the independent parser sees it; a list is a leaf, an empty mapping is nothing."""
-        return dict(_leaves(self.read(text.removeprefix("\ufeff").replace("\r\n", "\n")), ""))
+        """Return every leaf by its path, as the independent parser sees it; a list is a leaf, an empty mapping is nothing.
+
+        A file is read as if it had a last newline: without it a YAML block scalar at the end has none, which counts as no change.
+        """
+        bare = text.removeprefix("\ufeff").replace("\r\n", "\n")
+        return dict(_leaves(self.read(bare if bare.endswith("\n") else bare + "\n"), ""))
 
 
 def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:

@@ -168,9 +168,12 @@ class _Placer:
         """Keep, drop and insert entries, and put the commas right: one after each but the last, after the last if it had one."""
         kept = {id(entry.live.node) for entry in mixed.entries if entry.live}
         has_trailing_comma = self._comma_after(mixed.live.children[-1]) is not None
+        is_first = True
         for child in mixed.live.children:
-            if id(child.node) not in kept:
-                yield self._drop_in_brackets(child, mixed.live)
+            if id(child.node) in kept:
+                is_first = False
+            else:
+                yield self._drop_in_brackets(child, mixed.live, is_first)
         last = len(mixed.entries) - 1
         previous: Child | None = None
         first = next(entry.live for entry in mixed.entries if entry.live)
@@ -202,16 +205,17 @@ class _Placer:
     def _rest_of_line(self, at: int) -> str:
         return self.live[at : _line_end(self.live, at)]
 
-    def _drop_in_brackets(self, child: Child, container: Container) -> Edit:
+    def _drop_in_brackets(self, child: Child, container: Container, is_first: bool) -> Edit:
+        """Remove an entry with its comma: its whole line if it is alone there, else with the space before it (of the first ones: after)."""
         comma = self._comma_after(child)
         end = child.node.end if comma is None else comma + 1
         rest = self._rest_of_line(end)
-        if self._is_on_own_line(child) and (not rest.strip() or rest.strip().startswith(("//", "#"))) and end + len(rest) <= container.end:
+        if self._is_on_own_line(child) and _is_blank_or_comment(rest) and end + len(rest) <= container.end:
             return Edit(child.start - _column(self.live, child.start), end + len(rest), "")
-        if comma is None:  # the last one: the space before it goes with the comma of the one before
-            before = self.live[: child.start]
-            return Edit(len(before.rstrip(" \t")), end, "")
-        return Edit(child.start, end + len(rest) - len(rest.lstrip(" \t")), "")
+        if is_first:
+            return Edit(child.start, end + len(rest) - len(rest.lstrip(" \t")), "")
+        before = self.live[child.start - _column(self.live, child.start) : child.start]
+        return Edit(child.start - len(before) + len(before.rstrip(" \t")), end, "")
 
     def _insert_in_brackets(self, text: str, previous: Child | None, first: Child) -> Edit:
         indent = self.live[first.start - _column(self.live, first.start) : first.start] if self._is_on_own_line(first) else None
@@ -219,15 +223,18 @@ class _Placer:
             return Edit(first.start, first.start, f"{text}\n{indent}" if indent is not None else f"{text} ")
         comma = self._comma_after(previous)
         end = previous.node.end if comma is None else comma + 1
-        rest = self._rest_of_line(end).strip()
-        if indent is not None and (not rest or rest.startswith(("//", "#"))):
-            at = end + len(self._rest_of_line(end))
-            return Edit(at, at, f"{indent}{text}\n")
+        rest = self._rest_of_line(end)
+        if indent is not None and _is_blank_or_comment(rest):
+            return Edit(end + len(rest), end + len(rest), f"{indent}{text}\n")
         return Edit(end, end, f" {text}")
 
 
 def _is_block(child: Child) -> bool:
     return isinstance(child.node, Container) and not child.node.is_flow
+
+
+def _is_blank_or_comment(rest: str) -> bool:
+    return not rest.strip() or rest.strip().startswith(("//", "#"))
 
 
 def _column(text: str, at: int) -> int:

@@ -42,6 +42,8 @@ MERGED = {
         "a: {m: 2, mine: 3}\n",
     ),
     "yaml: the last entry in brackets is dropped": ("a.yaml", "a: {l: 1, m: 2}\n", "a: {l: 3, m: 2}\n", "a: {l: 1}\n", "a: {l: 3}\n"),
+    "yaml: several last entries in brackets go": ("a.yaml", "a: [1, 2, 3]\nb: 1\n", "a: [1, 2, 3]\nb: 2\n", "a: [1]\nb: 1\n", "a: [1]\nb: 2\n"),
+    "yaml: several first entries in brackets go": ("a.yaml", "a: [1, 2, 3]\nb: 1\n", "a: [1, 2, 3]\nb: 2\n", "a: [3]\nb: 1\n", "a: [3]\nb: 2\n"),
     "yaml: all entries go": ("a.yaml", "a:\n  x: 1\nb: 1\n", "a:\n  x: 1\nb: 2\n", "a: {}\nb: 1\n", "a: {}\nb: 2\n"),
     "yaml: quotes of the tenant stay": ("a.yaml", "a: x\nb: 1\n", "a: 'x'\nb: 1\n", "a: x\nb: 2\n", "a: 'x'\nb: 2\n"),
     "yaml: the tenant moved keys": ("a.yaml", "a: 1\nb: 1\nc: 1\n", "c: 1\na: 1\nb: 1\n", "a: 1\nb: 1\nc: 2\n", "c: 2\na: 1\nb: 1\n"),
