@@ -37,7 +37,7 @@ from .rules import (
     WaveInContext,
 )
 from .samples import Answer, Ask, FailureKind, Part, QueryFailure, Row, Rows, Source, TickRequest, TickSample
-from .ticks import due, halved, next_tick_time
+from .ticks import due, halved, is_due, next_tick_time
 from .waves import judge_wave
 
 __all__ = [
@@ -78,6 +78,7 @@ __all__ = [
     "gate_problems",
     "gate_status",
     "halved",
+    "is_due",
     "is_excused",
     "judge_wave",
     "load_tenant",

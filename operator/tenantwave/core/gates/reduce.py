@@ -93,7 +93,7 @@ def _look_at(gate: TenantGate, tenant: TenantInContext, look: _Look) -> TenantGa
     if not all((rule.name, tenant.name) in look.reading.asked for rule in look.context.rules):
         return gate  # it joined after the questions were sent
     metrics = tuple(_judge(rule, gate, tenant, look, start) for rule in look.context.rules)
-    return _conclude(gate, tenant, metrics, look, start)
+    return _conclude(gate, metrics, look, start)
 
 
 def _fresh(gate: TenantGate, start: datetime | None) -> TenantGate:
@@ -142,7 +142,7 @@ def _counts(rule: GateRule, reading: Reading, tenant: str) -> Counts | None:
     return Counts(total - fast, total)
 
 
-def _conclude(gate: TenantGate, tenant: TenantInContext, metrics: tuple[MetricVerdict, ...], look: _Look, start: datetime) -> TenantGate:
+def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], look: _Look, start: datetime) -> TenantGate:
     """Put the metrics together: the verdict, the latch, the clock and the coverage."""
     base = look.context.evaluation.interval
     total_ticks = (look.time - first_look_time(start, base)) // base + 1
@@ -155,7 +155,7 @@ def _conclude(gate: TenantGate, tenant: TenantInContext, metrics: tuple[MetricVe
     after = replace(after, reason=chosen.reason, message=_message(chosen, gate, look))
     if verdict is Verdict.UNKNOWN:
         return after
-    after = replace(after, usable_time=look.time, usable_ticks=min(total_ticks, gate.usable_ticks + _usable_since(gate, tenant, look)))
+    after = replace(after, usable_time=look.time, usable_ticks=min(total_ticks, gate.usable_ticks + _usable_since(gate, start, look)))
     failed = failed_metric(metrics)
     if failed is not None:
         return replace(after, verdict=Verdict.FAILING, latched=failed, latched_time=look.time, is_judged=True, clock=None)
@@ -181,9 +181,9 @@ def _clock(gate: TenantGate, look: _Look, *, starts: bool) -> timedelta | None:
     return gate.clock + max(timedelta(0), min(passed, look.interval))
 
 
-def _usable_since(gate: TenantGate, tenant: TenantInContext, look: _Look) -> int:
+def _usable_since(gate: TenantGate, start: datetime, look: _Look) -> int:
     """Return how many ticks since the last usable one had fresh data: this one, and the missed ones that were recovered."""
     base = look.context.evaluation.interval
-    ticks = (look.time - accounted_time(gate, tenant, look.context)) // base
+    ticks = (look.time - accounted_time(gate, start, base)) // base
     live = min(ticks, max(1, look.interval // base))
     return live + int((ticks - live) * look.reading.recovered)

@@ -9,6 +9,7 @@ a shift.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from math import exp, log, log1p
 
 from .book import Counts
@@ -26,23 +27,40 @@ def log_e_above(bad: float, total: float, allowed: float) -> float:
 
     Args: counts with 0 <= bad <= total, divided by the dispersion; `allowed` in (0, 0.95).
     """
-    allowed = max(allowed, LOWEST_RATE)
-    bets = {min(HIGHEST_BET, allowed * factor) for factor in GRID}
-    return _mixture(bad, total, allowed, sorted(bet for bet in bets if bet > allowed))
+    return _mixture(bad, total, _odds_above(max(allowed, LOWEST_RATE)))
 
 
 def log_e_below(bad: float, total: float, unacceptable: float) -> float:
     """Return the logarithm of the evidence that the rate is below `unacceptable`; the mirror image of `log_e_above`."""
-    return _mixture(bad, total, unacceptable, sorted(unacceptable / factor for factor in GRID))
+    return _mixture(bad, total, _odds_below(unacceptable))
 
 
-def _mixture(bad: float, total: float, hypothesis: float, bets: list[float]) -> float:
-    good = total - bad
-    gains = [bad * log(bet / hypothesis) + good * (log1p(-bet) - log1p(-hypothesis)) for bet in bets]
-    if not gains:
+_Odds = tuple[tuple[float, float], ...]
+"""For each bet what a bad and what a good event win: the logarithms of the likelihood ratios."""
+
+
+@lru_cache(maxsize=4096)
+def _odds_above(allowed: float) -> _Odds:
+    bets = {min(HIGHEST_BET, allowed * factor) for factor in GRID}
+    return _odds(allowed, sorted(bet for bet in bets if bet > allowed))
+
+
+@lru_cache(maxsize=4096)
+def _odds_below(unacceptable: float) -> _Odds:
+    return _odds(unacceptable, sorted(unacceptable / factor for factor in GRID))
+
+
+def _odds(hypothesis: float, bets: list[float]) -> _Odds:
+    return tuple((log(bet / hypothesis), log1p(-bet) - log1p(-hypothesis)) for bet in bets)
+
+
+def _mixture(bad: float, total: float, odds: _Odds) -> float:
+    if not odds:
         return 0.0  # nothing to bet on (a limit of 95% and more): no evidence, ever
+    good = total - bad
+    gains = [bad * win_bad + good * win_good for win_bad, win_good in odds]
     top = max(gains)
-    return top + log(sum(exp(gain - top) for gain in gains) / len(gains))
+    return top + log(sum([exp(gain - top) for gain in gains]) / len(gains))
 
 
 def allowed_rate(baseline: Counts | None, fleet_rate: float, limit: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from .book import GateBook, TenantGate
@@ -25,27 +25,45 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OLD_SOAKS = 3
 
 
-def due(book: GateBook, context: GateContext, now: datetime) -> TickRequest | None:
-    """Return what to ask now; None if this tick has been asked, the source wants quiet, or there is nobody to ask for.
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """A tenant that is asked for at a tick, and where its evidence begins."""
 
-    Every query of a tick carries the same time T, which is a multiple of the interval, less the query delay.
-    """
+    name: str
+    wave: WaveInContext
+    start: datetime
+
+
+def is_due(book: GateBook, context: GateContext, now: datetime) -> bool:
+    """Tell whether there is something to ask: somebody to ask for, a tick that has not been asked, and a source that does not want quiet."""
     source = context.source
     if source is None or not context.rules or not _has_somebody(context):
-        return None
-    book = book.of_run(context.run_id)
-    interval = effective_interval(book, context.evaluation)
-    time = tick_time(now, interval, source)
+        return False
+    if book.run_id != context.run_id:
+        return True
+    time = tick_time(now, effective_interval(book, context.evaluation), source)
     quiet_until = book.source.quiet_until_time
-    if (book.evaluation_time is not None and time <= book.evaluation_time) or (quiet_until is not None and now < quiet_until):
+    return (book.evaluation_time is None or time > book.evaluation_time) and (quiet_until is None or now >= quiet_until)
+
+
+def due(book: GateBook, context: GateContext, now: datetime) -> TickRequest | None:
+    """Return what to ask now; None if nothing is due.
+
+    Every query of a tick carries the same time T, which is a multiple of the interval, less the query delay. Cost: a few steps per tenant and gate.
+    """
+    book = book.of_run(context.run_id)
+    if context.source is None or not is_due(book, context, now):
         return None
+    interval = effective_interval(book, context.evaluation)
+    time = tick_time(now, interval, context.source)
+    judged = tuple(_judged(context, book, time))
     asks = (
         *_freshness(context, time),
-        *_coverage(book, context, time, interval),
+        *_coverage(book, context, judged, time, interval),
         *_baselines(book, context),
-        *_live(book, context, time),
+        *_live(context, judged, time),
     )
-    return TickRequest(context.run_id, source, time, interval, asks)
+    return TickRequest(context.run_id, context.source, time, interval, asks)
 
 
 def next_tick_time(book: GateBook, context: GateContext, now: datetime) -> datetime | None:
@@ -129,11 +147,8 @@ def tenant_cohort(tenant: TenantInContext, context: GateContext) -> datetime | N
     return cohort_start(tenant.window_start_time, wave.soak, context.evaluation.interval)
 
 
-def accounted_time(gate: TenantGate | None, tenant: TenantInContext, context: GateContext) -> datetime:
+def accounted_time(gate: TenantGate | None, start: datetime, interval: timedelta) -> datetime:
     """Return the last tick whose evidence is accounted for: the last usable one, or the one before the first look."""
-    start, interval = tenant_cohort(tenant, context), context.evaluation.interval
-    if start is None:
-        raise ValueError(f"{tenant.name} has not converged, so nothing is judged")
     if gate is not None and gate.usable_time is not None and gate.window_start_time == start:
         return gate.usable_time
     return first_look_time(start, interval) - interval
@@ -164,9 +179,9 @@ def _freshness(context: GateContext, time: datetime) -> Iterator[Ask]:
             yield Ask(rule.name, Part.FRESHNESS, freshness_query(series, rule.tenant_label), time, rule.tenant_label)
 
 
-def _coverage(book: GateBook, context: GateContext, time: datetime, interval: timedelta) -> Iterator[Ask]:
+def _coverage(book: GateBook, context: GateContext, judged: tuple[_Judged, ...], time: datetime, interval: timedelta) -> Iterator[Ask]:
     """Ask once, after a hole, at how many of the missed ticks the fleet had fresh data."""
-    accounted = [accounted_time(book.tenant(tenant.name), tenant, context) for tenant in _judged(context, book, time)]
+    accounted = [accounted_time(book.tenant(each.name), each.start, context.evaluation.interval) for each in judged]
     if not accounted or time - min(accounted) < 2 * interval:
         return
     span = min(time - interval - min(accounted), COVERAGE_STEPS * interval)
@@ -191,17 +206,23 @@ def _baselines(book: GateBook, context: GateContext) -> Iterator[Ask]:
             yield from (replace(ask, is_baseline=True) for ask in _asks(rule, sorted(names), time - window, time))
 
 
-def _live(book: GateBook, context: GateContext, time: datetime) -> Iterator[Ask]:
+def _live(context: GateContext, judged: tuple[_Judged, ...], time: datetime) -> Iterator[Ask]:
+    interval = context.evaluation.interval
     for rule in context.rules:
         groups: dict[datetime, list[str]] = {}
-        for tenant in _judged(context, book, time):
-            wave, start = context.wave(tenant.wave), tenant_cohort(tenant, context)
-            if wave is None or start is None:
-                continue
-            begin = time if isinstance(rule.kind, RawQuery) else window_start(rule, wave, start, time, context.evaluation.interval)
-            groups.setdefault(begin, []).append(tenant.name)
+        for (wave, start), names in _cohorts(judged).items():
+            begin = time if isinstance(rule.kind, RawQuery) else window_start(rule, wave, start, time, interval)
+            groups.setdefault(begin, []).extend(names)
         for begin, names in sorted(groups.items()):
             yield from _asks(rule, sorted(names), begin, time)
+
+
+def _cohorts(judged: tuple[_Judged, ...]) -> dict[tuple[WaveInContext, datetime], list[str]]:
+    """Return the tenants whose evidence begins together, by wave and start."""
+    cohorts: dict[tuple[WaveInContext, datetime], list[str]] = {}
+    for each in judged:
+        cohorts.setdefault((each.wave, each.start), []).append(each.name)
+    return cohorts
 
 
 def _asks(rule: GateRule, names: Iterable[str], start: datetime, time: datetime) -> Iterator[Ask]:
@@ -211,11 +232,11 @@ def _asks(rule: GateRule, names: Iterable[str], start: datetime, time: datetime)
             yield Ask(rule.name, part, promql, time, rule.tenant_label, group, None if isinstance(rule.kind, RawQuery) else start)
 
 
-def _judged(context: GateContext, book: GateBook, time: datetime) -> Iterator[TenantInContext]:
+def _judged(context: GateContext, book: GateBook, time: datetime) -> Iterator[_Judged]:
     """Yield the tenants that are asked for: counted, with a window that is long enough, and not failed already."""
     for tenant in context.tenants:
-        start, gate = tenant_cohort(tenant, context), book.tenant(tenant.name)
-        if start is None or not tenant.is_counted or (gate is not None and gate.latched):
+        wave, start, gate = context.wave(tenant.wave), tenant_cohort(tenant, context), book.tenant(tenant.name)
+        if wave is None or start is None or not tenant.is_counted or (gate is not None and gate.latched):
             continue
         if time >= first_look_time(start, context.evaluation.interval):
-            yield tenant
+            yield _Judged(tenant.name, wave, start)

@@ -19,6 +19,8 @@ from .rules import GateRule, RawQuery
 from .samples import QueryFailure
 from .statistics import allowed_rate, log_e_above, log_e_below, unacceptable_rate
 
+_NOT_FINITE = "Prometheus answered an infinite number"
+
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
@@ -40,27 +42,28 @@ def judge_counts(
 ) -> MetricVerdict:
     """Judge a ratio or a latency. `counts` None: the tenant has no series. `before` is its verdict at the last usable tick."""
     allowed = allowed_rate(baseline, yardstick.fleet_rate, float(rule.limit))
-    blank = MetricVerdict(
-        rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=Decimal(f"{allowed:.9f}").normalize(), window=window
-    )
+    limit = rule.limit if allowed == float(rule.limit) else Decimal(f"{allowed:.9f}").normalize()
     if counts is not None and (isinf(counts.bad) or isinf(counts.total)):
-        return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
+        return MetricVerdict(
+            rule.name, Verdict.INCONCLUSIVE, Reason.NOT_FINITE.value, rule.enforced, limit=limit, window=window, detail=_NOT_FINITE
+        )
     if counts is None or isnan(counts.bad) or isnan(counts.total):
-        return blank
+        return MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=limit, window=window)
     counts = clamped(counts)
     history = (*before.history, before.counts)[-2:] if before and before.counts else ()
     bad, total = counts.bad / yardstick.dispersion, counts.total / yardstick.dispersion
     log_e = log_e_above(bad, total, allowed)
-    seen = replace(blank, counts=counts, value=counts.bad / counts.total if counts.total else None, log_e=log_e, history=history)
-    if (
-        log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING)
-        and counts.total >= MIN_EVENTS
-        and not _is_clean(counts, history, allowed)
-    ):
-        return replace(seen, reason=Reason.ABOVE_LIMIT.value, candidate_ticks=_in_a_row(before))
-    if log_e_below(bad, total, unacceptable_rate(allowed)) >= log(1 / ALPHA_HEALTHY):
-        return replace(seen, verdict=Verdict.HEALTHY, reason=Reason.WITHIN_LIMIT.value)
-    return replace(seen, reason=Reason.LOW_TRAFFIC.value)
+    is_sure = log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING) and counts.total >= MIN_EVENTS
+    verdict, reason, candidate_ticks = Verdict.INCONCLUSIVE, Reason.LOW_TRAFFIC, 0
+    if is_sure and not _is_clean(counts, history, allowed):
+        reason, candidate_ticks = Reason.ABOVE_LIMIT, _in_a_row(before)
+    elif log_e_below(bad, total, unacceptable_rate(allowed)) >= log(1 / ALPHA_HEALTHY):
+        verdict, reason = Verdict.HEALTHY, Reason.WITHIN_LIMIT
+    return MetricVerdict(
+        rule.name, verdict, reason.value, rule.enforced,
+        counts=counts, value=counts.bad / counts.total if counts.total else None, limit=limit, log_e=log_e, window=window,
+        history=history, candidate_ticks=candidate_ticks,
+    )  # fmt: skip
 
 
 def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | None, *, window: timedelta | None = None) -> MetricVerdict:
@@ -69,7 +72,7 @@ def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | Non
     if value is None or isnan(value):
         return blank
     if isinf(value):
-        return replace(blank, reason=Reason.NOT_FINITE.value, detail="Prometheus answered an infinite number")
+        return replace(blank, reason=Reason.NOT_FINITE.value, detail=_NOT_FINITE)
     seen = replace(blank, value=value)
     needed = rule.kind.consecutive if isinstance(rule.kind, RawQuery) else 1
     if is_beyond(rule, value):
