@@ -186,9 +186,9 @@ async def test_a_fault_in_the_adapter_does_not_end_the_looking(caplog: pytest.Lo
     metrics.go.set()
     prober, news = a_prober(metrics, clock)
     prober.look("shop", a_context())
-    async with asyncio.timeout(5):
-        while "could not be evaluated" not in caplog.text:
-            await asyncio.sleep(0)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert "could not be evaluated" in caplog.text
     assert news.empty()
     metrics.answer = lambda _: Rows(())
     clock.time += TICK
