@@ -1,0 +1,119 @@
+"""The lock of a tenant and its version record, by themselves."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from fakes import FakeCluster
+from tenantwave.api.kinds import CONFIG_MAP, LEASE, TENANT_RUN
+from tenantwave.engine.tenant.failure import Busy
+from tenantwave.engine.tenant.locks import TenantLock
+from tenantwave.engine.tenant.records import Proven, Record, Records, record_name, version_record
+
+OWN = "tenantwave-system"
+NOON = datetime(2026, 12, 6, 12, tzinfo=UTC)
+
+
+def a_lock(cluster: FakeCluster, run: str) -> TenantLock:
+    """The lock of namespace `acme` as one TenantRun sees it."""
+    return TenantLock(cluster, OWN, "acme", "ns-1", f"{run}.acme", run)
+
+
+async def unmarked(run_uid: str) -> bool:
+    """No object carries a marker."""
+    return False
+
+
+async def marked(run_uid: str) -> bool:
+    """Some object carries the holder's marker."""
+    return True
+
+
+async def test_a_lock_is_taken_once_and_given_back_by_its_holder_alone() -> None:
+    """The second comer is told who has it; a release by somebody else does nothing."""
+    cluster = FakeCluster()
+    cluster.put(TENANT_RUN, {"metadata": {"name": "a.acme", "namespace": OWN}, "status": {"state": "Applying"}})
+    first = TenantLock(cluster, OWN, "acme", "ns-1", "a.acme", cluster.see(TENANT_RUN, OWN, "a.acme")["metadata"]["uid"])
+    await first.take(unmarked)
+    await first.take(unmarked)
+    with pytest.raises(Busy, match=r"a\.acme has acme"):
+        await a_lock(cluster, "b").take(unmarked)
+    await a_lock(cluster, "b").release()
+    assert await first.is_ours()
+    await first.release()
+    assert not cluster.has(LEASE, OWN, "tenant-ns-1")
+
+
+HOLDERS: dict[str, tuple[dict[str, Any] | None, Any, bool]] = {
+    "succeeded": ({"state": "Succeeded"}, unmarked, True),
+    "rolled back": ({"state": "RolledBack"}, unmarked, True),
+    "held with nothing written": ({"state": "Held"}, unmarked, True),
+    "held after a write": ({"state": "Held", "written": True}, unmarked, False),
+    "soaking": ({"state": "Soaking"}, unmarked, False),
+    "rollback failed": ({"state": "RollbackFailed", "written": True}, unmarked, False),
+    "its TenantRun is gone": (None, unmarked, True),
+    "its TenantRun is gone, its marker stands": (None, marked, False),
+}
+
+
+@pytest.mark.parametrize(("status", "is_marked", "breaks"), HOLDERS.values(), ids=HOLDERS)
+async def test_a_lock_is_broken_only_where_its_holder_is_through(status: dict[str, Any] | None, is_marked: Any, breaks: bool) -> None:
+    """No lock expires by itself."""
+    cluster = FakeCluster()
+    uid = "gone"
+    if status is not None:
+        uid = cluster.put(TENANT_RUN, {"metadata": {"name": "a.acme", "namespace": OWN}, "status": status})["metadata"]["uid"]
+    await TenantLock(cluster, OWN, "acme", "ns-1", "a.acme", uid).take(unmarked)
+    second = a_lock(cluster, "b")
+    if breaks:
+        await second.take(is_marked)
+        assert await second.is_ours()
+    else:
+        with pytest.raises(Busy):
+            await second.take(is_marked)
+
+
+OLD = Proven("2.3.1", "2.3.1", NOON, {"app-config": "sha256:old"})
+NEW_BASE = {"app-config": "sha256:new"}
+
+
+def test_a_record_moves_forward_and_back() -> None:
+    """Back to what stood before; written again by the same run it stays as it is."""
+    record = Record(now=OLD, writer="earlier", rolled_back={"2.4.0": "old-run"})
+    moved = record.moved("2.4.0", NEW_BASE, "us", NOON)
+    assert (moved.now.version, moved.now.base, moved.rolled_back) == ("2.4.0", NEW_BASE, {})
+    assert moved.moved("2.4.0", NEW_BASE, "us", NOON + timedelta(hours=1)) == moved
+    back = moved.moved_back("2.4.0", "2.3.1", "run-1", "us", NOON)
+    assert (back.now, back.rolled_back) == (OLD, {"2.4.0": "run-1"})
+    assert back.moved_back("2.4.0", "2.3.1", "run-1", "us", NOON + timedelta(hours=1)) == back
+
+
+def test_a_rollback_before_the_record_moved_keeps_it() -> None:
+    """It only notes the version that was taken back."""
+    back = Record(now=OLD, writer="earlier").moved_back("2.4.0", "2.3.1", "run-1", "us", NOON)
+    assert (back.now, back.rolled_back) == (OLD, {"2.4.0": "run-1"})
+
+
+async def test_a_record_is_stored_and_read_back() -> None:
+    """Over the one that was read, and only if it differs."""
+    cluster = FakeCluster()
+    records = Records(cluster, OWN)
+    empty, stored = await records.read("Shop_1", "ns-1")
+    assert (empty, stored) == (Record(), None)
+    moved = empty.moved("2.4.0", NEW_BASE, "us", NOON)
+    await records.write("Shop_1", "acme", "ns-1", moved, stored)
+    read, stored = await records.read("Shop_1", "ns-1")
+    assert read == moved
+    await records.write("Shop_1", "acme", "ns-1", read, stored)
+    assert len(cluster.writes) == 1
+    shown = version_record(cluster.see(CONFIG_MAP, OWN, record_name("Shop_1", "ns-1")))
+    assert (shown.version, shown.last_stable_version, shown.since, shown.base) == ("2.4.0", "2.4.0", NOON, NEW_BASE)
+
+
+def test_a_damaged_record_is_no_version() -> None:
+    """The reader is told, and nothing is guessed."""
+    with pytest.raises(ValueError, match=r"."):
+        version_record({"data": {"record": "{"}})
