@@ -28,7 +28,8 @@ MIN_EVENTS = 5
 DISPERSION = 3.0
 """Errors come in bursts (a retry storm, one bad user). Until the dispersion is measured from the control, counts are divided by this,
 which keeps false
-alarms at 0.0003 to 0.002 per tenant for bursts of mean 3 to 30."""
+alarms at 0.0003 to 0.002 per tenant for bursts of mean 3 to 30. The price: 5% errors at 1 request a second are found in 41 of 100 tenants within ten
+minutes instead of 99, and Healthy needs three times the requests (216 without an error at a limit of 1%)."""
 
 INDIFFERENCE = 5.0
 """The unacceptable rate is this many times the limit; between the two neither answer is wrong."""
