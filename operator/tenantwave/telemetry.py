@@ -6,7 +6,7 @@ label may be a tenant, a namespace or a query: that is what keeps the number of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -126,7 +126,7 @@ class Telemetry(ApiTelemetry, WatchTelemetry, QueueTelemetry, EventTelemetry, Pr
 class Silent:
     """Counts nothing, for tests and commands."""
 
-    def __getattr__(self, name: str) -> object:
+    def __getattr__(self, name: str) -> Callable[..., None]:
         """Accept every call of the Protocols above."""
         return _nothing
 

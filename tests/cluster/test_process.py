@@ -115,6 +115,23 @@ async def test_sigterm_drains_releases_and_exits_0_and_the_standby_goes_on_at_on
     assert_one_after_the_other(tmp_path, leader, standby)
 
 
+@pytest.mark.parametrize(("step", "is_done"), [("2", True), ("3600", False)], ids=["ends in time", "hangs"])
+async def test_a_step_that_runs_when_sigterm_comes_may_end_but_not_hold_up_the_exit(
+    cluster: Cluster, namespace: str, kube: KubeClient, tmp_path: Path, unique: Callable[[str], str], step: str, is_done: bool
+) -> None:
+    name = unique("runs")
+    async with an_operator(
+        cluster.kubeconfig, namespace, tmp_path, "--log-level", "debug", TENANTWAVE_TEST_STEP=step, TENANTWAVE_DRAIN="4"
+    ) as operator:
+        await operator.says("leading as")
+        await kube.create(an_upgrade(name))
+        await operator.says(f"step of {name}")
+        operator.signal(signal.SIGTERM)
+        assert await operator.ends(20) == 0
+    assert (await kube.find("ConfigMap", f"seen-{name}", namespace) is not None) == is_done
+    await kube.delete("TenantUpgrade", name)
+
+
 async def test_a_killed_leader_is_followed_when_its_lease_has_run_out(two: tuple[OperatorProcess, OperatorProcess], tmp_path: Path) -> None:
     leader, standby = two
     leader.signal(signal.SIGKILL)

@@ -8,6 +8,7 @@ rings for leaves a ConfigMap `seen-<name>`. A key takes TENANTWAVE_TEST_STEP sec
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 import time
@@ -21,6 +22,8 @@ from tenantwave.shell import logs, process, wiring
 from tenantwave.shell.kopf_app import Doorbell
 from tenantwave.shell.process import Engine
 from tenantwave.shell.settings import parse
+
+log = logging.getLogger(__name__)
 
 
 def assemble(parts: wiring.Parts) -> Engine:
@@ -37,6 +40,7 @@ def assemble(parts: wiring.Parts) -> Engine:
     )
 
     async def step(upgrade: str) -> None:
+        log.debug("step of %s", upgrade)
         await asyncio.sleep(float(os.environ.get("TENANTWAVE_TEST_STEP", "0")))
         if maps.get(namespace, f"seen-{upgrade}") is None:
             await parts.cluster.create(CONFIG_MAP, {"metadata": {"name": f"seen-{upgrade}", "namespace": namespace}})

@@ -6,7 +6,7 @@ The only module that imports kopf. Nothing else of it is used: no state, diffs, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -39,10 +39,11 @@ class Login:
 
 
 async def run(
-    doorbell: Doorbell, login: Callable[[], Login], *, stop: asyncio.Event, on_started: Callable[[], None] = lambda: None
+    doorbell: Doorbell, login: Callable[[], Awaitable[Login]], *, stop: asyncio.Event, on_started: Callable[[], None] = lambda: None
 ) -> None:
     """Ring until `stop` is set. `on_started` is called once Kopf has taken the signal handlers, so that they can be taken back.
 
+    `login` is asked at the start, and again each time the API server refuses what it gave.
     Tasks that are created after this was called are cancelled when it ends.
     """
     ours = {task for task in asyncio.all_tasks() if not task.done()}
@@ -53,12 +54,12 @@ async def run(
     await kopf.run_tasks(tasks, ignored=ours)
 
 
-def _registry(doorbell: Doorbell, login: Callable[[], Login]) -> kopf.OperatorRegistry:
+def _registry(doorbell: Doorbell, login: Callable[[], Awaitable[Login]]) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()  # never the global one, which mixes what different tests register
 
     @kopf.on.login(registry=registry)
     async def on_login(**_: Any) -> kopf.ConnectionInfo:
-        return _connection(login())
+        return _connection(await login())
 
     @kopf.on.event(GROUP, VERSION, TENANT_UPGRADE.plural, registry=registry)
     async def on_upgrade(name: str | None, **_: Any) -> None:

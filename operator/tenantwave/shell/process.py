@@ -86,6 +86,7 @@ class Process:
         self._tasks: dict[asyncio.Task[Any], str] = {}
         self._missing: tuple[Right, ...] = ()
         self._has_asked = False
+        self._was_asked_to_log_in = False
         self._round = time.monotonic()
         self._lag = LoopLag(telemetry.loop_lag)
         self._health = Health()
@@ -253,7 +254,10 @@ class Process:
 
     # What others ask
 
-    def _login(self) -> kopf_app.Login:
+    async def _login(self) -> kopf_app.Login:
+        if self._was_asked_to_log_in:  # what Kopf had was refused
+            await self._access.refresh(after_generation=self._access.generation)
+        self._was_asked_to_log_in = True
         configuration = self._access.configuration
         return kopf_app.Login(
             server=self._access.server,

@@ -40,4 +40,5 @@ async def real_place(request: pytest.FixtureRequest, unique: Callable[[str], str
 @pytest.fixture(params=["fake", "real"])
 def place(request: pytest.FixtureRequest) -> Place:
     """Each server in turn."""
-    return request.getfixturevalue(f"{request.param}_place")
+    found: Place = request.getfixturevalue(f"{request.param}_place")
+    return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -50,7 +51,7 @@ async def test_a_write_on_an_old_picture_is_refused_and_changes_nothing(place: P
     old = made["metadata"]["resourceVersion"]
     await place.client.merge_patch(CONFIG_MAP, place.namespace, "a", {"data": {"one": "theirs"}})
     client, namespace, ours = place.client, place.namespace, {"data": {"one": "ours"}}
-    writes = {
+    writes: dict[str, Callable[[], Awaitable[object]]] = {
         "merge_patch": lambda: client.merge_patch(CONFIG_MAP, namespace, "a", ours, resource_version=old),
         "replace": lambda: client.replace(CONFIG_MAP, made | ours),
         "delete": lambda: client.delete(CONFIG_MAP, namespace, "a", resource_version=old),

@@ -13,7 +13,7 @@ from support.kube_places import Place, a_client
 from tenantwave import faults
 from tenantwave.adapters.kube import client as client_module
 from tenantwave.adapters.kube.answers import fault_of
-from tenantwave.adapters.kube.transport import Reply
+from tenantwave.adapters.kube.transport import Reply, Request
 from tenantwave.api.kinds import CONFIG_MAP
 
 MAPS = "/api/v1/configmaps"
@@ -42,7 +42,7 @@ async def test_a_read_gives_up_in_the_end(fake: FakeKube, fake_place: Place) -> 
 
 
 async def test_a_write_that_was_refused_before_it_ran_is_tried_again(fake: FakeKube, fake_place: Place) -> None:
-    webhook = (500, {}, {"message": 'Internal error occurred: failed calling webhook "x": connection refused'})
+    webhook: Any = (500, {}, {"message": 'Internal error occurred: failed calling webhook "x": connection refused'})
     fake.knobs.answers = [SLOW_DOWN, webhook]
     await fake_place.client.create(CONFIG_MAP, {"metadata": {"name": "a", "namespace": "acme"}})
     assert fake.requests["POST"] == 3
@@ -76,7 +76,7 @@ async def test_a_write_whose_reply_is_lost_has_an_unknown_outcome(fake: FakeKube
 
 
 async def test_a_server_that_hangs_is_given_up(fake: FakeKube, fake_place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = client_module.Request
+    plain = Request
 
     def hurried(*arguments: Any, **words: Any) -> Any:
         return plain(*arguments, **words | {"timeout_seconds": 0.1})

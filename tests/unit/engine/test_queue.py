@@ -235,7 +235,9 @@ def test_closing_waits_for_what_runs_and_drops_what_waits() -> None:
             tasks.create_task(close())
         return done, now()
 
-    assert run_virtually(story()) == (["a"], pytest.approx(3))
+    done, ended = run_virtually(story())
+    assert done == ["a"]
+    assert ended == pytest.approx(3)
 
 
 def test_a_forgotten_name_is_not_worked_on() -> None:

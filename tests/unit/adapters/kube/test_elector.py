@@ -24,7 +24,7 @@ class LeaseServer:
         return Line(self)
 
     def answer(self, request: Request) -> Reply:
-        body = orjson.loads(request.body) if request.body else None
+        body: dict[str, Any] = orjson.loads(request.body) if request.body else {}
         if request.method == "GET":
             return self.reply(200, self.lease) if self.lease else self.reply(404, {})
         if request.method == "POST" and self.lease:

@@ -51,7 +51,7 @@ def told(moves: Any) -> Told:
 
     async def story() -> Told:
         world = Told()
-        recorder = EventRecorder(world, world, "operator-0", telemetry=world)  # type: ignore[arg-type] - two methods of the port are enough
+        recorder = EventRecorder(world, world, "operator-0", telemetry=world)  # type: ignore[arg-type]  # two methods of the port are enough
         writing = asyncio.create_task(recorder.run())
         await moves(world, recorder)
         await asyncio.sleep(3600)

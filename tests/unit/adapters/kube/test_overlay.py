@@ -75,7 +75,7 @@ class OneObject(RuleBasedStateMachine):
         self.replies: list[Written] = []
         self.shown = 0
         self.reflector: Reflector[int] = Reflector(
-            source=None,  # type: ignore[arg-type] - nothing is listed or watched here
+            source=None,  # type: ignore[arg-type]  # nothing is listed or watched here
             kind=CONFIG_MAP,
             project=lambda body: int(body["metadata"]["resourceVersion"]),
             on_change=self.look,
