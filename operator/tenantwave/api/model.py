@@ -19,7 +19,7 @@ from pydantic_core import CoreSchema
 class Rule:
     """One CEL rule of the API server: `expression` must hold, else `message` ("must ...", with the mend) is what the user reads.
 
-    `message_expression` makes the sentence out of the object itself; then `message` is only what remains when that fails.
+    `field_path`, such as `.gates`, is the field below the rule's own place that the refusal points at.
     """
 
     expression: str

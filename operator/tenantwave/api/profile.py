@@ -11,8 +11,9 @@ from tenantwave.api.windows import DAYS_EXAMPLE, MAX_FREEZES, MAX_WINDOWS, Freez
 class Audience(Choice):
     """Who is told by a contact."""
 
-    CUSTOMERS = "Customers", "the tenant's people"
-    OPERATIONS = "Operations", "whoever runs the tenant"
+    CUSTOMERS = "Customers", "the tenant's own people"
+    PARTNERS = "Partners", "third parties who work for the tenant"
+    INTERNAL = "Internal", "the platform's staff"
 
 
 class Contact(ApiModel):

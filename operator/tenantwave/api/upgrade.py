@@ -298,7 +298,7 @@ class Health(ApiModel):
 class Notice(ApiModel):
     """What tenants are told."""
 
-    title: Annotated[str, about("One line.", example="Shop 2.4", min_length=1, max_length=200)]
+    title: Annotated[str, about("One line.", example="Shop 2.4", absent="product and version", max_length=200)] = ""
     changes: Annotated[str, about("What changes.", example="A new basket page.", absent="nothing is said", max_length=4000)] = ""
     benefits: Annotated[str, about("Why it is good.", example="Faster checkout.", absent="nothing is said", max_length=4000)] = ""
     risks: Annotated[

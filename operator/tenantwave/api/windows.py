@@ -1,9 +1,10 @@
 """The calendar as people write it: windows (allowed time), freezes (forbidden time), staffed and business hours."""
 
+import re
 from datetime import date, time
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, PlainSerializer, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from tenantwave.api.model import ApiModel, Choice, Rule, about
 from tenantwave.api.scalars import DATE_PATTERN, MONTH_DAY_PATTERN, TIME_OF_DAY_PATTERN, Instant, Name, WindowDuration, ZoneName
@@ -40,37 +41,47 @@ class WeekOfMonth(Choice):
     LAST = "Last", "the last one"
 
 
+_DATE = "must be a date of the calendar such as 2026-11-23"
+_MONTH_DAY = 'must be a month and a day such as "12-01"; "02-29" means the last day of February'
+_TIME_OF_DAY = 'must be a time of day from "00:00" to "23:59", in quotes, such as "02:00"'
+
+
 def _text_schema(pattern: str, length: int, message: str, also: str = "") -> WithJsonSchema:
     rule = {"rule": f"self.matches(r'{pattern}')" + (f" && {also}" if also else ""), "message": message}
     return WithJsonSchema({"type": "string", "maxLength": length, "pattern": pattern, "x-kubernetes-validations": [rule]})
 
 
+def _written_as(pattern: str, message: str) -> BeforeValidator:
+    """Refuse what pydantic would kindly read: numbers, seconds, zones. YAML turns an unquoted 02:00 into the number 120."""
+
+    def check(value: object) -> object:
+        if isinstance(value, (date, time)) or (isinstance(value, str) and re.fullmatch(pattern, value)):
+            return value
+        raise ValueError(f"{message}, not {value!r}")
+
+    return BeforeValidator(check)
+
+
 LocalDate = Annotated[
     date,
+    _written_as(DATE_PATTERN, _DATE),
     PlainSerializer(lambda value: value.isoformat(), return_type=str),
-    _text_schema(DATE_PATTERN, 10, "must be a date of the calendar such as 2026-11-23", "timestamp(self + 'T00:00:00Z').getDate() > 0"),
+    _text_schema(DATE_PATTERN, 10, _DATE, "timestamp(self + 'T00:00:00Z').getDate() > 0"),
 ]
 """A local calendar date."""
 
-
-def _whole_minutes(value: time) -> time:
-    if value.tzinfo is not None or value.second or value.microsecond:
-        raise ValueError("must be a local time of day such as 02:00, without seconds or zone")
-    return value
-
-
 TimeOfDay = Annotated[
     time,
-    AfterValidator(_whole_minutes),
+    _written_as(TIME_OF_DAY_PATTERN, _TIME_OF_DAY),
     PlainSerializer(lambda value: value.strftime("%H:%M"), return_type=str),
-    _text_schema(TIME_OF_DAY_PATTERN, 5, 'must be a time of day from "00:00" to "23:59", in quotes, such as "02:00"'),
+    _text_schema(TIME_OF_DAY_PATTERN, 5, _TIME_OF_DAY),
 ]
 """A local wall-clock time, to the minute."""
 
 MonthDay = Annotated[
     str,
     Field(pattern=MONTH_DAY_PATTERN),
-    _text_schema(MONTH_DAY_PATTERN, 5, 'must be a month and a day such as "12-01"; "02-29" means the last day of February'),
+    _text_schema(MONTH_DAY_PATTERN, 5, _MONTH_DAY),
 ]
 """A day of every year, `MM-DD`; `02-29` is the last day of February."""
 
