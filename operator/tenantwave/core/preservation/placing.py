@@ -129,11 +129,13 @@ class _Placer:
                 yield from self._change(entry, entry.live)
                 previous = entry.live
             elif entry.new is not None:
-                text = self._entry_text(entry.new, kept[0])
+                text = self._entry_text(entry.new, kept[0], mixed)
                 yield self._before(kept[0], text) if previous is None else self._after(previous, kept[0], text)
 
-    def _entry_text(self, new: Child, like: Child) -> str:
+    def _entry_text(self, new: Child, like: Child, mixed: Mixed) -> str:
         """Return the release's entry with the rest of its last line (a comment there belongs to it), indented like the tenant's."""
+        if mixed.new.is_flow:
+            return ("" if mixed.new.is_mapping else "- ") + self._moved(self.new[new.start : new.node.end], new, like)
         end = _line_end(self.new, new.node.end)
         return self._moved(self.new[new.start : end].rstrip("\n"), new, like)
 
@@ -184,7 +186,8 @@ class _Placer:
                 yield from self._mend_comma(entry.live, needs_comma)
                 previous = entry.live
             elif entry.new is not None:
-                text = self._moved(self.new[entry.new.start : entry.new.node.end], entry.new, first) + ("," if needs_comma else "")
+                start = entry.new.start if mixed.new.is_mapping else entry.new.node.start
+                text = self._moved(self.new[start : entry.new.node.end], entry.new, first) + ("," if needs_comma else "")
                 yield self._insert_in_brackets(text, previous, first)
 
     def _comma_after(self, child: Child) -> int | None:
