@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from math import isfinite
 
 from .book import Counts, GateBook, MetricVerdict, Reason, TenantGate, Verdict, WaveGate, worst
+from .constants import LARGEST_NUMBER
 from .reading import Reading, baseline_reading, live_reading, next_health
 from .rules import GateContext, GateRule, Latency, RawQuery, TenantInContext
 from .samples import Part, TickSample
@@ -66,9 +66,9 @@ def _with_baseline(before: TenantGate | None, tenant: TenantInContext, context: 
         value = baselines.values.get((rule.name, Part.VALUE, tenant.name))
         if rule.is_share:
             found = _counts(rule, baselines, tenant.name)
-            if found is not None and isfinite(found.bad) and isfinite(found.total):
+            if found is not None and abs(found.bad) <= LARGEST_NUMBER and abs(found.total) <= LARGEST_NUMBER:
                 counts[rule.name] = clamped(found)
-        elif value is not None and isfinite(value) and is_beyond(rule, value):
+        elif value is not None and abs(value) <= LARGEST_NUMBER and is_beyond(rule, value):
             beyond[rule.name] = value
     return replace(gate, baseline=counts, failing_before=beyond, baseline_time=time)
 

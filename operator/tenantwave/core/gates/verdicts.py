@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
-from math import floor, isinf, isnan, log
+from math import floor, isnan, log
 
 from .book import Counts, MetricVerdict, Reason, Verdict
-from .constants import ALPHA_FAILING, ALPHA_HEALTHY, DISPERSION, LATCH_TICKS, MIN_EVENTS
+from .constants import ALPHA_FAILING, ALPHA_HEALTHY, DISPERSION, LARGEST_NUMBER, LATCH_TICKS, MIN_EVENTS
 from .rules import GateRule, RawQuery
 from .samples import QueryFailure
 from .statistics import allowed_rate, log_e_above, log_e_below, unacceptable_rate
@@ -43,7 +43,7 @@ def judge_counts(
     """Judge a ratio or a latency. `counts` None: the tenant has no series. `before` is its verdict at the last usable tick."""
     allowed = allowed_rate(baseline, yardstick.fleet_rate, float(rule.limit))
     limit = rule.limit if allowed == float(rule.limit) else Decimal(f"{allowed:.9f}").normalize()
-    if counts is not None and (isinf(counts.bad) or isinf(counts.total)):
+    if counts is not None and (_is_infinite(counts.bad) or _is_infinite(counts.total)):
         return MetricVerdict(
             rule.name, Verdict.INCONCLUSIVE, Reason.NOT_FINITE.value, rule.enforced, limit=limit, window=window, detail=_NOT_FINITE
         )
@@ -71,7 +71,7 @@ def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | Non
     blank = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=rule.limit, window=window)
     if value is None or isnan(value):
         return blank
-    if isinf(value):
+    if _is_infinite(value):
         return replace(blank, reason=Reason.NOT_FINITE.value, detail=_NOT_FINITE)
     seen = replace(blank, value=value)
     needed = rule.kind.consecutive if isinstance(rule.kind, RawQuery) else 1
@@ -148,6 +148,10 @@ def clamped(counts: Counts) -> Counts:
     """Return counts with 0 <= bad <= total: the two were extrapolated apart from each other."""
     total = max(0.0, counts.total)
     return Counts(min(max(0.0, counts.bad), total), total)
+
+
+def _is_infinite(value: float) -> bool:
+    return abs(value) > LARGEST_NUMBER
 
 
 def _is_clean(counts: Counts, history: tuple[Counts, ...], allowed: float) -> bool:
