@@ -185,3 +185,15 @@ async def test_a_crash_point_ends_the_process_at_that_write(
     async with an_operator(cluster.kubeconfig, namespace, tmp_path, TENANTWAVE_TEST_CRASH=f"{moment}:1") as operator:
         assert await operator.ends(30) == CRASH_CODE
     assert (await kube.find("ConfigMap", "beat", namespace) is not None) == (moment == "after")
+
+
+async def test_the_whole_operator_gets_ready_leads_and_ends_in_order(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    """With its real engine: every cache warms up, Kopf starts, nothing dies."""
+    async with an_operator(cluster.kubeconfig, namespace, tmp_path, "--log-format", "json", program="crashing_operator") as operator:
+        await operator.says("leading as")
+        assert (await operator.ask("/readyz"))[0] == 200
+        assert (await operator.ask("/healthz"))[0] == 200
+        assert 'tenantwave_queue_depth{queue="upgrade"}' in (await operator.ask("/metrics"))[1]
+        operator.signal(signal.SIGTERM)
+        assert await operator.ends(20) == 0
+        assert "Traceback" not in operator.log

@@ -96,6 +96,7 @@ class Reflector(Generic[View]):
         self._on_relist = on_relist
         self._telemetry = telemetry
         self._scope = (namespace, labels, fields)
+        selects(labels, fields, {})  # says now, not at our first write, if it cannot judge these
         self._pace = pace or Pace()
         self._cache: dict[Address, Cached[View]] = {}
         self._overlay = Overlay()

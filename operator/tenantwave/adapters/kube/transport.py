@@ -140,7 +140,11 @@ class HttpTransport:
         try:
             yield response
         finally:
-            response.close() if not response.closed and not response.content.at_eof() else response.release()
+            # A response that was not read to its end takes its connection with it.
+            if response.content.at_eof():
+                response.release()
+            else:
+                response.close()
 
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
