@@ -78,6 +78,27 @@ def a_deployment(name: str, config_map: str, version: str = "2.3.1", namespace: 
     }
 
 
+def world_of(
+    raw: Mapping[str, Any], name: str, spec: TenantUpgradeSpec, catalogue: tuple[CatalogueRef, ...], record: VersionRecord | None
+) -> World:
+    """Return what the planner sees of an upgrade with one tenant, given its TenantRun."""
+    metadata, status = raw["metadata"], TenantRunStatus.model_validate(raw.get("status", {}))
+    stored = StoredRun(metadata["name"], metadata["uid"], metadata["resourceVersion"], "shop", "x", status)
+    tenant = Tenant(name=name, uid=status.namespace_uid, labels={}, selected=True, record=record, run=stored)
+    epoch = datetime(2026, 1, 1, tzinfo=UTC)
+    run = RunRecord(id="shop-x-1-a1", generation=1, attempt=1, spec_digest="sha256:0", start_time=epoch, catalogue=catalogue)
+    return World(
+        upgrade=Upgrade("shop", "x", 1, epoch, spec),
+        journal=Journal(upgrade="shop", upgrade_uid="x", run=run),
+        policy=None,
+        planned_policy=None,
+        planned_spec=spec,
+        tenants={name: tenant},
+        catalogue=Catalogue(),
+        gates=GateBook(),
+    )
+
+
 @dataclass
 class Story:
     """A tenant `acme` with two Deployments on 2.3.1, and an upgrade to 2.4.0 that has begun."""
@@ -143,22 +164,7 @@ class Story:
 
     def world(self) -> World:
         """Return what the planner sees."""
-        raw = self.cluster.see(TENANT_RUN, OWN, f"shop.{ACME}")
-        stored = StoredRun(raw["metadata"]["name"], raw["metadata"]["uid"], raw["metadata"]["resourceVersion"], "shop", "x", self.status)
-        uid = self.status.namespace_uid
-        tenant = Tenant(name=ACME, uid=uid, labels={}, selected=True, record=self.record(), run=stored)
-        epoch = datetime(2026, 1, 1, tzinfo=UTC)
-        run = RunRecord(id="shop-x-1-a1", generation=1, attempt=1, spec_digest="sha256:0", start_time=epoch, catalogue=self.catalogue)
-        return World(
-            upgrade=Upgrade("shop", "x", 1, epoch, self.spec),
-            journal=Journal(upgrade="shop", upgrade_uid="x", run=run),
-            policy=None,
-            planned_policy=None,
-            planned_spec=self.spec,
-            tenants={ACME: tenant},
-            catalogue=Catalogue(),
-            gates=GateBook(),
-        )
+        return world_of(self.cluster.see(TENANT_RUN, OWN, f"shop.{ACME}"), ACME, self.spec, self.catalogue, self.record())
 
     def record(self) -> VersionRecord | None:
         """Return the version record."""
