@@ -189,7 +189,7 @@ async def test_a_crash_point_ends_the_process_at_that_write(
 
 async def test_the_whole_operator_gets_ready_leads_and_ends_in_order(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     """With its real engine: every cache warms up, Kopf starts, nothing dies."""
-    async with an_operator(cluster.kubeconfig, namespace, tmp_path, "--log-format", "json", program="crashing_operator") as operator:
+    async with an_operator(cluster.kubeconfig, namespace, tmp_path, "--log-format", "json", program="tenantwave.shell.main") as operator:
         await operator.says("leading as")
         assert (await operator.ask("/readyz"))[0] == 200
         assert (await operator.ask("/healthz"))[0] == 200

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import secrets
 import signal
 import sys
@@ -45,7 +46,9 @@ class OperatorProcess:
         """Return code and text of one of its endpoints."""
         if not self.port:
             await self.says("listening on port")
-            self.port = int(self.log.split("listening on port ")[1].split()[0])
+            found = re.search(r"listening on port (\d+)", self.log)
+            assert found is not None
+            self.port = int(found[1])
         async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{self.port}{path}") as response:
             return response.status, await response.text()
 
@@ -54,14 +57,14 @@ class OperatorProcess:
 async def an_operator(
     kubeconfig: Path, namespace: str, folder: Path, *flags: str, program: str = "small_operator", **environment: str
 ) -> AsyncIterator[OperatorProcess]:
-    """Run `tests/support/<program>.py` as a process of its own; it is killed at the end if it still runs."""
+    """Run `tests/support/<program>.py`, or a module, as a process of its own; it is killed at the end if it still runs."""
     log_file = folder / f"{program}-{secrets.token_hex(4)}.log"
     arguments = ["--namespace", namespace, "--kubeconfig", str(kubeconfig), "--listen", "127.0.0.1:0", *flags]
     path = os.pathsep.join(str(ROOT / part) for part in ("tests", "operator"))
     with log_file.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            str(ROOT / "tests" / "support" / f"{program}.py"),
+            *(["-m", program] if "." in program else [str(ROOT / "tests" / "support" / f"{program}.py")]),
             *arguments,
             stderr=output,
             stdout=output,
