@@ -7,7 +7,9 @@ import logging
 from collections.abc import Awaitable, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TypeVar
 
+from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import ActionReason, ConditionType
 from tenantwave.api.kinds import FINALIZER, TENANT_PROFILE, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.api.meta import PROFILE_NAME
@@ -28,10 +30,13 @@ from tenantwave.ports import Clock, Cluster, Notifier, Regarding
 from tenantwave.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 EFFECTS_PER_ROUND = 200
 EFFECTS_IN_FLIGHT = 32
 LONGEST_SLEEP = timedelta(minutes=10)
+STEP_AGAIN = timedelta(seconds=1)
+"""A step that found nothing to do yet waits for an event; this long where none comes, for pods are not watched."""
 PREVIEW_EVERY = timedelta(seconds=10)
 """A tenant that is held is read again this often: what held it is the tenant's own object, which no watch shows."""
 
@@ -62,17 +67,17 @@ class Reconciler:
         plan = decide(world, now)
         self._probe(name, world, plan)
         try:
-            await self._act(world, plan)
+            moved = await self._act(world, plan)
         finally:
             if plan.journal is None or self.store.journal_of(name) == plan.journal:  # else nothing of the plan stands yet
                 await self._report(world, plan)
-        self._look_again(name, plan)
+        self._look_again(name, plan, moved)
 
-    def _look_again(self, name: str, plan: Plan) -> None:
-        if plan.journal is not None or plan.moves or any(step.deed is not Deed.PREVIEW for step in plan.steps):
+    def _look_again(self, name: str, plan: Plan, moved: bool) -> None:
+        if plan.journal is not None or plan.moves or moved:
             self.queue.add(name)
             return
-        delay = LONGEST_SLEEP
+        delay = STEP_AGAIN if any(step.deed is not Deed.PREVIEW for step in plan.steps) else LONGEST_SLEEP
         if plan.wake_time is not None:
             delay = min(delay, plan.wake_time - self.clock.now())
         if any(step.deed is Deed.PREVIEW for step in plan.steps):
@@ -106,8 +111,11 @@ class Reconciler:
 
     # Act.
 
-    async def _act(self, world: World, plan: Plan) -> None:
-        """Carry the plan out in its order. What fails ends it, for the next decision begins from what is stored."""
+    async def _act(self, world: World, plan: Plan) -> bool:
+        """Carry the plan out in its order. What fails ends it, for the next decision begins from what is stored.
+
+        Returns: whether a step moved its tenant on.
+        """
         if plan.finalizer:
             await self._set_finalizer(world, present=True)
         if plan.journal is not None:
@@ -115,11 +123,12 @@ class Reconciler:
                 await self.journals.save_planned(plan.journal, world.upgrade.spec)
             await self.journals.save(plan.journal)
         await self._all(self.journals.move(world, move) for move in plan.moves[:EFFECTS_PER_ROUND])
-        await self._all(self._step(world, step) for step in self._due(world, plan.steps)[:EFFECTS_PER_ROUND])
+        moved = await self._all(self._step(world, step) for step in self._due(world, plan.steps)[:EFFECTS_PER_ROUND])
         for answer in plan.answers:
             await self._answer(world.upgrade.name, answer)
         if plan.finalizer is False:
             await self._set_finalizer(world, present=False)
+        return any(moved)
 
     def _due(self, world: World, steps: Iterable[Step]) -> list[Step]:
         """Return the steps to take now: previews of held tenants are spread over time, all others are due."""
@@ -133,18 +142,19 @@ class Reconciler:
             due.append(step)
         return due
 
-    async def _step(self, world: World, step: Step) -> None:
+    async def _step(self, world: World, step: Step) -> bool:
         started = self.clock.monotonic()
-        await self.steps.execute(step, world)
+        moved = await self.steps.execute(step, world)
         self.telemetry.tenant_run_step(step.deed.value, self.clock.monotonic() - started)
+        return moved
 
-    async def _all(self, effects: Iterable[Awaitable[None]]) -> None:
+    async def _all(self, effects: Iterable[Awaitable[T]]) -> list[T]:
         """Carry out effects side by side. One that fails does not stop the others; the first failure is raised when all are done."""
         room = asyncio.Semaphore(EFFECTS_IN_FLIGHT)
 
-        async def one(effect: Awaitable[None]) -> None:
+        async def one(effect: Awaitable[T]) -> T:
             async with room:
-                await effect
+                return await effect
 
         results = await asyncio.gather(*(one(effect) for effect in effects), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
@@ -152,6 +162,7 @@ class Reconciler:
             log.info("also: %s", failure)
         if failures:
             raise failures[0]
+        return [result for result in results if not isinstance(result, BaseException)]
 
     async def _set_finalizer(self, world: World, *, present: bool) -> None:
         view = self.store.upgrades[world.upgrade.name]
@@ -190,7 +201,7 @@ class Reconciler:
                 "apiVersion": TENANT_UPGRADE.api_version,
                 "kind": TENANT_UPGRADE.name,
                 "metadata": {"name": world.upgrade.name, "uid": world.upgrade.uid, "resourceVersion": view.resource_version},
-                "status": status.document(),
+                "status": bounded_document(status),
             }
             await self.cluster.replace(TENANT_UPGRADE, body, subresource="status")
             self.telemetry.status_write(TENANT_UPGRADE.name)

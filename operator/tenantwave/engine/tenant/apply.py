@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import timedelta
 from typing import Any
 
 from tenantwave.api.conditions import FailReason, RunReason
@@ -19,10 +18,7 @@ from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.prepare import DELETE, live_objects, refuse_immutable, shown
 from tenantwave.engine.tenant.work import Work
-from tenantwave.faults import Unavailable
 from tenantwave.ports import Body
-
-LOOK_AGAIN = timedelta(seconds=2)
 
 
 async def apply(work: Work) -> None:
@@ -48,9 +44,9 @@ async def apply(work: Work) -> None:
 async def confirm(work: Work) -> None:
     """Prove on live objects that the component runs the release: converged, and a Ready pod of the new template.
 
-    Then the next component is written, or the tenant soaks.
+    Then the next component is written, or the tenant soaks. Nothing happens where the proof is not there yet.
 
-    Raises: Unavailable where the proof is not there yet; Failed (ForeignVersionChange) where somebody else changed the version.
+    Raises: Failed (ForeignVersionChange) where somebody else changed the version.
     """
     component = work.spec.components[work.status.component]
     driver = work.driver_of(component)
@@ -63,13 +59,13 @@ async def confirm(work: Work) -> None:
         for path, value in driver.current(raw, values).items():
             if value != values[path]:
                 raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
-        progress, message = driver.progress(raw)
+        progress, _ = driver.progress(raw)
         if progress is not Progress.CONVERGED:
-            raise Unavailable(f"{work.namespace}: {message}", retry_after=LOOK_AGAIN)
+            return
         if selector := driver.pods_selector(raw):
             pods, _ = await work.ports.cluster.list(POD, work.namespace, selector)
-            if why := driver.exercised(raw, pods, values):
-                raise Unavailable(f"{work.namespace}: {why}", retry_after=LOOK_AGAIN)
+            if driver.exercised(raw, pods, values):
+                return
     await _advance(work)
 
 
@@ -146,7 +142,7 @@ async def _write_version(work: Work, component: Component, target: Body, digest:
             after[path] = digest
         return after if document.fields(live, after) else UNCHANGED
 
-    await work.ledger.write(document, wanted, component=component.name)
+    await work.ledger.write(document, wanted, component=component.name, known=dict(target))
 
 
 def _planned(work: Work) -> list[PlannedObject]:

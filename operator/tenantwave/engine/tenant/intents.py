@@ -98,16 +98,19 @@ class Ledger:
         direction: Direction = Direction.FORWARD,
         component: str = "",
         pristine: str = "",
+        known: dict[str, Any] | None = None,
         saved: Callable[[], Awaitable[Body | None]] | None = None,
     ) -> dict[str, Any] | None:
         """Bring one object to what `wanted` says of the live one, and return it as it then stands (None: it does not exist).
 
         The outcome of the last request is staged only: it goes out with the next write of the TenantRun, or with the next intent.
+        Args: known: the object as it was read a moment ago, for the first try; saved: gives the object as the snapshot has it.
         Raises: Failed (Mutated, and what `settle` and `wanted` raise); Conflict after TRIES, OutcomeUnknown, Unavailable: then look again.
         """
         refused = 0
         for _ in range(TRIES):
-            raw = await self.get(document)
+            raw = known or await self.get(document)
+            known = None
             await self.settle(document, raw, refused)
             before = document.read(raw)
             after = await wanted(raw, before)

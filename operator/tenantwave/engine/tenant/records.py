@@ -64,14 +64,19 @@ def record_name(product: str, tenant_uid: str) -> str:
 
 
 def read_record(raw: Body) -> Record:
-    """Return the record in a ConfigMap. Raises ValueError where somebody has damaged it."""
+    """Return the record in a ConfigMap. Raises ValueError, KeyError or TypeError where somebody has damaged it."""
     data = json.loads((raw.get("data") or {}).get("record", ""))
     return Record(_proven(data["now"]), _proven(data["previous"]), str(data["writer"]), dict(data["rolledBack"]))
 
 
 def version_record(raw: Body) -> VersionRecord:
     """Return what the world shows of a record's ConfigMap. Raises ValueError where somebody has damaged it."""
-    record = read_record(raw)
+    try:
+        record = read_record(raw)
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"the version record {raw['metadata']['name']} is damaged: {error!r}; delete it, and state assumedVersion"
+        ) from error
     since = record.now.since or datetime.fromtimestamp(0, UTC)
     return VersionRecord(record.now.version, record.now.last_stable_version, since, record.now.base, record.rolled_back)
 
@@ -84,12 +89,18 @@ class Records:
         self._namespace = namespace
 
     async def read(self, product: str, tenant_uid: str) -> tuple[Record, Body | None]:
-        """Return the record and its ConfigMap; an empty one and None where there is none."""
+        """Return the record and its ConfigMap; an empty one and None where there is none.
+
+        A damaged one counts as empty, and is written anew: what the tenant is proven to run does not depend on it.
+        """
         try:
             raw = await self._cluster.get(CONFIG_MAP, self._namespace, record_name(product, tenant_uid))
         except NotFound:
             return Record(), None
-        return read_record(raw), raw
+        try:
+            return read_record(raw), raw
+        except (ValueError, KeyError, TypeError):
+            return Record(), raw
 
     async def write(self, product: str, tenant: str, tenant_uid: str, record: Record, stored: Body | None) -> None:
         """Store the record over the one that was read. Raises Conflict or AlreadyExists if somebody was faster."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tenantwave.api.bounds import bounded_document
 from tenantwave.api.kinds import TENANT_RUN
 from tenantwave.api.tenant_run import Intent, IntentState, TenantRunStatus
 from tenantwave.core.world import StoredRun
@@ -22,6 +23,7 @@ class RunHandle:
         self.name = stored.name
         self.uid = stored.uid
         self.status = stored.status
+        self.is_moved = False
 
     def stage(self, **changes: object) -> None:
         """Change the status in memory."""
@@ -41,7 +43,13 @@ class RunHandle:
         if self.status == self._saved:
             return
         metadata = {"name": self.name, "namespace": self._namespace, "uid": self.uid, "resourceVersion": self._resource_version}
-        body = {"apiVersion": TENANT_RUN.api_version, "kind": TENANT_RUN.name, "metadata": metadata, "status": self.status.document()}
+        body = {
+            "apiVersion": TENANT_RUN.api_version,
+            "kind": TENANT_RUN.name,
+            "metadata": metadata,
+            "status": bounded_document(self.status),
+        }
         reply = await self._cluster.replace(TENANT_RUN, body, subresource="status")
         self._resource_version = str(reply["metadata"]["resourceVersion"])
         self._saved = self.status
+        self.is_moved = True

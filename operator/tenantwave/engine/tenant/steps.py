@@ -35,15 +35,16 @@ class TenantSteps:
     def __init__(self, cluster: Cluster, snapshots: Snapshots, drivers: Mapping[str, Driver], clock: Clock, namespace: str) -> None:
         self._ports = Ports(cluster, snapshots, drivers, clock, namespace)
 
-    async def execute(self, step: Step, world: World) -> None:
+    async def execute(self, step: Step, world: World) -> bool:
         """Do one step, from wherever an earlier one was cut off. What came of it is in the TenantRun.
 
+        Returns: whether the TenantRun was moved. If not, there is nothing to do yet: look again at the next event, or after a second or two.
         Raises: faults after which another look helps (Conflict, Unavailable, OutcomeUnknown, NotLeading). What lasts is no fault: the
         tenant is then Held, going back, RollbackFailed or Orphaned, and the TenantRun says why.
         """
         work = Work.begin(self._ports, step, world)
         if work is None:
-            return
+            return False
         try:
             try:
                 await DEEDS[step.deed](work)
@@ -59,6 +60,7 @@ class TenantSteps:
             await _orphan(work, gone)
         except (AlreadyExists, NotFound, Busy) as fault:
             raise Conflict(f"{step.deed.value} of {work.namespace}: {fault.message}") from fault
+        return work.handle.is_moved
 
 
 async def _fail(work: Work, failure: Failed) -> None:

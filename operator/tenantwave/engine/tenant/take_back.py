@@ -10,13 +10,12 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantState
 from tenantwave.core import blobs, tenant_run
 from tenantwave.core.world import Progress
-from tenantwave.engine.tenant.apply import LOOK_AGAIN
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.documents import ConfigDocument, Document, WorkloadDocument
 from tenantwave.engine.tenant.failure import Busy, Failed
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
 from tenantwave.engine.tenant.work import Work
-from tenantwave.faults import Conflict, NotFound, Unavailable
+from tenantwave.faults import Conflict, NotFound
 from tenantwave.ports import Body
 
 T = TypeVar("T")
@@ -146,7 +145,7 @@ async def _saved(work: Work, ref: ObjectRef) -> Body | None:
 async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
     """Tell whether a workload that was taken back has converged, with a Ready pod of what it runs now.
 
-    Raises: Unavailable where only the proof by a pod is missing; Failed where the object is gone.
+    Raises: Failed where the object is gone.
     """
     if not any(intent.state is IntentState.REVERTED for intent in work.ledger.of(document.ref)):
         return True
@@ -167,9 +166,7 @@ async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
             except NotFound:
                 continue
         return False
-    if why := driver.exercised(raw, pods, document.paths):
-        raise Unavailable(f"{work.namespace}: {why}", retry_after=LOOK_AGAIN)
-    return True
+    return not driver.exercised(raw, pods, document.paths)
 
 
 async def _verify(work: Work, document: AnyDocument) -> None:
