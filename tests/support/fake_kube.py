@@ -263,7 +263,7 @@ class FakeKube:
                     if event == "MODIFIED" and was != is_now:
                         event = "ADDED" if is_now else "DELETED"  # it came into the selection, or left it
                     if sent == self.knobs.cut_watch_after and request.transport is not None:
-                        request.transport.abort()
+                        request.transport.close()  # in the middle of the stream, but what was sent arrives
                         return
                     await _send(response, event, body)
                     sent += 1
