@@ -98,7 +98,7 @@ class Reconciler:
         journal = self.store.journal_of(name)
         if journal is None:
             return GateBook()
-        runs = (view.run.status for view in self.store.runs_of(name).values() if view.run.status.run == journal.run.id)
+        runs = (view.run.status for view in self.store.runs_of(name).values())  # of an earlier attempt the baseline counts
         return restore(
             journal.run.id, (status.gate for status in runs if status.gate), (wave.gate for wave in journal.run.waves if wave.gate)
         )

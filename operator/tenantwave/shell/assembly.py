@@ -93,7 +93,8 @@ def assemble(parts: Parts) -> Engine:
         decision=decisions.add,
     )
     snapshots = SecretSnapshots(parts.cluster, namespace)
-    prober = Prober(PrometheusMetrics(_secret_reader(parts.cluster, namespace)), parts.clock, upgrades.add)
+    metrics = PrometheusMetrics(_secret_reader(parts.cluster, namespace))
+    prober = Prober(metrics, parts.clock, upgrades.add)
     reconciler = Reconciler(
         store=store,
         cluster=parts.cluster,
@@ -116,6 +117,7 @@ def assemble(parts: Parts) -> Engine:
             queues.create_task(policies.run(rollout_policies.reconcile, worker_count=1))
             queues.create_task(decisions.run(tenant_decisions.reconcile, worker_count=2))
         await prober.close()
+        await metrics.close()
 
     def close() -> None:
         for queue in (upgrades, profiles, policies, decisions):
