@@ -23,7 +23,7 @@ async def finalise(work: Work) -> None:
     await _record(work)
     await work.lock.release()
     text = f"runs {work.version} since {work.now():%Y-%m-%dT%H:%M:%SZ}"
-    await work.handle.save(work.step.outcome or tenant_run.succeeded(work.status, RunReason.UPGRADED, text, work.now()))
+    await work.end(work.step.outcome or tenant_run.succeeded(work.status, RunReason.UPGRADED, text, work.now()))
 
 
 async def end_with_outcome(work: Work) -> None:
@@ -35,7 +35,7 @@ async def end_with_outcome(work: Work) -> None:
         await _record(work, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
     if work.status.state not in tenant_run.NOT_STARTED or work.status.written:
         await let_go(work)
-    await work.handle.save(outcome)
+    await work.end(outcome)
 
 
 async def let_go(work: Work) -> None:

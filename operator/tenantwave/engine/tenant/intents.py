@@ -74,18 +74,27 @@ class Ledger:
         except NotFound:
             return None
 
-    async def settle(self, document: Document[T], raw: Body | None, refused: int = 0) -> None:
+    async def settle(self, document: Document[T], raw: Body | None, refused: int = 0, by_order: bool | None = None) -> None:
         """Find out what became of the writes to this object that are not settled, and stage it.
 
-        Args: refused: the intent whose request the server has just refused for its precondition: without its marker it did not land.
-        Raises: Failed (Ambiguous, Recreated, Deleted) where the object does not tell; nothing is guessed.
+        Args:
+            refused: the intent whose request the server has just refused for its precondition: without its marker it did not land.
+            by_order: what a person's order says of writes that the object does not tell about: True (Resolve, going back), they landed;
+                False (Retry, going on from live), they did not.
+        Raises: Failed (Ambiguous, Recreated, Deleted) where neither the object nor a person tells; nothing is guessed.
         """
         marked = self._marked(raw)
         for intent in self.of(document.ref):
             late = intent.state is IntentState.SUPERSEDED and intent.seq == marked
             if intent.state is not IntentState.ISSUED and not late:
                 continue
-            if await self._has_landed(document, intent, raw, marked, refused):
+            try:
+                landed = await self._has_landed(document, intent, raw, marked, refused)
+            except Failed:
+                if by_order is None:
+                    raise
+                landed = by_order and raw is not None
+            if landed:
                 await self._land(document, intent)
             elif not late:
                 self._handle.stage_intent(intent.model_copy(update={"state": IntentState.SUPERSEDED}))

@@ -81,14 +81,32 @@ class Draft:
         return configs + [(one.document.kind, one.document.name, one.raw, True) for one in self.workloads]
 
 
+SELF_MENDING = frozenset(
+    {
+        FailReason.CONFIG_CONFLICT,
+        FailReason.UNKNOWN_BASE,
+        FailReason.OWNERSHIP_CONFLICT,
+        FailReason.NOT_DRIVABLE,
+        FailReason.UNVERIFIABLE,
+        FailReason.QUOTA_EXCEEDED,
+        FailReason.PREFLIGHT_FAILED,
+    }
+)
+"""What a tenant with nothing written is held for and a look at it can find mended. The others wait for a person."""
+
+
 async def preview(work: Work) -> None:
     """Say what would be done and what stands against it; write nothing but the TenantRun.
 
-    A tenant held with nothing written, whose cause is mended, queues up again.
+    A tenant held with nothing written queues up again when what held it is mended: so it is asked all that a preflight asks.
     """
+    if work.status.state is TenantState.HELD and work.status.reason not in SELF_MENDING:
+        return
     try:
         draft = await _draft(work)
         _check(work, draft)
+        if work.status.state is TenantState.HELD:
+            await _ask_the_server(draft, work)
     except Failed as failure:
         if work.status.state is TenantState.HELD:
             await work.handle.save(tenant_run.to(work.status, TenantState.HELD, failure.reason, failure.message, work.now()))
@@ -115,7 +133,7 @@ async def prepare(work: Work) -> None:
         return
     await work.check_namespace()
     for ref in work.ledger.touched():
-        await work.settle(await work.written(ref))
+        await work.settle(await work.written(ref), by_order=False)
     draft = await _draft(work)
     _check(work, draft)
     await _ask_the_server(draft, work)

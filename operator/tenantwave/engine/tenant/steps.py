@@ -8,6 +8,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
+from tenantwave.core.tenant_run import GOING_BACK, MOVES
 from tenantwave.core.world import World
 from tenantwave.engine.tenant.apply import apply, confirm
 from tenantwave.engine.tenant.close import end_with_outcome, finalise
@@ -15,7 +16,7 @@ from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lastin
 from tenantwave.engine.tenant.prepare import hold_before_writing, prepare, preview
 from tenantwave.engine.tenant.take_back import take_back
 from tenantwave.engine.tenant.work import Ports, Work
-from tenantwave.faults import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, SnapshotCorrupt
+from tenantwave.faults import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, SnapshotCorrupt, Unavailable
 from tenantwave.ports import Clock, Cluster, Driver, Snapshots
 
 DEEDS: Mapping[Deed, Callable[[Work], Awaitable[None]]] = {
@@ -65,7 +66,10 @@ class TenantSteps:
 
 async def _fail(work: Work, failure: Failed) -> None:
     """Let the tenant fail. With nothing written it lets go of the tenant, so that others may have it."""
-    status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), work.takes_back)
+    takes_back = work.takes_back and work.step.deed is not Deed.FINALISE  # what is proven is not taken back for its paperwork
+    if work.status.state not in GOING_BACK and TenantState.HELD not in MOVES[work.status.state or TenantState.QUEUED]:
+        raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}")
+    status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), takes_back)
     if status.state is TenantState.HELD and not status.written:
         await hold_before_writing(work, status)
     else:

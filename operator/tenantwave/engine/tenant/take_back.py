@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
+from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, POD
 from tenantwave.api.meta import ObjectRef
@@ -29,7 +30,7 @@ async def take_back(work: Work) -> None:
     await _have_lock(work, documents)
     for document in documents.values():
         if any(intent.state is IntentState.ISSUED for intent in work.ledger.of(document.ref)):
-            await work.settle(document)
+            await work.settle(document, by_order=True if _is_ordered(work) else None)
     for group in _groups(work):
         for document in [documents[name] for name in group]:
             if work.ledger.standing(document.ref):
@@ -46,7 +47,7 @@ async def take_back(work: Work) -> None:
     await let_go(work)
     now = work.now()
     if work.step.outcome is not None:
-        await work.handle.save(work.step.outcome)
+        await work.end(work.step.outcome)
         return
     cause = work.status.take_back.cause if work.status.take_back is not None else work.status.reason
     text = (
@@ -56,6 +57,11 @@ async def take_back(work: Work) -> None:
     )
     status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
     await work.handle.save(status.model_copy(update={"rolled_back_version": work.version if landed else status.rolled_back_version}))
+
+
+def _is_ordered(work: Work) -> bool:
+    """Tell whether a person has looked and said by Resolve that the tenant goes back: then what cannot be told counts as written by us."""
+    return work.step.overwrite_later_edits or work.status.resolution in (Resolution.ROLLBACK, Resolution.FORCE_PRE_IMAGE)
 
 
 def _groups(work: Work) -> list[list[tuple[str, str]]]:
@@ -129,7 +135,7 @@ async def _write_back(work: Work, document: Document[T]) -> None:
 
 
 def _refuse_recreated(work: Work, document: Document[T], intent: Intent, raw: Body | None) -> None:
-    if document.kind == CONFIG_MAP or raw is None or work.step.overwrite_later_edits:
+    if document.kind == CONFIG_MAP or raw is None or _is_ordered(work):
         return
     if raw["metadata"].get("uid") != intent.uid:
         text = f"{document.kind.name} {document.ref.name} has another uid than when we wrote it; check it, then Resolve"

@@ -136,12 +136,18 @@ class Work:
             paths |= set(before or {})
         return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(paths)))
 
-    async def settle(self, document: ConfigDocument | WorkloadDocument) -> None:
-        """Find out what became of open writes to one object."""
+    async def settle(self, document: ConfigDocument | WorkloadDocument, by_order: bool | None = None) -> None:
+        """Find out what became of open writes to one object (see `Ledger.settle`)."""
         if isinstance(document, ConfigDocument):
-            await self.ledger.settle(document, await self.ledger.get(document))
+            await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
         else:
-            await self.ledger.settle(document, await self.ledger.get(document))
+            await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
+
+    async def end(self, status: TenantRunStatus) -> None:
+        """Write the status that a turn ends with. The writes of this step are in our hands alone: an `outcome` was made before them."""
+        ours = self.status
+        kept = {"intents": ours.intents, "last_seq": ours.last_seq, "written": ours.written}
+        await self.handle.save(status.model_copy(update=kept))
 
     async def check_namespace(self) -> None:
         """Raise NamespaceGone unless the tenant's namespace is the one that the run is about, and stays."""

@@ -8,6 +8,7 @@ import pytest
 
 from fakes import CrashNow, Request
 from support.tenant_story import ACME, NEW, OLD, OWN, S, Story, a_spec
+from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, LEASE, TENANT_RUN, Kind
 from tenantwave.core.plan import Deed, Step
@@ -384,3 +385,86 @@ def _recreated(story: Story, name: str) -> None:
 
 def _stripped(story: Story, name: str) -> None:
     story.cluster.edit(CONFIG_MAP, ACME, name, {"metadata": {"annotations": None}})
+
+
+async def died_and_replaced(disturb: Any) -> Story:
+    """Return a tenant that is held because nobody can tell whether our write landed."""
+    story = await Story().begin()
+    await story.step()
+    story.cluster.after = lambda number, request: _die_after(request, "ConfigMap")
+    with pytest.raises(CrashNow):
+        await story.step()
+    story.cluster.after = lambda number, request: None
+    story.restart()
+    disturb(story)
+    await story.step()
+    assert (story.status.state, story.status.written) == (S.HELD, True)
+    return story
+
+
+@pytest.mark.parametrize("disturb", [lambda story: _stripped(story, "app-config"), lambda story: _recreated(story, "app-config")])
+async def test_a_retry_goes_on_from_what_is_there(disturb: Any) -> None:
+    """Ambiguous or Recreated: a person has looked, and the tenant is upgraded from live."""
+    story = await died_and_replaced(disturb)
+    story.set_status(story.status.model_copy(update={"state": S.PREFLIGHT}))
+    await story.run(S.SUCCEEDED)
+    assert story.data("app-config") == NEW["app-config"]
+    assert story.leftovers() == []
+
+
+@pytest.mark.parametrize("disturb", [lambda story: _stripped(story, "app-config"), lambda story: _recreated(story, "app-config")])
+async def test_a_resolve_goes_back_over_what_cannot_be_told(disturb: Any) -> None:
+    """Resolve with Rollback: what equals our write counts as ours, and goes back."""
+    story = await died_and_replaced(disturb)
+    story.order_back()
+    story.set_status(story.status.model_copy(update={"resolution": Resolution.ROLLBACK}))
+    await story.run(S.ROLLED_BACK)
+    assert story.data("app-config") == OLD["app-config"]
+    assert story.leftovers() == []
+
+
+async def test_a_tenant_that_the_server_refuses_stays_held_until_it_does_not() -> None:
+    """The look at a held tenant asks the server again, so it does not leave and come back."""
+    story = await Story().begin()
+
+    def policy(body: dict[str, Any]) -> None:
+        if body.get("data", {}).get("db.pool") == "20":
+            raise Forbidden("policy limits refuses db.pool above 15")
+
+    story.cluster.mutate = policy
+    await story.step()
+    writes = len(story.cluster.writes)
+    await story.step(Deed.PREVIEW)
+    assert (story.status.state, len(story.cluster.writes)) == (S.HELD, writes)
+    story.cluster.mutate = lambda body: None
+    await story.step(Deed.PREVIEW)
+    assert story.status.state is S.QUEUED
+
+
+async def test_an_outcome_keeps_the_writes_of_the_last_step() -> None:
+    """The planner made the outcome before the deferred deletion: its intent is kept all the same, and the way back finds it."""
+    new = {name: data for name, data in NEW.items() if name != "worker-config"}
+    story = await Story(new=new, removed=("worker-config",)).begin()
+    before = story.tenant_objects()
+    await story.run(S.SOAKING)
+    outcome = succeeded(story.status, RunReason.UPGRADED, "proven", story.clock.now())
+    await story.step(outcome=outcome)
+    assert (story.status.state, story.status.message) == (S.SUCCEEDED, "proven")
+    assert not story.cluster.has(CONFIG_MAP, ACME, "worker-config")
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    assert story.tenant_objects() == before
+
+
+async def test_a_right_that_is_missing_at_the_end_holds_the_tenant_and_takes_nobody_back() -> None:
+    """What is proven is not taken back because its marker cannot be taken off."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+
+    def refuse(number: int, request: Request) -> None:
+        if (request.kind, request.namespace) == ("Deployment", ACME):
+            raise Forbidden("deployments.apps is forbidden")
+
+    story.cluster.before = refuse
+    await story.step()
+    assert (story.status.state, story.image("api")) == (S.HELD, "shop/api:2.4.0")
