@@ -22,5 +22,7 @@ async def story(
     """A story with the chart installed: rights, ServiceAccount and admission policies are those of a user's cluster."""
     await apply_chart(kube, resolve("helm"), OPERATOR_NAMESPACE)
     told = Story(kube, cluster, unique, tmp_path)
+    await told.recorder.start()
     yield told
     await told.clean_up()
+    assert told.recorder.faults == []

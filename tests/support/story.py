@@ -20,6 +20,7 @@ from localcluster.client import ApiError, KubeClient, eventually
 
 from support.chart import operator_kubeconfig
 from support.clusters import OPERATOR_NAMESPACE, ROOT
+from support.kstatus import Recorder
 from support.workloads import config_map, is_rolled_out, namespace, workload
 
 Object = dict[str, Any]
@@ -105,6 +106,7 @@ class Story:
         self.tenants: list[str] = []
         self._made: list[tuple[str, str, str | None]] = []
         self._operators: list[OperatorProcess] = []
+        self.recorder = Recorder(kube, UPGRADE)
 
     # Given.
 
@@ -130,15 +132,26 @@ class Story:
         return applied
 
     async def tenant(
-        self, name: str, *, labels: Mapping[str, str] | None = None, image: str = f"{IMAGE}:2.3.1", config: Mapping[str, str] | None = None
+        self,
+        name: str,
+        *,
+        labels: Mapping[str, str] | None = None,
+        image: str = f"{IMAGE}:2.3.1",
+        config: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
     ) -> str:
-        """Make a tenant with a Deployment `api` that refers to the ConfigMap `app-config`, ready. Returns its namespace."""
+        """Make a tenant with a Deployment `api` that refers to the ConfigMap `app-config`. Returns its namespace.
+
+        Args: annotations: of its pods, such as `localcluster/ready-after`.
+        """
         tenant = self.unique(name)
         await self.apply(namespace(tenant, {f"tenantwave.io/product-{self.product}": "true", **(labels or {})}))
         if config is not None:
             await self.kube.apply(config_map("app-config", tenant, dict(config)))
-        pod_spec: Object = {"containers": [{"name": "api", "image": image, "envFrom": [{"configMapRef": {"name": "app-config", "optional": True}}]}]}
-        await self.kube.apply(workload("Deployment", "api", tenant, image=image, pod_spec=pod_spec))
+        pod_spec: Object = {
+            "containers": [{"name": "api", "image": image, "envFrom": [{"configMapRef": {"name": "app-config", "optional": True}}]}]
+        }
+        await self.kube.apply(workload("Deployment", "api", tenant, image=image, pod_spec=pod_spec, annotations=dict(annotations or {})))
         self.tenants.append(tenant)
         return tenant
 
@@ -146,6 +159,12 @@ class Story:
         """Wait until all tenants run."""
         for tenant in self.tenants:
             await self.kube.wait_until("apps/v1/Deployment", "api", tenant, is_rolled_out, saying="rolled out", timeout=60)
+
+    async def profile(self, tenant: str, **spec: Any) -> None:
+        """Write a tenant's profile as the tenant would."""
+        await self.kube.apply(
+            {"apiVersion": GROUP_VERSION, "kind": "TenantProfile", "metadata": {"name": "tenant", "namespace": tenant}, "spec": spec}
+        )
 
     async def pristine(self, version: str, data: Mapping[str, str], target: str = "app-config", *, removed: bool = False) -> None:
         """Put an entry into the catalogue."""
@@ -171,7 +190,9 @@ class Story:
 
     # When.
 
-    async def upgrade(self, name: str = "up", version: str = "2.4.0", *, image: str | None = None, policy: str = "policy", **spec: Any) -> str:
+    async def upgrade(
+        self, name: str = "up", version: str = "2.4.0", *, image: str | None = None, policy: str = "policy", **spec: Any
+    ) -> str:
         """Apply an upgrade of the Deployment `api` to an image of that version."""
         release = {"product": self.product, "version": version, "assumedVersion": "2.3.1"} | spec.pop("release", {})
         containers = [{"name": "api", "image": image or f"{IMAGE}:{version}"}]
@@ -190,13 +211,20 @@ class Story:
         await self.apply(body)
         return self.unique(name)
 
-    async def act(self, upgrade: str, type_: str, *, run: str | None = None, name: str | None = None, **spec: Any) -> str:
-        """Create an UpgradeAction for the current run. Returns its name."""
+    async def act(
+        self, upgrade: str, type_: str, *, run: str | None = None, name: str | None = None, client: KubeClient | None = None, **spec: Any
+    ) -> str:
+        """Create an UpgradeAction for the current run, if wanted as somebody else. Returns its name."""
         if run is None:
             run = (await self.kube.get(UPGRADE, upgrade))["status"]["run"]["id"]
         chosen = name or f"{type_.lower()}-{os.urandom(3).hex()}"
-        body = {"apiVersion": GROUP_VERSION, "kind": "UpgradeAction", "metadata": {"name": chosen}, "spec": {"upgrade": upgrade, "run": run, "type": type_} | spec}
-        await self.kube.create(body)
+        body = {
+            "apiVersion": GROUP_VERSION,
+            "kind": "UpgradeAction",
+            "metadata": {"name": chosen},
+            "spec": {"upgrade": upgrade, "run": run, "type": type_} | spec,
+        }
+        await (client or self.kube).create(body)
         self._made.append((ACTION, chosen, None))
         return chosen
 
@@ -204,7 +232,9 @@ class Story:
 
     async def answer(self, action: str, timeout: float = 15) -> tuple[bool, str]:
         """Return whether an action was accepted, and the reason."""
-        body = await self.kube.wait_until(ACTION, action, None, lambda body: bool(condition(body, "Accepted")), saying="answered", timeout=timeout)
+        body = await self.kube.wait_until(
+            ACTION, action, None, lambda body: bool(condition(body, "Accepted")), saying="answered", timeout=timeout
+        )
         said = condition(body, "Accepted")
         return said["status"] == "True", said["reason"]
 
@@ -217,6 +247,10 @@ class Story:
 
         return await self.kube.wait_until(UPGRADE, upgrade, None, is_there, saying=f"Ready is one of {reasons}", timeout=timeout)
 
+    async def until_so(self, upgrade: str, is_so: Callable[[Object], bool], saying: str, timeout: float = 60) -> Object:
+        """Wait until the upgrade is so, and return it."""
+        return await self.kube.wait_until(UPGRADE, upgrade, None, is_so, saying=saying, timeout=timeout)
+
     async def run(self, upgrade: str, tenant: str) -> Object:
         """Return the status of a TenantRun."""
         return dict((await self.kube.get(RUN, f"{upgrade}.{tenant}", OPERATOR_NAMESPACE)).get("status", {}))
@@ -224,10 +258,10 @@ class Story:
     async def until_run(self, upgrade: str, tenant: str, is_so: Callable[[Object], bool], saying: str, timeout: float = 60) -> Object:
         """Wait until a TenantRun's status is so."""
 
-        async def look() -> Object | None:
+        async def look() -> Object:
             body = await self.kube.find(RUN, f"{upgrade}.{tenant}", OPERATOR_NAMESPACE)
             status = (body or {}).get("status", {})
-            return status if is_so(status) else None
+            return status if is_so(status) else {}
 
         return await eventually(look, timeout=timeout, saying=f"{tenant}: {saying}")
 
@@ -251,33 +285,35 @@ class Story:
 
     async def edit(self, tenant: str, key: str, value: str, name: str = "app-config") -> None:
         """Edit a tenant's ConfigMap as the tenant would."""
-        await self.kube.patch("ConfigMap", name, {"data": {key: value}}, tenant)
+        await self.kube.patch("ConfigMap", name, tenant, {"data": {key: value}})
 
     async def leftovers(self) -> list[str]:
         """Return markers and locks that are still there. After an ended run there are none."""
-        found = []
-        for tenant in self.tenants:
-            for kind in ("ConfigMap", "apps/v1/Deployment"):
-                for body in await self.kube.list(kind, tenant):
-                    if MARKER in (body["metadata"].get("annotations") or {}):
-                        found.append(f"{tenant}/{kind}/{body['metadata']['name']}")
+        found = [
+            f"{tenant}/{kind}/{body['metadata']['name']}"
+            for tenant in self.tenants
+            for kind in ("ConfigMap", "apps/v1/Deployment")
+            for body in await self.kube.list(kind, tenant)
+            if MARKER in (body["metadata"].get("annotations") or {})
+        ]
         uids = {(await self.kube.get("Namespace", tenant))["metadata"]["uid"] for tenant in self.tenants}
-        for lease in await self.kube.list("coordination.k8s.io/v1/Lease", OPERATOR_NAMESPACE):
-            if lease["metadata"]["name"].removeprefix("tenant-") in uids and (lease.get("spec") or {}).get("holderIdentity"):
-                found.append(lease["metadata"]["name"])
+        leases = await self.kube.list("coordination.k8s.io/v1/Lease", OPERATOR_NAMESPACE)
+        held = [lease["metadata"]["name"] for lease in leases if (lease.get("spec") or {}).get("holderIdentity")]
+        found += [name for name in held if name.removeprefix("tenant-") in uids]
         return found
 
     # The end.
 
     async def clean_up(self) -> None:
         """Remove what the story made: first the upgrades, with an operator that lets go of tenants or, failing that, by force."""
+        await self.recorder.stop()
         for process in self._operators:
             if process.is_running:
                 await process.kill()
             print(f"--- {process.log_path.name} (pytest shows this where the test failed)", *process.log().splitlines()[-80:], sep="\n")
         for upgrade in [name for kind, name, _ in self._made if kind == UPGRADE]:
             with suppress(ApiError):
-                await self.kube.patch(UPGRADE, upgrade, {"metadata": {"finalizers": None}})
+                await self.kube.patch(UPGRADE, upgrade, None, {"metadata": {"finalizers": None}})
             for run in await self.kube.list(RUN, OPERATOR_NAMESPACE, labels=f"tenantwave.io/upgrade={upgrade}"):
                 with suppress(ApiError):
                     await self.kube.delete(RUN, run["metadata"]["name"], OPERATOR_NAMESPACE)

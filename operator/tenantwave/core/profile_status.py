@@ -49,7 +49,7 @@ def profile_status(previous: TenantProfileStatus | None, facts: TenantFacts, now
         said.append(Said(ConditionType.WINDOWS_VALID, validity.valid, validity.reason, validity.message))
     shown = _upgrade_shown(facts.upgrades)
     products = tuple(
-        ProductStatus(name=product, version=record.version, last_stable_version=record.last_stable_version, since=record.since)
+        ProductStatus(name=product, version=record.version, last_stable_version=record.last_stable_version or None, since=record.since)
         for product, record in sorted(facts.records.items())
         if record.version
     )

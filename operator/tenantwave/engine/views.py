@@ -336,7 +336,7 @@ def own_config_map_view(raw: Raw) -> OwnConfigMap:
         case "journal":
             return JournalView(metadata["name"], Journal.model_validate_json(raw["data"]["journal"]), metadata["resourceVersion"])
         case "record":
-            return RecordView(metadata["name"], labels[TENANT_LABEL], labels[PRODUCT_LABEL], version_record(raw))
+            return RecordView(metadata["name"], labels[TENANT_LABEL], raw["data"]["product"], version_record(raw))
     target = (metadata.get("annotations") or {}).get(TARGET_ANNOTATION, "")
     if not (target and labels.get(PRODUCT_LABEL) and labels.get(VERSION_LABEL)):
         return OtherView(metadata["name"])
