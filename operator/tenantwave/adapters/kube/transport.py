@@ -169,7 +169,9 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                 for line in lines:
                     if line:
                         yield line
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except TimeoutError:
+        return  # a kind in which nothing happens is silent, too: the watch resumes where it was, and nobody is alarmed
+    except (aiohttp.ClientError, OSError) as error:
         raise Lost(_words(error)) from error
 
 
