@@ -18,13 +18,14 @@ from tenantwave.api.meta import tenant_run_name
 from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.tenant_run import TenantRunSpec, TenantRunStatus
 from tenantwave.api.upgrade import TenantUpgradeSpec
+from tenantwave.core import blobs
 from tenantwave.core.journal import Journal
 from tenantwave.core.passes.runs import spec_blob
 from tenantwave.core.plan import Move
 from tenantwave.core.world import StoredRun, World
 from tenantwave.engine.store import Planned, Store
 from tenantwave.engine.tenant.run_handle import RunHandle
-from tenantwave.faults import NotFound
+from tenantwave.faults import NotFound, SnapshotCorrupt
 from tenantwave.ports import Cluster, Snapshots
 
 IGNORED_BY_ARGO = {"argocd.argoproj.io/compare-options": "IgnoreExtraneous"}
@@ -76,9 +77,28 @@ class Journals:
         journal = self._store.journal_of(upgrade)
         if journal is None or journal.run.planned_time is None or journal.run.policy is None or journal.run.id in self._store.planned:
             return
-        spec = TenantUpgradeSpec.model_validate(json.loads(await self._snapshots.load(journal.run.spec)))
-        policy = RolloutPolicySpec.model_validate(json.loads(await self._snapshots.load(journal.run.policy.digest)))
-        self._store.planned[journal.run.id] = Planned(spec, policy)
+        spec = TenantUpgradeSpec.model_validate(json.loads(await self._saved(journal.run.spec, upgrade)))
+        policy = RolloutPolicySpec.model_validate(json.loads(await self._saved(journal.run.policy.digest, upgrade)))
+        for run in [run for run, planned in self._store.planned.items() if planned.upgrade == upgrade]:
+            del self._store.planned[run]
+        self._store.planned[journal.run.id] = Planned(upgrade, spec, policy)
+
+    async def _saved(self, digest: str, upgrade: str) -> bytes:
+        """Return a saved copy; where it is damaged, the live object if it is the very same. Raises SnapshotCorrupt if neither is there."""
+        try:
+            return await self._snapshots.load(digest)
+        except SnapshotCorrupt as corrupt:
+            view = self._store.upgrades.get(upgrade)
+            live = [policy.document for policy in self._store.policies.values()]
+            if view is not None and view.upgrade.spec is not None:
+                live.append(spec_blob(view.upgrade.spec))
+            for blob in live:
+                if blobs.digest_of(blob) == digest:
+                    await self._snapshots.save(blob)
+                    return blob
+            raise SnapshotCorrupt(
+                f"what run of {upgrade} was planned with is lost ({corrupt.message}); apply the policy and the upgrade as they were"
+            ) from corrupt
 
     async def move(self, world: World, move: Move) -> None:
         """Write a TenantRun's status; create the TenantRun where it is missing, and keep its labels true."""

@@ -43,6 +43,7 @@ NEVER_TENANTS = ("kube-", "default")
 class Planned:
     """What a run works by, as it was saved when the run was planned."""
 
+    upgrade: str
     spec: TenantUpgradeSpec
     policy: RolloutPolicySpec
 
