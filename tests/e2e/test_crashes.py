@@ -1,0 +1,171 @@
+"""S8: whenever the operator dies, whatever becomes of its writes, the next one brings every tenant to the same end, and no edit is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from localcluster.client import KubeClient
+from localcluster.cluster import LocalCluster
+
+from support.chart import operator_kubeconfig
+from support.clusters import OPERATOR_NAMESPACE
+from support.crash import COUNT_FILE_VARIABLE, STORM_VARIABLE, VARIABLE
+from support.crashing import SAMPLE_COUNT, Trials, chosen_seed, crash_points
+from support.nursery import nursery
+from support.story import Story
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture
+async def trials(story: Story, local_cluster: LocalCluster, tmp_path: Path) -> AsyncIterator[Trials]:
+    """Trials with a nursery of operators that have the chart's rights."""
+    async with nursery(operator_kubeconfig(local_cluster, OPERATOR_NAMESPACE), tmp_path) as operators:
+        yield Trials(story, operators, local_cluster)
+
+
+@pytest.fixture
+async def as_operator(local_cluster: LocalCluster) -> AsyncIterator[KubeClient]:
+    """A client that logs in as the operator, to send what one of its processes has left behind."""
+    async with KubeClient.from_kubeconfig(operator_kubeconfig(local_cluster, OPERATOR_NAMESPACE), field_manager="tenantwave") as client:
+        yield client
+
+
+async def test_dying_at_any_write_of_an_upgrade(trials: Trials, tmp_path: Path) -> None:
+    """Before and after each write of one tenant's upgrade: same end, each object written once."""
+    await trials.prepare(soak="0s")
+    [first] = await trials.tenants(1)
+    trial = await trials.begin(first)
+    points = crash_points(await trials.count_writes(tmp_path, trial, "Succeeded", trial.upgraded()))
+    for point, tenant in zip(points, await trials.tenants(len(points)), strict=True):
+        trial = await trials.begin(tenant)
+        mark = trials.cluster.audit_mark()
+        print(point, tenant, "died" if await trials.die(point, trial, "Succeeded") else "came to the end")
+        await trials.resume(trial, "Succeeded", trial.upgraded())
+        trials.assert_written_once(mark, [tenant])
+
+
+async def test_dying_at_any_write_of_a_rollback(trials: Trials, tmp_path: Path) -> None:
+    """Before and after each write of a tenant's way back, after it has edited its ConfigMap in the soak: same end, its edits are there."""
+    await trials.prepare(soak="1h")
+    first, *others = await trials.soaking(1 + SAMPLE_COUNT)
+    await trials.story.act(first.upgrade, "Abort", reason="the trial's way back")
+    points = crash_points(await trials.count_writes(tmp_path, first, "Aborted", first.taken_back()))
+    if len(points) > len(others):
+        others += await trials.soaking(len(points) - len(others))
+    for point, trial in zip(points, others, strict=False):
+        await trials.story.act(trial.upgrade, "Abort", reason="the trial's way back")
+        mark = trials.cluster.audit_mark()
+        print(point, trial.tenant, "died" if await trials.die(point, trial, "Aborted") else "came to the end")
+        await trials.resume(trial, "Aborted", trial.taken_back())
+        trials.assert_written_once(mark, [trial.tenant])
+
+
+FAULTS = ("lost", "dropped", "409", "429", "500", "502", "503")
+
+
+@pytest.mark.parametrize("way", ["upgrade", "rollback"])
+async def test_lost_answers_and_refusals_at_chosen_writes(trials: Trials, tmp_path: Path, way: str) -> None:
+    """One fault per tenant: at its ConfigMap, its Deployment, or a write of its TenantRun; all tenants come to the same end."""
+    rng = random.Random(chosen_seed())
+    await trials.prepare(soak="0s" if way == "upgrade" else "1h")
+    runs = rng.sample([(fault, turn) for fault in FAULTS for turn in range(1, 8 if way == "upgrade" else 6)], 12)
+    count = 2 * len(FAULTS) + len(runs)
+    if way == "upgrade":
+        tenants = await trials.tenants(count)
+        under_test = [await trials.begin(tenant) for tenant in tenants]
+    else:
+        under_test = await trials.soaking(count)
+        tenants = [trial.tenant for trial in under_test]
+        for trial in under_test:
+            await trials.story.act(trial.upgrade, "Abort", reason="the trial's way back")
+    points = [
+        *(f"{fault}:PATCH /api/v1/namespaces/{tenant}/configmaps" for fault, tenant in zip(FAULTS, tenants, strict=False)),
+        *(f"{fault}:PATCH /apis/apps/v1/namespaces/{tenant}/dep" for fault, tenant in zip(FAULTS, tenants[len(FAULTS) :], strict=False)),
+        *(
+            f"{fault}:tenantruns/{trial.upgrade}.{trial.tenant}/status#{turn}"
+            for (fault, turn), trial in zip(runs, under_test[2 * len(FAULTS) :], strict=True)
+        ),
+    ]
+    print(*points, sep="\n")
+    mark = trials.cluster.audit_mark()
+    await trials.nursery.operator(**{VARIABLE: ",".join(points), COUNT_FILE_VARIABLE: str(tmp_path / "writes")})
+    for trial in under_test:
+        if way == "upgrade":
+            await trials.ends(trial, "Succeeded", trial.upgraded())
+        else:
+            await trials.ends(trial, "Aborted", trial.taken_back())
+    trials.assert_written_once(mark, tenants)
+    happened = Counter(line.split()[3] for line in (tmp_path / "writes").read_text().splitlines() if len(line.split()) > 3)
+    assert happened == Counter(point.partition(":")[0] for point in points), "each fault happened"
+
+
+@pytest.mark.parametrize("way", ["upgrade", "rollback"])
+async def test_a_storm_of_faults(trials: Trials, way: str) -> None:
+    """A third of all writes are lost, dropped or refused: it takes longer, and the end is the same."""
+    seed = chosen_seed()
+    await trials.prepare(soak="0s" if way == "upgrade" else "1h")
+    count = 6
+    mark = trials.cluster.audit_mark()
+    if way == "upgrade":
+        under_test = [await trials.begin(tenant) for tenant in await trials.tenants(count)]
+    else:
+        under_test = await trials.soaking(count)
+        mark = trials.cluster.audit_mark()
+        for trial in under_test:
+            await trials.story.act(trial.upgrade, "Abort", reason="the trial's way back")
+    await trials.nursery.operator(**{STORM_VARIABLE: f"{seed}:33"})
+    for trial in under_test:
+        if way == "upgrade":
+            await trials.ends(trial, "Succeeded", trial.upgraded(), timeout=150)
+        else:
+            await trials.ends(trial, "Aborted", trial.taken_back(), timeout=150)
+    trials.assert_written_once(mark, [trial.tenant for trial in under_test])
+
+
+OBJECTS = {"config": "PATCH /api/v1/namespaces/{tenant}/configmaps", "version": "PATCH /apis/apps/v1/namespaces/{tenant}/deployments"}
+
+
+@pytest.mark.parametrize("moment", ["at once", "in between", "after the end"])
+@pytest.mark.parametrize("target", OBJECTS)
+@pytest.mark.parametrize("way", ["upgrade", "rollback", "upgrade that is aborted"])
+async def test_a_write_that_arrives_after_its_sender_died(
+    trials: Trials, as_operator: KubeClient, tmp_path: Path, way: str, target: str, moment: str
+) -> None:
+    """It lands and is found, or comes too late and is refused; it is never a second write, and never undoes what came after it."""
+    await trials.prepare(soak="1h" if way == "rollback" else "0s")
+    if way == "rollback":
+        [trial] = await trials.soaking(1)
+        await trials.story.act(trial.upgrade, "Abort", reason="the trial's way back")
+    else:
+        trial = await trials.begin((await trials.tenants(1))[0])
+    reason, expected = ("Succeeded", trial.upgraded()) if way == "upgrade" else ("Aborted", trial.taken_back())
+    held = tmp_path / "held"
+    mark = trials.cluster.audit_mark()
+    assert await trials.die("held:" + OBJECTS[target].format(tenant=trial.tenant), trial, reason, held)
+    if way == "upgrade that is aborted":
+        await trials.story.act(trial.upgrade, "Abort", reason="the trial's way back")
+        expected = trial.untouched()
+    code = 0
+    if moment == "at once":
+        code = await trials.deliver(held, as_operator)
+        assert code == 200
+    successor = await trials.nursery.operator()
+    if moment == "in between":
+        await successor.says("all caches are warm")
+        await asyncio.sleep(random.Random(chosen_seed()).uniform(0, 0.5))
+        code = await trials.deliver(held, as_operator)
+    if way == "upgrade that is aborted" and (code == 200 or target == "version"):
+        expected = replace(expected, version="2.3.1")  # something had landed, and was taken back
+    await trials.ends(trial, reason, expected)
+    if moment == "after the end":
+        assert await trials.deliver(held, as_operator) == 409
+        await trials.is_well({trial.tenant: expected})
+    if way != "upgrade that is aborted":
+        trials.assert_written_once(mark, [trial.tenant])
