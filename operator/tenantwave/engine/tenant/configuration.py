@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
+
+MERGED_IN_LOOP = 16_384
+"""Characters: so much is merged in some 10 ms. More would hold up the loop, and goes to a thread."""
 
 UNTOUCHABLE = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt"})
 """ConfigMaps that Kubernetes itself keeps in every namespace."""
@@ -77,7 +81,14 @@ async def merged(work: Work, document: ConfigDocument, source: Source, live: Con
     """Merge the release into one live ConfigMap. In an open run the base is what our last landed write brought."""
     standing = work.ledger.standing(document.ref)
     base = standing[-1].pristine if standing else source.base
-    return merge(await _content(work, base), live, await _content(work, source.new), document.rules, document.subject)
+    three = (await _content(work, base), live, await _content(work, source.new))
+    if max(_size(content) for content in three) <= MERGED_IN_LOOP:
+        return merge(*three, document.rules, document.subject)
+    return await asyncio.to_thread(merge, *three, document.rules, document.subject)
+
+
+def _size(content: ConfigMapContent | None) -> int:
+    return sum(map(len, content.data.values())) if content is not None else 0
 
 
 def config_digest(contents: Mapping[str, ConfigMapContent | None]) -> str:
