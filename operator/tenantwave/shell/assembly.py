@@ -6,7 +6,8 @@ import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from time import perf_counter
 from typing import Any
 
 from tenantwave.adapters.drivers.workload import WorkloadDriver
@@ -28,6 +29,7 @@ from tenantwave.api.kinds import (
     UPGRADE_ACTION,
     Kind,
 )
+from tenantwave.core.gates import QueryFailure, Rows, Source
 from tenantwave.engine import views
 from tenantwave.engine.journals import Journals
 from tenantwave.engine.prober import Prober
@@ -75,6 +77,22 @@ class Bulletin:
         self._recorder.record(News(about, reason, note, action=reason, warning=warning, key=key))
 
 
+class CountedMetrics:
+    """A Metrics port that counts and times what is asked of it."""
+
+    def __init__(self, inner: PrometheusMetrics, telemetry: PrometheusTelemetry) -> None:
+        self._inner = inner
+        self._telemetry = telemetry
+
+    async def query(self, source: Source, promql: str, time: datetime, timeout: timedelta) -> Rows | QueryFailure:
+        """Ask, and count the outcome: `ok`, or the kind of failure."""
+        begun = perf_counter()
+        answer = await self._inner.query(source, promql, time, timeout)
+        result = answer.kind.value if isinstance(answer, QueryFailure) else "ok"
+        self._telemetry.prometheus_query(result, perf_counter() - begun)
+        return answer
+
+
 def assemble(parts: Parts) -> Engine:
     """Put the engine together."""
     telemetry, namespace, workers = parts.telemetry, parts.settings.namespace, parts.settings.tuning.worker_count
@@ -94,7 +112,7 @@ def assemble(parts: Parts) -> Engine:
     )
     snapshots = SecretSnapshots(parts.cluster, namespace)
     metrics = PrometheusMetrics(_secret_reader(parts.cluster, namespace))
-    prober = Prober(metrics, parts.clock, upgrades.add)
+    prober = Prober(CountedMetrics(metrics, telemetry), parts.clock, upgrades.add)
     reconciler = Reconciler(
         store=store,
         cluster=parts.cluster,
