@@ -17,6 +17,7 @@ from typing import TypeVar
 from tenantwave.core.gates import (
     Answer,
     Ask,
+    FailureKind,
     GateBook,
     GateContext,
     QueryFailure,
@@ -57,6 +58,8 @@ class Prober:
         self._ticks: dict[str, asyncio.Task[None]] = {}
         self._answers: OrderedDict[_Question, asyncio.Task[Answer]] = OrderedDict()
         self._slots: dict[Source, asyncio.Semaphore] = {}
+        self._reported: dict[str, tuple[dict[str, str], frozenset[FailureKind]]] = {}
+        """Upgrade -> what its last line in the log said: verdicts by wave, and why questions had no answer."""
 
     def book(self, upgrade: str) -> GateBook | None:
         """Return what is known of an upgrade; None if it was never looked at in this process, so that what is stored counts."""
@@ -79,6 +82,7 @@ class Prober:
         """Drop an upgrade that is no longer judged. A tick that runs is called off."""
         self._books.pop(upgrade, None)
         self._contexts.pop(upgrade, None)
+        self._reported.pop(upgrade, None)
         tick = self._ticks.pop(upgrade, None)
         if tick is not None:
             tick.cancel()
@@ -154,20 +158,25 @@ class Prober:
             total -= count
 
     def _report(self, upgrade: str, request: TickRequest, answers: tuple[tuple[Ask, Answer], ...]) -> None:
-        """Write one line per tick; a server's own words stand here and nowhere else."""
+        """Write one line per tick, for people only where it says something new; a server's own words stand here and nowhere else."""
         failures = [(ask, answer) for ask, answer in answers if isinstance(answer, QueryFailure)]
         book = self._books[upgrade]
         verdicts = {name: wave.verdict.value for name, wave in book.waves.items()}
-        _log.info(
+        kinds = frozenset(failure.kind for _, failure in failures)
+        is_news = self._reported.get(upgrade) != (verdicts, kinds)
+        self._reported[upgrade] = (verdicts, kinds)
+        _log.log(
+            logging.INFO if is_news else logging.DEBUG,
             "gates of %s at %s: %s; %d questions, %d without an answer",
             upgrade,
             request.time.isoformat(),
-            verdicts,
+            ", ".join(f"{wave} {verdict}" for wave, verdict in verdicts.items()) or "nobody to judge yet",
             len(answers),
             len(failures),
         )
         for ask, failure in failures[:3]:
-            _log.warning("gate %s (%s): %s: %s %s", ask.gate, ask.part.value, failure.kind.value, failure.message, failure.detail)
+            words = (ask.gate, ask.part.value, failure.kind.value, failure.message, failure.detail)
+            _log.log(logging.WARNING if is_news else logging.DEBUG, "gate %s (%s): %s: %s %s", *words)
 
 
 def _row_count(flight: asyncio.Task[Answer]) -> int:

@@ -158,7 +158,8 @@ def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], look: _Look,
     after = replace(after, usable_time=look.time, usable_ticks=min(total_ticks, gate.usable_ticks + _usable_since(gate, start, look)))
     failed = failed_metric(metrics)
     if failed is not None:
-        return replace(after, verdict=Verdict.FAILING, latched=failed, latched_time=look.time, is_judged=True, clock=None)
+        metrics = tuple(replace(metric, verdict=Verdict.FAILING) if metric.gate == failed else metric for metric in metrics)
+        return replace(after, metrics=metrics, verdict=Verdict.FAILING, latched=failed, latched_time=look.time, is_judged=True, clock=None)
     return replace(
         after,
         is_judged=True,

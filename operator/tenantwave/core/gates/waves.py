@@ -82,7 +82,14 @@ def judge_wave(context: GateContext, wave: WaveInContext, tenants: Mapping[str, 
         or _open_question(context, members, pools, after)
         or _healthy(context, after)
     )
+    if ruling.verdict is Verdict.FAILING:
+        after = replace(after, metrics=tuple(map(_confirmed, after.metrics)))
     return replace(after, verdict=ruling.verdict, reason=ruling.reason, message=ruling.message)
+
+
+def _confirmed(metric: MetricVerdict) -> MetricVerdict:
+    """Return an enforced metric that is beyond its limit as Failing: in a wave that fails it is no longer only a sign."""
+    return replace(metric, verdict=Verdict.FAILING) if metric.enforced and metric.is_candidate else metric
 
 
 def members_of(context: GateContext, wave: WaveInContext, tenants: Mapping[str, TenantGate]) -> tuple[TenantGate, ...]:
