@@ -297,7 +297,10 @@ class FakeCluster:
         metadata = dict(body["metadata"])
         if old is not None:
             metadata["uid"] = old["metadata"]["uid"]
-            metadata["generation"] = old["metadata"].get("generation", 1) + (old.get("spec") != body.get("spec"))
+            is_new = old.get("spec") != body.get("spec")
+            if body.get("kind") == "Deployment":  # of this kind annotations count, too
+                is_new |= (old["metadata"].get("annotations") or {}) != (metadata.get("annotations") or {})
+            metadata["generation"] = old["metadata"].get("generation", 1) + is_new
         unchanged = old is not None and {**old, "metadata": _unversioned(old)} == {**body, "metadata": _unversioned({"metadata": metadata})}
         metadata["resourceVersion"] = old["metadata"]["resourceVersion"] if old is not None and unchanged else str(next(self._versions))
         stored = _without_empty_maps(body | {"metadata": metadata})
