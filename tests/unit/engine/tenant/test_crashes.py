@@ -51,6 +51,7 @@ async def test_dying_at_any_write_changes_nothing_about_the_end(way: str, place:
         assert story.leftovers() == [], f"died {place} write {fatal}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_dying_twice_changes_nothing_about_the_end(way: str) -> None:
     """Also a process that dies again while it mends what the first one left."""
@@ -89,6 +90,7 @@ async def test_an_edit_just_before_dying_is_kept(way: str) -> None:
         assert story.leftovers() == [], f"at write {number}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("then", ["lost answer", "death"])
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_write_that_arrives_late_changes_nothing_about_the_end(way: str, then: str) -> None:
@@ -109,6 +111,7 @@ async def test_a_write_that_arrives_late_changes_nothing_about_the_end(way: str,
         assert story.status.state is state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS)
 async def test_a_write_that_arrives_in_the_middle_is_taken_for_ours(way: str) -> None:
     """The request of write n arrives just before write n+1 .. n+3 of the process that took over."""
