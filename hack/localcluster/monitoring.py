@@ -126,9 +126,13 @@ class Monitoring:
         temporary.write_text(text)
         temporary.replace(temporary.with_suffix(".json"))
 
-    def query(self, promql: str) -> list[dict[str, Any]]:
-        """Return the rows of an instant query (`{"metric": ..., "value": [time, text]}`). Raises OSError if nobody answers."""
-        status, text = self._request("prometheus", "GET", "/api/v1/query?" + urllib.parse.urlencode({"query": promql}))
+    def query(self, promql: str, time: float | None = None) -> list[dict[str, Any]]:
+        """Return the rows of an instant query (`{"metric": ..., "value": [time, text]}`), now or at `time` (UNIX seconds).
+
+        Raises OSError if nobody answers.
+        """
+        parameters = {"query": promql, **({"time": str(time)} if time is not None else {})}
+        status, text = self._request("prometheus", "GET", "/api/v1/query?" + urllib.parse.urlencode(parameters))
         answer = json.loads(text)
         if status != 200:
             raise ValueError(f"{promql}: {answer.get('error', text)}")

@@ -57,17 +57,16 @@ def in_tenants(found: list[Write], tenants: list[str]) -> list[Write]:
 
 
 def template_writes(found: list[Write]) -> list[Write]:
-    """Return the writes that changed what a workload runs: those that moved its generation."""
-    seen: dict[tuple[str, str, str], int] = {}
+    """Return the writes that changed what a workload runs. (A Deployment's generation would not tell: its annotations move it, too.)"""
+    seen: dict[tuple[str, str, str], Object] = {}
     changed = []
     for write in found:
         if write.resource not in ("deployments", "statefulsets", "daemonsets", "cronjobs"):
             continue
-        key, generation = (write.resource, write.namespace, write.name), write.body["metadata"]["generation"]
-        before = seen.get(key)
-        seen[key] = generation
-        if before is None or generation != before:
+        key, spec = (write.resource, write.namespace, write.name), write.body["spec"]
+        if seen.get(key) != spec:
             changed.append(write)
+        seen[key] = spec
     return changed
 
 

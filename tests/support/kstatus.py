@@ -1,7 +1,7 @@
 """What generic tools make of a TenantUpgrade's status, and what must hold for every version of it that was ever stored.
 
-`kstatus` follows the rules of the kstatus library (which Flux, Argo CD's defaults and `kubectl wait` users rely on); it is our own text of the rules, so
-that a test does not believe the operator's.
+`kstatus` follows the rules of the kstatus library (Flux and others rely on them) in a text of our own, so
+that no test has to believe the operator.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from localcluster.access import Cluster
 from localcluster.client import ApiError, KubeClient, eventually
 
@@ -88,6 +90,13 @@ class OperatorProcess:
             self._process.send_signal(number)
         async with asyncio.timeout(timeout):
             return await self._process.wait()
+
+    async def metrics(self) -> str:
+        """Return what it tells Prometheus."""
+        found = re.search(r"listening on port (\d+)", self.log())
+        assert found is not None, self.log()
+        async with aiohttp.ClientSession() as http, http.get(f"http://127.0.0.1:{found[1]}/metrics") as answer:
+            return await answer.text()
 
     def log(self) -> str:
         """Return everything that it has said."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
+from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import ConditionType, DecisionReason, DetailReason
 from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_DECISION, TENANT_PROFILE
 from tenantwave.api.limits import unsupported_policy_fields
@@ -75,7 +76,7 @@ class Profiles:
                 "apiVersion": TENANT_PROFILE.api_version,
                 "kind": TENANT_PROFILE.name,
                 "metadata": {"name": PROFILE_NAME, "namespace": tenant, "resourceVersion": profile.resource_version},
-                "status": status.document(),
+                "status": bounded_document(status),
             }
             await self.cluster.replace(TENANT_PROFILE, body, subresource="status")
             self.telemetry.status_write(TENANT_PROFILE.name)
@@ -159,7 +160,9 @@ class Decisions:
         view = self.store.decisions.get(key)
         if view is None or view.answered:
             return
-        message = "this build does not carry out TenantDecisions yet; ask the platform team to SkipTenant, or use windows and freezes in TenantProfile"
+        message = (
+            "this build does not carry out TenantDecisions yet; ask the platform team to SkipTenant, or use windows and freezes in TenantProfile"
+        )
         said = [Said(ConditionType.ACCEPTED, False, DecisionReason.NOT_SUPPORTED, message)]
         conditions = settle((), said, view.generation, self.clock.now())
         status = {"observedGeneration": view.generation, "conditions": [condition.document() for condition in conditions]}

@@ -11,22 +11,22 @@ from typing import TypeVar
 
 from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import ActionReason, ConditionType
-from tenantwave.api.kinds import FINALIZER, TENANT_PROFILE, TENANT_UPGRADE, UPGRADE_ACTION
-from tenantwave.api.meta import PROFILE_NAME
+from tenantwave.api.kinds import FINALIZER, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.core.gates import GateBook, next_tick_time
 from tenantwave.core.gates.journal import restore
-from tenantwave.core.plan import Answer, Deed, Note, Plan, Step
+from tenantwave.core.plan import Answer, Deed, Plan, Step
 from tenantwave.core.planner import decide
 from tenantwave.core.status import Said, settle, upgrade_status
 from tenantwave.core.world import World
 from tenantwave.engine.figures import figures_of
 from tenantwave.engine.journals import Journals
+from tenantwave.engine.news import Reporter
 from tenantwave.engine.prober import Prober
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant import TenantSteps
 from tenantwave.engine.views import ActionView
-from tenantwave.ports import Clock, Cluster, Notifier, Regarding
+from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
@@ -50,7 +50,7 @@ class Reconciler:
     journals: Journals
     steps: TenantSteps
     prober: Prober
-    notifier: Notifier
+    reporter: Reporter
     telemetry: Telemetry
     clock: Clock
     queue: WorkQueue[str]
@@ -196,6 +196,7 @@ class Reconciler:
         if view is None or view.upgrade.uid != world.upgrade.uid:
             return
         status = upgrade_status(view.status, world, plan, self.clock.now())
+        self.reporter.tell(world, plan, view.status, status)
         if status != view.status:
             body = {
                 "apiVersion": TENANT_UPGRADE.api_version,
@@ -206,21 +207,13 @@ class Reconciler:
             await self.cluster.replace(TENANT_UPGRADE, body, subresource="status")
             self.telemetry.status_write(TENANT_UPGRADE.name)
         self.telemetry.upgrade(figures_of(world, plan, status, self.clock.now()))
-        for note in plan.notes:
-            self._tell(world, note)
-
-    def _tell(self, world: World, note: Note) -> None:
-        if note.tenant:
-            regarding = Regarding(TENANT_PROFILE, note.tenant, PROFILE_NAME)
-        else:
-            regarding = Regarding(TENANT_UPGRADE, "", world.upgrade.name, world.upgrade.uid)
-        self.notifier.tell(regarding, note.reason, note.message, warning=note.warning, key=note.key)
 
     # Ends.
 
     async def _gone(self, name: str) -> None:
         """Forget an upgrade that is no more, and answer orders that name it."""
         self.prober.forget(name)
+        self.reporter.forget(name)
         self.telemetry.forget_upgrade(name)
         for view in self.store.actions_of(name):
             if view.action is not None and view.action.accepted is None:

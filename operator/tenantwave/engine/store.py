@@ -6,7 +6,7 @@ looked at again; it never asks what changed beyond that.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -249,6 +249,10 @@ class Store:
     def products_of(self, tenant: str) -> Mapping[str, VersionRecord]:
         """Return product -> what the tenant runs."""
         return {product: record for (name, product), record in self.records.items() if name == tenant}
+
+    def fleet(self) -> Mapping[tuple[str, str], int]:
+        """Return (product, version) -> how many tenants run it. Cost: O(records)."""
+        return Counter((product, record.version) for (_, product), record in self.records.items() if record.version)
 
     def catalogue_views(self, product: str) -> Sequence[CatalogueView]:
         """Return the catalogue entries of a product."""

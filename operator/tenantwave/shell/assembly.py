@@ -32,6 +32,7 @@ from tenantwave.api.kinds import (
 from tenantwave.core.gates import QueryFailure, Rows, Source
 from tenantwave.engine import views
 from tenantwave.engine.journals import Journals
+from tenantwave.engine.news import Reporter
 from tenantwave.engine.prober import Prober
 from tenantwave.engine.profiles import Decisions, Policies, Profiles
 from tenantwave.engine.queue import WorkQueue
@@ -50,6 +51,8 @@ LARGEST_SKEW_SECONDS = 60.0
 
 COALESCE = timedelta(milliseconds=50)
 """Events of many tenants that come together give one decision."""
+FLEET_EVERY = timedelta(seconds=5)
+"""How old the numbers of the fleet may be. Counting 10,000 tenants takes some milliseconds."""
 PROFILE_COALESCE = timedelta(seconds=1)
 """A TenantProfile shows where a tenant stands, not every step on the way."""
 
@@ -119,7 +122,7 @@ def assemble(parts: Parts) -> Engine:
         journals=Journals(parts.cluster, snapshots, store),
         steps=TenantSteps(parts.cluster, snapshots, {"workload": driver}, parts.clock, namespace),
         prober=prober,
-        notifier=Bulletin(parts.recorder),
+        reporter=Reporter(Bulletin(parts.recorder), telemetry),
         telemetry=telemetry,
         clock=parts.clock,
         queue=upgrades,
@@ -148,6 +151,11 @@ def assemble(parts: Parts) -> Engine:
         for policy in store.policies:
             policies.add(policy)
 
+    async def count_fleet() -> None:
+        while True:
+            await asyncio.sleep(FLEET_EVERY.total_seconds())
+            telemetry.fleet(store.fleet(), past_deadline_count=0, overrides={})
+
     reflectors = _reflectors(parts, store, driver)
     return Engine(
         reflectors=reflectors,
@@ -156,6 +164,7 @@ def assemble(parts: Parts) -> Engine:
         run=run,
         close=close,
         resync=resync,
+        tasks={"figures of the fleet": count_fleet},
         standby_tasks={"event recorder": parts.recorder.run},
     )
 

@@ -1,0 +1,137 @@
+"""What is worth telling people and counting: what has changed between two looks at an upgrade, each once.
+
+The planner notes what it decides (a wave starts, a run ends). What only shows by comparing, a tenant that got somewhere or a new reason of Ready, is
+found here. A process that has just started has nothing to compare with, so it tells nothing twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tenantwave.api.conditions import Condition, ConditionType, FailReason, ReadyReason, RunReason
+from tenantwave.api.kinds import TENANT_PROFILE, TENANT_UPGRADE
+from tenantwave.api.meta import PROFILE_NAME
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core import tenant_run
+from tenantwave.core.plan import Note, Plan
+from tenantwave.core.status import STALLED
+from tenantwave.core.world import World
+from tenantwave.ports import Notifier, Regarding
+from tenantwave.telemetry import Telemetry
+
+log = logging.getLogger(__name__)
+
+S = TenantState
+
+EVENTS_OF_REASONS: dict[str, tuple[str, bool]] = {
+    ReadyReason.SOAKING: ("WaveSoaking", False),
+    ReadyReason.GATE_UNKNOWN: ("GateBlind", True),
+    ReadyReason.GATE_INCONCLUSIVE: ("GateBlind", True),
+    ReadyReason.FLEET_INCIDENT: ("FleetIncident", True),
+}
+"""Reason of Ready -> the Event for it, and whether it is a warning. Those of ends and orders are noted by the planner."""
+
+NOTED = frozenset({ReadyReason.ROLLED_BACK, ReadyReason.ABORTED})
+"""Stalled reasons whose Events the planner has noted already."""
+
+BEGUN = tenant_run.IN_FLIGHT | {S.SOAKING}
+OUTCOMES = frozenset({S.SUCCEEDED, S.ROLLED_BACK, S.ROLLBACK_FAILED, S.HELD, S.SKIPPED, S.ORPHANED})
+
+
+@dataclass(slots=True)
+class Reporter:
+    """Tells what is new as Events, as lines of the log and as counters. Best effort: nothing is decided by it."""
+
+    notifier: Notifier
+    telemetry: Telemetry
+    _stood: dict[str, dict[str, TenantRunStatus]] = field(default_factory=dict)
+    """Upgrade -> tenant -> where it stood at the last look."""
+    _judged: dict[str, datetime] = field(default_factory=dict)
+    """Upgrade -> the last tick of its gates that was counted."""
+
+    def tell(self, world: World, plan: Plan, before: TenantUpgradeStatus | None, after: TenantUpgradeStatus) -> None:
+        """Tell where tenants have got to, what the planner noted, and a new reason of Ready. Cost: O(tenants of the upgrade)."""
+        name = world.upgrade.name
+        known = self._stood.get(name, {})
+        self._stood[name] = {tenant: entry.run.status for tenant, entry in world.tenants.items() if entry.run is not None}
+        for tenant, status in self._stood[name].items():
+            if tenant in known and known[tenant].state is not status.state:
+                self._count(world, status)
+                if (note := of_tenant(tenant, known[tenant], status)) is not None:
+                    self._tell(world, note)
+        for note in plan.notes:
+            self._tell(world, note)
+        self._count_verdicts(world)
+        was, now = ready_of(before), ready_of(after)
+        if now is None or (was is not None and was.reason == now.reason):
+            return
+        if (note := of_upgrade(now, after.run.id if after.run is not None else "")) is not None:
+            self._tell(world, note)
+        elif not plan.notes:
+            log.info("%s: %s: %s", name, now.reason, now.message)
+
+    def forget(self, upgrade: str) -> None:
+        """Forget an upgrade that is gone."""
+        self._stood.pop(upgrade, None)
+        self._judged.pop(upgrade, None)
+
+    def _tell(self, world: World, note: Note) -> None:
+        about = f"{world.upgrade.name}, {note.tenant}" if note.tenant else world.upgrade.name
+        log.log(logging.WARNING if note.warning else logging.INFO, "%s: %s: %s", about, note.reason, note.message)
+        if note.tenant:
+            regarding = Regarding(TENANT_PROFILE, note.tenant, PROFILE_NAME)
+        else:
+            regarding = Regarding(TENANT_UPGRADE, "", world.upgrade.name, world.upgrade.uid)
+        self.notifier.tell(regarding, note.reason, note.message, warning=note.warning, key=note.key)
+
+    def _count(self, world: World, after: TenantRunStatus) -> None:
+        spec = world.planned_spec or world.upgrade.spec
+        product = spec.release.product if spec is not None else ""
+        if after.state in OUTCOMES:
+            self.telemetry.tenant_run(product, str(after.state))
+        if after.state is S.SUCCEEDED and after.reason != RunReason.ALREADY_AT_RELEASE:
+            self.telemetry.config_keys(outcome for one in after.preserved for outcome in ["kept"] * one.kept + ["merged"] * one.merged)
+        if after.state is S.ROLLING_BACK:
+            cause = after.take_back.cause if after.take_back is not None else after.reason
+            self.telemetry.rollback(product, "Wave" if cause == FailReason.WAVE_FAILED else "Tenant", str(cause))
+
+    def _count_verdicts(self, world: World) -> None:
+        """Count the verdicts of a tick that has not been counted."""
+        time = world.gates.evaluation_time
+        if time is None or self._judged.get(world.upgrade.name) == time:
+            return
+        self._judged[world.upgrade.name] = time
+        for wave in world.gates.waves.values():
+            for metric in wave.metrics if wave.evaluation_time == time else ():
+                self.telemetry.gate_evaluation(metric.verdict.value, "Enforce" if metric.enforced else "Observe")
+
+
+def of_upgrade(ready: Condition, run: str) -> Note | None:
+    """Return the Event of a new reason of Ready, None if the planner has noted it or it needs none."""
+    if ready.reason in STALLED:
+        return None if ready.reason in NOTED else Note("UpgradeStalled", f"{ready.reason}: {ready.message}", warning=True, key=ready.reason)
+    event, warning = EVENTS_OF_REASONS.get(ready.reason, ("", False))
+    return Note(event, ready.message, warning=warning, key=run) if event else None
+
+
+def of_tenant(tenant: str, before: TenantRunStatus, after: TenantRunStatus) -> Note | None:
+    """Return what a tenant whose state has changed is told of its own upgrade: that it began, and how it ended."""
+    match after.state:
+        case S.SUCCEEDED if after.reason != RunReason.ALREADY_AT_RELEASE:
+            return Note("TenantUpgradeSucceeded", after.message, tenant, key=after.run)
+        case S.ROLLED_BACK:
+            return Note("TenantUpgradeRolledBack", after.message, tenant, warning=True, key=after.run)
+        case S.HELD | S.ROLLBACK_FAILED:
+            return Note("TenantUpgradeHeld", f"{after.reason}: {after.message}", tenant, warning=True, key=f"{after.run} {after.reason}")
+    if before.state in tenant_run.NOT_STARTED and after.state in BEGUN:
+        return Note("TenantUpgradeStarted", f"the upgrade to {after.to_version} began (wave {after.wave})", tenant, key=after.run)
+    return None
+
+
+def ready_of(status: TenantUpgradeStatus | None) -> Condition | None:
+    """Return the condition Ready."""
+    conditions = status.conditions if status is not None else ()
+    return next((condition for condition in conditions if condition.type == ConditionType.READY), None)
