@@ -117,6 +117,14 @@ class RunRecord(_Record):
     order: TakeBackOrder | None = None
     paused_for: tuple[str, ...] = ()
     """Tenants and waves whose failure has already paused the upgrade: Resume goes on without them instead of pausing again."""
+    content: str = ""
+    """Digest of what the run writes into a tenant: components, preservation, hooks, version and pristine configuration."""
+    previous_run: str = ""
+    """The run or attempt before this one."""
+    previous_content: str = ""
+    """Its `content`: where it is the same, what soaked in that run has nothing to be written again."""
+    retried: tuple[str, ...] = ()
+    """The tenants that a Retry named; empty where it named none, so that all that had not succeeded begin again."""
     blind_since: Instant | None = None
     """The first unusable tick for which `evaluation.onUnknown` has already paused the upgrade."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
 
 from tenantwave.api.conditions import ActionReason, FailReason, ReadyReason, WaitReason
@@ -43,6 +43,8 @@ class Step:
     outcome: TenantRunStatus | None = None
     overwrite_later_edits: bool = False
     """TAKE_BACK for Resolve ForcePreImage: the goal wins over later edits, which stay in the snapshot."""
+    at_most_every: timedelta | None = None
+    """Set for a try that may well fail again: no oftener than this, and no reason to look again at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,13 +16,17 @@ from tenantwave.core.world import World
 
 PASSES: tuple[Callable[[Draft], None], ...] = (
     runs.supersede,  # does the spec mean something else than the run?
+    runs.take_back_to_the_old,  # who soaks on what is no longer wanted
     problems.check_spec,  # what only the operator can judge
     problems.check_policy,
     problems.check_catalogue,
     problems.forgive,
     orders.obey,  # what people ordered
+    runs.keep_settled,  # who does not begin again in the next attempt
     planning.plan_run,  # who goes in which wave
     planning.ensure_runs,
+    planning.skip_unselected,
+    planning.preview,  # what would be done, while the upgrade is suspended
     problems.check_owners,
     flight.mourn_tenants,  # whose namespace is gone
     planning.record_already_there,
@@ -39,6 +43,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     starts.yield_to_younger,
     starts.hold_starts,  # why nobody starts
     endings.pass_wave,
+    endings.pass_waves_with_nobody,  # who already runs the release needs no wave
     starts.open_next_wave,
     starts.start_tenants,  # who starts now
     endings.end_run,
@@ -49,7 +54,8 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
 def decide(world: World, now: datetime) -> Plan:
     """Say what to do next about one upgrade. Pure: the same world at the same `now` gives the same plan.
 
-    Args: now: aware, UTC.  Cost: O(tenants of the upgrade), some 20 microseconds each; a tenant that waits also asks its calendar.
+    Args: now: aware, UTC.  Cost: O(tenants of the upgrade), 15 to 30 microseconds each: 15 ms at 1,000 tenants. A calendar is asked again
+    only when its last answer has run out, 0.1 ms for each different one.
     """
     draft = Draft(world, now, runs.journal_of(world, now))
     if world.upgrade.spec is None and world.planned_spec is None:

@@ -12,6 +12,7 @@ S = TenantState
 IN_FLIGHT = frozenset({S.PREFLIGHT, S.APPLYING, S.CONVERGING})
 """Tenants that take a slot of `maxParallel`; under `freeSlotOn: FirstVerdict` also those whose first verdict is due."""
 
+UNPROVEN = frozenset({S.APPLYING, S.CONVERGING, S.SOAKING})
 NOT_STARTED = frozenset({S.QUEUED, S.WAITING})
 GOING_BACK = frozenset({S.ROLLING_BACK, S.ROLLBACK_FAILED})
 ENDED = frozenset({S.SUCCEEDED, S.ROLLED_BACK, S.SKIPPED, S.ORPHANED})
@@ -20,8 +21,8 @@ FAILED = frozenset({S.ROLLING_BACK, S.ROLLED_BACK, S.ROLLBACK_FAILED, S.HELD})
 
 MOVES: dict[TenantState, frozenset[TenantState]] = {
     S.QUEUED: frozenset({S.WAITING, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.SOAKING, S.ROLLING_BACK}),
-    S.WAITING: frozenset({S.QUEUED, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.HELD}),
-    S.PREFLIGHT: frozenset({S.WAITING, S.APPLYING, S.HELD, S.ORPHANED, S.SKIPPED, S.QUEUED}),
+    S.WAITING: frozenset({S.QUEUED, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.HELD, S.SOAKING, S.ROLLING_BACK}),
+    S.PREFLIGHT: frozenset({S.WAITING, S.APPLYING, S.HELD, S.ORPHANED, S.SKIPPED, S.QUEUED, S.ROLLING_BACK}),
     S.APPLYING: frozenset({S.CONVERGING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
     S.CONVERGING: frozenset({S.APPLYING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
     S.SOAKING: frozenset({S.CONVERGING, S.SUCCEEDED, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.QUEUED}),
@@ -33,7 +34,10 @@ MOVES: dict[TenantState, frozenset[TenantState]] = {
     S.SKIPPED: frozenset({S.QUEUED}),
     S.ORPHANED: frozenset({S.QUEUED}),
 }
-"""The declared moves. Staying is always allowed; what leaves an ended state is a new run or attempt, or a rollback of the whole wave."""
+"""The declared moves. Staying is always allowed; what leaves an ended state is a new run or attempt, or a rollback of the whole wave.
+
+A tenant that an earlier run wrote and nobody proved goes on from Queued in the next run; so Queued, Waiting and Preflight may go back, too.
+"""
 
 HOLDS_ALWAYS = frozenset(
     {
@@ -59,6 +63,16 @@ def has_tenant(status: TenantRunStatus) -> bool:
     )
 
 
+def is_unproven(status: TenantRunStatus) -> bool:
+    """Tell whether something of a run stands in the tenant, or is about to, that nobody has proven healthy: Abort takes it back."""
+    return status.state in UNPROVEN or (status.written and status.state in NOT_STARTED)
+
+
+def must_be_settled(status: TenantRunStatus) -> bool:
+    """Tell whether the tenant is going back, or waits for a person: no run starts it before that has ended."""
+    return status.state in GOING_BACK or (status.state is S.HELD and status.written)
+
+
 def to(status: TenantRunStatus, state: TenantState, reason: str, message: str, now: datetime, **changes: object) -> TenantRunStatus:
     """Return the status moved to `state`; `state_since_time` moves only with the state. Raises ValueError for a move that is not declared."""
     if state is not status.state and state not in MOVES[status.state or S.QUEUED]:
@@ -82,7 +96,7 @@ def failed(status: TenantRunStatus, reason: FailReason, message: str, now: datet
     (`take_back` False) or the reason says so. In a rollback there is no third direction: RollbackFailed.
     """
     if status.state in GOING_BACK:
-        return to(status, S.ROLLBACK_FAILED, reason, message, now)
+        return to(status, S.ROLLBACK_FAILED, reason, message, now, resolution=None)
     if status.written and take_back and reason not in HOLDS_ALWAYS:
         return going_back(status, reason, message, now)
     return to(status, S.HELD, reason, message, now)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from tenantwave.api.conditions import FailReason, ReadyReason, WaitReason
@@ -43,8 +43,8 @@ class Draft:
         self._nexts: list[Next] = []
         self._wakes: list[datetime] = []
         self._before: dict[str, TenantRunStatus] = {
-            tenant.name: tenant.run.status
-            for tenant in world.tenants.values()
+            name: tenant.run.status
+            for name, tenant in sorted(world.tenants.items())  # caches give them in any order
             if tenant.run is not None and tenant.run.upgrade_uid == world.upgrade.uid
         }
         self._statuses = dict(self._before)
@@ -60,6 +60,11 @@ class Draft:
     def _goes_on(self) -> bool:
         """Tell whether the run is the one that the world knows: what was planned belongs to it, and not to one that has just begun."""
         return self.world.journal is not None and self.world.journal.run.id == self.run.id
+
+    @property
+    def began(self) -> bool:
+        """Tell whether this decision began the run. What the world says of components and catalogue is then still about the run before."""
+        return self.world.journal is not None and not self._goes_on
 
     @cached_property
     def spec(self) -> TenantUpgradeSpec:
@@ -118,22 +123,29 @@ class Draft:
         """Return where the tenant stands, moves of this decision included; None where it has no TenantRun of this upgrade."""
         return self._statuses.get(tenant)
 
+    def is_stored(self, tenant: str) -> bool:
+        """Tell whether the tenant's place in this run is stored already; nothing starts before that."""
+        before = self._before.get(tenant)
+        return before is not None and before.run == self.run.id
+
     def statuses(self) -> Mapping[str, TenantRunStatus]:
         """Return where every tenant with a TenantRun of this upgrade stands."""
         return self._statuses
 
     def current(self) -> Iterator[tuple[Tenant, TenantRunStatus]]:
         """Yield the tenants that belong to the current run."""
+        run, tenants = self.run.id, self.world.tenants
         for name, status in list(self._statuses.items()):
-            if status.run == self.run.id:
-                yield self.world.tenants[name], status
+            if status.run == run:
+                yield tenants[name], status
 
     def in_wave(self, wave: WaveRecord) -> Iterator[tuple[Tenant, TenantRunStatus]]:
         """Yield the tenants of a wave in starting order, as far as their TenantRuns exist."""
+        run, tenants, statuses = self.run.id, self.world.tenants, self._statuses
         for name in wave.tenants:
-            status = self._statuses.get(name)
-            if status is not None and status.run == self.run.id:
-                yield self.world.tenants[name], status
+            status = statuses.get(name)
+            if status is not None and status.run == run:
+                yield tenants[name], status
 
     def any_in(self, states: Iterable[TenantState]) -> bool:
         """Tell whether any tenant with a TenantRun of this upgrade, of whatever run, is in one of these states."""
@@ -161,7 +173,8 @@ class Draft:
 
     def set_status(self, tenant: str, status: TenantRunStatus) -> None:
         """Move a tenant. A step that an earlier pass wanted for it is dropped: it was meant for another state."""
-        if status != self._statuses.get(tenant):
+        known = self._statuses.get(tenant)
+        if status is not known and status != known:
             self._statuses[tenant] = status
             self.steps.pop(tenant, None)
 
@@ -173,10 +186,18 @@ class Draft:
         """Let a tenant fail: what follows is the state machine's and the policy's."""
         self.set_status(tenant, tenant_run.failed(self._statuses[tenant], reason, message, self.now, self.takes_back))
 
-    def do(self, tenant: str, deed: Deed, outcome: TenantRunStatus | None = None, *, overwrite: bool = False) -> None:
+    def do(
+        self,
+        tenant: str,
+        deed: Deed,
+        outcome: TenantRunStatus | None = None,
+        *,
+        overwrite: bool = False,
+        at_most_every: timedelta | None = None,
+    ) -> None:
         """Want a piece of work in a tenant. One that was moved just now gets none: its step follows from the state that is stored then."""
-        if self._statuses.get(tenant) == self._before.get(tenant):
-            self.steps[tenant] = Step(tenant, deed, outcome, overwrite)
+        if self._statuses.get(tenant) is self._before.get(tenant):
+            self.steps[tenant] = Step(tenant, deed, outcome, overwrite, at_most_every)
 
     def hold(self, tenant: str, hold: Hold) -> None:
         """Note why a tenant does not start yet."""
@@ -205,7 +226,7 @@ class Draft:
     def plan(self, summary: Summary) -> Plan:
         """Return the decision, with only what differs from the world."""
         later = [upcoming for upcoming in self._nexts if upcoming.time > self.now]
-        changed = [name for name, status in self._statuses.items() if status != self._before.get(name)]
+        changed = [name for name, status in self._statuses.items() if status is not self._before.get(name)]
         return Plan(
             journal=self.journal if self.journal != self.world.journal else None,
             summary=summary,
@@ -225,7 +246,8 @@ class Draft:
 def planned_status(draft: Draft, tenant: str, wave: str, why: str, previous: TenantRunStatus | None) -> TenantRunStatus:
     """Return a tenant's first status in the current run.
 
-    What an earlier run or attempt wrote and nobody took back stays on record: its intents are what a rollback needs.
+    What an earlier run or attempt wrote and nobody took back stays on record: its intents are what a rollback needs. The numbers of intents
+    and fences never begin again, nor does the baseline of the gates, which is of the time before the first write.
     """
     entry = draft.world.tenants[tenant]
     fresh = TenantRunStatus(
@@ -241,9 +263,11 @@ def planned_status(draft: Draft, tenant: str, wave: str, why: str, previous: Ten
         explain=why,
         state_since_time=draft.now,
     )
-    if previous is None or not previous.written:
+    if previous is None:
         return fresh
-    kept = ("intents", "snapshots", "written", "from_version", "baseline", "epoch", "plan")
+    kept: tuple[str, ...] = ("last_seq", "epoch", "gate", "baseline")
+    if previous.written and (previous.state is TenantState.HELD or tenant_run.is_unproven(previous)):
+        kept += ("intents", "snapshots", "written", "from_version", "plan")
     return fresh.model_copy(update={field: getattr(previous, field) for field in kept})
 
 

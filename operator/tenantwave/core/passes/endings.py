@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantwave.api.conditions import ReadyReason, RunReason, WaitReason
 from tenantwave.api.policy import ApprovalTime
-from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.gates import Reason as GateReason
 from tenantwave.core.gates import Verdict, wave_is_through
@@ -12,7 +12,7 @@ from tenantwave.core.journal import EndReason, WaveProgress, WaveRecord
 from tenantwave.core.passes import failures, starts
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.problems import named
-from tenantwave.core.passes.verdicts import enforces
+from tenantwave.core.passes.verdicts import enforces, stored_message
 from tenantwave.core.plan import Deed, Summary
 
 S = TenantState
@@ -21,17 +21,17 @@ SETTLED = frozenset({S.SUCCEEDED, S.SKIPPED, S.ROLLED_BACK, S.ROLLBACK_FAILED, S
 """States in which a wave need not wait for the tenant any longer (whether it is within the budget is another question)."""
 
 
+ON_THE_WAY = tenant_run.IN_FLIGHT | {S.SOAKING, S.ROLLING_BACK}
+"""States in which a tenant is still on its way, forwards or back."""
+
+
 def pass_wave(draft: Draft) -> None:
-    """Let the running wave pass: its tenants are through, it was healthy as a whole for its soak, and people have approved."""
+    """Let the running wave pass: its tenants are through, it was healthy as a whole for its soak, and people have approved.
+
+    Passing starts nobody, so a pause does not hold it, unless it is for the failure of this very wave.
+    """
     wave = starts.running_wave(draft)
-    if (
-        wave is None
-        or draft.run.order is not None
-        or draft.superseded
-        or draft.deleted
-        or draft.suspended
-        or draft.journal.pause is not None
-    ):
+    if wave is None or not starts.may_open_waves(draft) or (draft.journal.pause is not None and failures.is_forgiven(draft, wave)):
         return
     if not _is_through(draft, wave):
         if wave.soaked_since_time is not None:
@@ -52,6 +52,19 @@ def pass_wave(draft: Draft) -> None:
     draft.note("WavePassed", f"wave {wave.name}: {done} of {len(wave.tenants)} tenants upgraded")
 
 
+def pass_waves_with_nobody(draft: Draft) -> None:
+    """Let waves pass at once in which nobody is to be upgraded: they start nobody, so they need no approval and nothing holds them."""
+    while starts.may_open_waves(draft) and (wave := starts.next_wave(draft)) is not None and _has_nobody(draft, wave):
+        draft.set_wave(wave.name, progress=WaveProgress.PASSED, start_time=draft.now, completion_time=draft.now)
+
+
+def _has_nobody(draft: Draft, wave: WaveRecord) -> bool:
+    members = [status for _, status in draft.in_wave(wave)]
+    return len(members) == len(wave.tenants) and all(
+        status.state in (S.SKIPPED, S.ORPHANED) or (status.state is S.SUCCEEDED and not status.written) for status in members
+    )
+
+
 def _is_through(draft: Draft, wave: WaveRecord) -> bool:
     members = list(draft.in_wave(wave))
     if (
@@ -62,7 +75,7 @@ def _is_through(draft: Draft, wave: WaveRecord) -> bool:
         return False
     context = enforces(draft)
     judged = any(status.written and status.state is S.SUCCEEDED for _, status in members)
-    if context is None or not judged:
+    if context is None or not judged or failures.is_forgiven(draft, wave):
         return True
     gate = draft.world.gates.wave(wave.name) if draft.world.gates.run_id == draft.run.id else None
     return wave_is_through(gate, draft.effective_waves[wave.name].soak, context.evaluation)
@@ -74,7 +87,7 @@ def end_run(draft: Draft) -> None:
     if run.completion_time is not None or not draft.planned:
         return
     if run.order is not None:
-        going = failures.pending(draft) or draft.any_in({S.ROLLING_BACK, S.PREFLIGHT})
+        going = failures.pending(draft) or draft.any_in(tenant_run.IN_FLIGHT | {S.ROLLING_BACK})
         if not going:
             draft.set_run(completion_time=draft.now)
             failed = [name for name, status in draft.statuses().items() if status.state is S.ROLLBACK_FAILED]
@@ -82,20 +95,17 @@ def end_run(draft: Draft) -> None:
                 draft.note(
                     "RollbackIncomplete", f"{named(failed)} could not be taken back; see their TenantRuns, then Resolve", warning=True
                 )
-            elif run.order.tenants:
-                draft.note("RollbackCompleted", f"{len(run.order.tenants)} tenants were taken back")
+            elif back := sum(status.state is S.ROLLED_BACK for _, status in draft.current()):
+                draft.note("RollbackCompleted", f"{back} tenants were taken back")
     elif (
         run.waves
+        and not draft.superseded
         and all(wave.progress is WaveProgress.PASSED for wave in run.waves)
-        and not draft.any_in(tenant_run.NOT_STARTED | starts_going())
+        and not draft.any_in(ON_THE_WAY)
+        and not any(status.state in tenant_run.NOT_STARTED for _, status in draft.current())
     ):
         draft.set_run(completion_time=draft.now)
         draft.note("UpgradeSucceeded", f"{draft.spec.release.product} {draft.spec.release.version}: all {len(run.waves)} waves passed")
-
-
-def starts_going() -> frozenset[TenantState]:
-    """Return the states in which a tenant is still on its way, forwards or back."""
-    return tenant_run.IN_FLIGHT | {S.SOAKING, S.ROLLING_BACK}
 
 
 def settle_deletion(draft: Draft) -> None:
@@ -103,15 +113,21 @@ def settle_deletion(draft: Draft) -> None:
     if not draft.deleted:
         return
     released = []
+    ordered = frozenset(failures.pending(draft))
     for name, status in list(draft.statuses().items()):
-        if status.state is S.SOAKING:
-            message = f"the upgrade was deleted while it soaked; it stays at {status.to_version}, unproven"
+        if (
+            status.state is not S.PREFLIGHT
+            and status.state not in tenant_run.IN_FLIGHT
+            and tenant_run.is_unproven(status)
+            and name not in ordered
+        ):
+            message = f"the upgrade was deleted before it was proven; it stays at {status.to_version}, unproven"
             draft.do(
                 name, Deed.LET_GO, tenant_run.to(status, S.ORPHANED, RunReason.ORPHANED, message, draft.now, completion_time=draft.now)
             )
             released.append(name)
     if released:
-        draft.note("TenantsLeftSoaking", f"released while they soaked, unproven: {named(sorted(released))}", warning=True)
+        draft.note("TenantsLeftSoaking", f"released unproven, as they are: {named(sorted(released))}", warning=True)
 
 
 def keep_finalizer(draft: Draft) -> None:
@@ -159,7 +175,8 @@ def _rollback_failed(draft: Draft) -> Summary | None:
         return None
     return Summary(
         ReadyReason.ROLLBACK_FAILED,
-        f"{named(failed)} could not be taken back ({draft.statuses()[failed[0]].message}); look at the TenantRun, then create an UpgradeAction Resolve",
+        f"{named(failed)} could not be taken back ({draft.statuses()[failed[0]].message}); look at the TenantRun, then create an "
+        "UpgradeAction Resolve",
     )
 
 
@@ -213,7 +230,8 @@ def _late(draft: Draft) -> Summary | None:
     if wave is None or not starts.is_late(draft, wave):
         return None
     left = [tenant.name for tenant, status in draft.in_wave(wave) if status.state not in SETTLED]
-    return Summary(ReadyReason.DEADLINE_EXCEEDED, f"wave {wave.name} is past its deadline and starts no more; not through: {named(left)}")
+    what = f"not through: {named(left)}" if left else "its tenants are through, its gate or its approval is missing"
+    return Summary(ReadyReason.DEADLINE_EXCEEDED, f"wave {wave.name} is past its deadline and starts no more; {what}")
 
 
 def _gates_unknown(draft: Draft) -> Summary | None:
@@ -225,7 +243,7 @@ def _fleet_incident(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
     gate = draft.world.gates.wave(wave.name) if wave is not None and draft.world.gates.run_id == draft.run.id else None
     if gate is not None and gate.reason == GateReason.FLEET_INCIDENT.value:
-        return Summary(ReadyReason.FLEET_INCIDENT, gate.message)
+        return Summary(ReadyReason.FLEET_INCIDENT, stored_message(draft, wave) if wave is not None else "")
     return None
 
 
@@ -247,21 +265,23 @@ def _wave_running(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
     if not draft.any_in(tenant_run.IN_FLIGHT):
         return None
-    name = wave.name if wave is not None else ""
-    return Summary(ReadyReason.WAVE_RUNNING, f"wave {name}: {_progress(draft, wave)}")
+    if wave is None:
+        return Summary(ReadyReason.WAVE_RUNNING, "tenants of waves that have passed are upgraded")
+    return Summary(ReadyReason.WAVE_RUNNING, f"wave {wave.name}: {_progress(draft, wave)}")
 
 
 def _soaking(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
     if wave is None:
-        return None
+        late = sorted(tenant.name for tenant, status in draft.current() if status.state is S.SOAKING)
+        return Summary(ReadyReason.SOAKING, f"{named(late)} of waves that have passed must stay healthy") if late else None
     soaking = [tenant.name for tenant, status in draft.in_wave(wave) if status.state is S.SOAKING]
     gate = draft.world.gates.wave(wave.name) if enforces(draft) is not None and draft.world.gates.run_id == draft.run.id else None
     effective = draft.effective_waves[wave.name]
     still = bool(soaking) or (_members_through(draft, wave) and not _is_through(draft, wave))
     if not still or _waits_for_evidence(draft, wave):
         return None
-    said = f"; {gate.message}" if gate is not None and gate.verdict is Verdict.INCONCLUSIVE and gate.message else ""
+    said = f"; {stored_message(draft, wave)}" if gate is not None and gate.verdict is not Verdict.HEALTHY else ""
     return Summary(ReadyReason.SOAKING, f"wave {wave.name}: {_progress(draft, wave)}, soaks {int(effective.soak.total_seconds())} s{said}")
 
 
@@ -280,9 +300,9 @@ def _inconclusive(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
     if wave is None or not _waits_for_evidence(draft, wave):
         return None
-    gate = draft.world.gates.wave(wave.name)
-    said = gate.message if gate is not None else ""
-    return Summary(ReadyReason.GATE_INCONCLUSIVE, f"wave {wave.name} has soaked, but the evidence is too thin: {said}")
+    return Summary(
+        ReadyReason.GATE_INCONCLUSIVE, f"wave {wave.name} has soaked, but the evidence is too thin: {stored_message(draft, wave)}"
+    )
 
 
 WAITS: dict[str, ReadyReason] = {
@@ -293,12 +313,14 @@ WAITS: dict[str, ReadyReason] = {
 
 
 def _waiting(draft: Draft) -> Summary | None:
-    """Only waits are left: show the one that ends first; what has no end comes last."""
+    """Only waits are left: show the one that ends first; what has no end comes last. In a wave that starts no more no wait counts."""
+    wave = starts.running_wave(draft)
+    stopped = frozenset(wave.tenants) if wave is not None and not failures.may_start_more(draft, wave) else frozenset()
     holds = sorted(
         (
             (hold.until is None, hold.until or draft.now, name, hold)
             for name, hold in draft.holds.items()
-            if hold.reason is not WaitReason.UPGRADE_ON_HOLD
+            if hold.reason is not WaitReason.UPGRADE_ON_HOLD and name not in stopped
         ),
         key=lambda row: row[:3],
     )
@@ -330,7 +352,8 @@ def _progress(draft: Draft, wave: WaveRecord | None) -> str:
 def _going_on(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
     if wave is None and draft.run.completion_time is None and draft.planned:
-        return Summary(ReadyReason.WAVE_RUNNING, "the next wave begins")
+        upcoming = starts.next_wave(draft)
+        return Summary(ReadyReason.WAVE_RUNNING, f"wave {upcoming.name} begins" if upcoming is not None else "the last wave ends")
     return Summary(ReadyReason.WAVE_RUNNING, f"wave {wave.name}: {_progress(draft, wave)}") if wave is not None else None
 
 
@@ -354,8 +377,3 @@ SUMMARIES = (
     _held,
     _going_on,
 )
-
-
-def status_of_state(status: TenantRunStatus) -> str:
-    """Return state and reason in one word pair, for messages."""
-    return f"{status.state}/{status.reason}" if status.reason else str(status.state)

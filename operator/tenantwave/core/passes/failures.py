@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tenantwave.api.conditions import FailReason, RunReason
+from datetime import datetime
+
+from tenantwave.api.conditions import FailReason, RunReason, SkipReason
 from tenantwave.api.policy import WaveFailure
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
@@ -11,14 +13,16 @@ from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Pause, TakeBackOrder, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.verdicts import enforces
+from tenantwave.core.plan import Deed
 
 S = TenantState
 
-UNPROVEN = tenant_run.IN_FLIGHT | {S.SOAKING}
-
 
 def pause_for_failures(draft: Draft) -> None:
-    """Under `onFailure.tenant: Pause` a tenant held after a write pauses the upgrade, once: Resume goes on without it."""
+    """Under `onFailure.tenant: Pause` a tenant held after a write pauses the upgrade, once: Resume goes on without it.
+
+    So it does not count in the wave's budget: a person decides about each of them.
+    """
     if draft.takes_back or not draft.planned:
         return
     fresh = [
@@ -28,7 +32,7 @@ def pause_for_failures(draft: Draft) -> None:
     ]
     if fresh:
         name, status = fresh[0]
-        _pause(
+        pause_for(
             draft,
             tuple(name for name, _ in fresh),
             f"{name} failed ({status.reason}) and is held as it is; Resume goes on without it, Resolve settles it",
@@ -37,25 +41,45 @@ def pause_for_failures(draft: Draft) -> None:
 
 def fail_waves(draft: Draft) -> None:
     """A wave over its failureBudget, or with its own gate Failing, has failed. The policy says who is taken back."""
-    if not draft.planned or draft.run.order is not None or draft.superseded or draft.policy is None:
+    run = draft.run
+    if not draft.planned or run.order is not None or run.completion_time is not None or draft.superseded or draft.deleted:
         return
-    for wave in draft.run.waves:
-        if wave.progress is not WaveProgress.RUNNING or wave.name in draft.run.paused_for:
+    for wave in run.waves:
+        if is_forgiven(draft, wave):
+            continue
+        if wave.progress is WaveProgress.PASSED and (late := _gate_failed(draft, wave)) is not None:
+            pause_for(
+                draft, (_mark(wave),), f"wave {wave.name} fails its gates after it has passed: {late[0]}; look at it, then Resume or Abort"
+            )
+        if wave.progress is not WaveProgress.RUNNING:
             continue
         why = _gate_failed(draft, wave) or _over_budget(draft, wave)
-        if why is None:
-            continue
-        message, all_of_wave = why
-        match draft.policy.on_failure.wave:
-            case WaveFailure.PAUSE:
-                _pause(draft, (wave.name,), f"wave {wave.name} failed: {message}; nobody is taken back by policy, Resume goes on")
-            case WaveFailure.ROLLBACK_UNPROVEN:
-                _order(draft, wave, message, [wave] if all_of_wave else [], UNPROVEN)
-            case WaveFailure.ROLLBACK_WAVE:
-                _order(draft, wave, message, [wave], UNPROVEN)
-            case WaveFailure.ROLLBACK_UPGRADE:
-                _order(draft, wave, message, list(draft.run.waves), UNPROVEN)
-        return
+        if why is not None:
+            fail_wave(draft, wave, f"wave {wave.name} failed: {why[0]}", all_of_wave=why[1])
+            return
+
+
+def fail_wave(draft: Draft, wave: WaveRecord, message: str, *, all_of_wave: bool, action: str = "") -> None:
+    """Do what `onFailure.wave` says. `all_of_wave`: the evidence is about all of the wave; `action`: by whose order."""
+    match draft.policy.on_failure.wave if draft.policy is not None else WaveFailure.ROLLBACK_UNPROVEN:
+        case WaveFailure.PAUSE:
+            pause_for(draft, (_mark(wave),), f"{message}; nobody is taken back by policy, Resume goes on")
+        case WaveFailure.ROLLBACK_UNPROVEN:
+            _order(draft, wave, message, [wave] if all_of_wave else [], action)
+        case WaveFailure.ROLLBACK_WAVE:
+            _order(draft, wave, message, [wave], action)
+        case WaveFailure.ROLLBACK_UPGRADE:
+            _order(draft, wave, message, list(draft.run.waves), action)
+
+
+def is_forgiven(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether the wave's failure has paused the upgrade: Resume then goes on as if it had not failed."""
+    return _mark(wave) in draft.run.paused_for
+
+
+def _mark(wave: WaveRecord) -> str:
+    """Return what stands for the wave in `paused_for`; no tenant's name has a slash."""
+    return f"wave/{wave.name}"
 
 
 def _gate_failed(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
@@ -65,12 +89,14 @@ def _gate_failed(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     gate = draft.world.gates.wave(wave.name)
     if gate is None or gate.verdict is not Verdict.FAILING:
         return None
+    if wave.progress is WaveProgress.PASSED and gate.reason == GateReason.BUDGET_EXCEEDED.value and not gate.failing_tenants:
+        return None
     return gate.message or gate.reason, gate.reason != GateReason.BUDGET_EXCEEDED.value
 
 
 def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
-    failed = [(tenant.name, status) for tenant, status in draft.in_wave(wave) if counts_as_failed(status)]
+    failed = [(tenant.name, status) for tenant, status in draft.in_wave(wave) if counts(draft, tenant.name, status)]
     if len(failed) <= budget or not any(status.written or status.take_back is not None for _, status in failed):
         return None
     name, status = failed[0]
@@ -79,41 +105,47 @@ def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     return f"{len(failed)} of {len(wave.tenants)} tenants failed, {budget} tolerated; {name}: {cause}: {said}", False
 
 
-def counts_as_failed(status: TenantRunStatus) -> bool:
-    """Tell whether the tenant counts in the failure budget. Those that were taken back for the sake of others do not."""
-    if status.state not in tenant_run.FAILED:
+def counts_as_failed(status: TenantRunStatus, attempt: int) -> bool:
+    """Tell whether the tenant failed in this attempt. Those that were taken back for the sake of others did not."""
+    if status.state not in tenant_run.FAILED or status.attempt != attempt:
         return False
     return status.take_back is None or status.take_back.cause not in (FailReason.WAVE_FAILED, FailReason.ABORTED)
 
 
+def counts(draft: Draft, tenant: str, status: TenantRunStatus) -> bool:
+    """Tell whether the tenant counts in the failure budget: it failed, and no pause has left it to a person."""
+    return counts_as_failed(status, draft.run.attempt) and not (status.state is S.HELD and tenant in draft.run.paused_for)
+
+
 def may_start_more(draft: Draft, wave: WaveRecord) -> bool:
     """Tell whether the wave is within its budget: tenants held with nothing written alone only stop it, they take nobody back."""
-    if wave.name in draft.run.paused_for:
+    if is_forgiven(draft, wave):
         return True
     budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
-    return sum(counts_as_failed(status) for _, status in draft.in_wave(wave)) <= budget
+    return sum(counts(draft, tenant.name, status) for tenant, status in draft.in_wave(wave)) <= budget
 
 
-def _order(draft: Draft, failed: WaveRecord, message: str, whole: list[WaveRecord], unproven: frozenset[TenantState]) -> None:
+def _order(draft: Draft, failed: WaveRecord, message: str, whole: list[WaveRecord], action: str) -> None:
+    """Order back all that is unproven, in every wave, and of the waves in `whole` what succeeded, too."""
     in_scope = {name for wave in whole for name in wave.tenants}
-    tenants = [
+    tenants = tuple(
         tenant.name
         for wave in draft.run.waves
         for tenant, status in draft.in_wave(wave)
-        if (status.state in unproven and status.state is not S.PREFLIGHT)
-        or (tenant.name in in_scope and status.written and status.state in (S.SOAKING, S.SUCCEEDED))
-    ]
-    text = f"wave {failed.name} failed: {message}"
+        if tenant_run.is_unproven(status) or (tenant.name in in_scope and status.written and status.state is S.SUCCEEDED)
+    )
     draft.set_run(
-        order=TakeBackOrder(reason=EndReason.WAVE_FAILED, wave=failed.name, message=text[:1024], time=draft.now, tenants=tuple(tenants))
+        order=TakeBackOrder(
+            reason=EndReason.WAVE_FAILED, wave=failed.name, message=message[:1024], time=draft.now, tenants=tenants, action=action
+        )
     )
     draft.set_wave(failed.name, progress=WaveProgress.FAILED)
-    draft.note("WaveFailed", text, warning=True)
+    draft.note("WaveFailed", message, warning=True)
     if tenants:
         draft.note("RollbackStarted", f"{len(tenants)} tenants are taken back", warning=True)
 
 
-def _pause(draft: Draft, names: tuple[str, ...], message: str) -> None:
+def pause_for(draft: Draft, names: tuple[str, ...], message: str) -> None:
     draft.set_run(paused_for=(*draft.run.paused_for, *names))
     draft.set_journal(pause=Pause(time=draft.now, message=message))
     draft.note("UpgradePaused", message, warning=True)
@@ -135,25 +167,39 @@ def take_back(draft: Draft) -> None:
 
 
 def pending(draft: Draft) -> list[str]:
-    """Return the tenants that are ordered back and have not begun to go, newest wave first."""
+    """Return the tenants that are ordered back and have not begun to go, newest wave first.
+
+    Those that the order names, and whatever else is unproven: a preflight that had just ended when the order was given went on to write.
+    """
     order = draft.run.order
     if order is None:
         return []
     named = frozenset(order.tenants)
-    states = UNPROVEN | {S.SUCCEEDED}
     return [
         tenant.name
         for wave in reversed(draft.run.waves)
         for tenant, status in draft.in_wave(wave)
-        if tenant.name in named and status.state in states and status.state is not S.PREFLIGHT
+        if tenant_run.is_unproven(status)
+        or (status.state is S.PREFLIGHT and status.written)
+        or (status.state is S.SUCCEEDED and tenant.name in named)
     ]
 
 
 def return_unstarted(draft: Draft) -> None:
-    """Once a run is being ended, tenants that never started are Queued again, with the reason that the run ended."""
+    """Once a run is being ended, tenants that were never written are Queued again (RunEnded), or Skipped where a person aborted it."""
     order = draft.run.order
     if order is None:
         return
     for tenant, status in list(draft.current()):
-        if status.state in tenant_run.NOT_STARTED and not status.written and status.reason != RunReason.RUN_ENDED:
-            draft.move(tenant.name, S.QUEUED, RunReason.RUN_ENDED, order.message)
+        if status.written or status.state not in tenant_run.NOT_STARTED | {S.HELD, S.PREFLIGHT}:
+            continue
+        if status.state is S.PREFLIGHT:
+            draft.do(tenant.name, Deed.LET_GO, _unstarted(status, order, draft.now))  # its lock goes with it
+        elif order.reason is EndReason.ABORT or (status.state in tenant_run.NOT_STARTED and status.reason != RunReason.RUN_ENDED):
+            draft.set_status(tenant.name, _unstarted(status, order, draft.now))
+
+
+def _unstarted(status: TenantRunStatus, order: TakeBackOrder, now: datetime) -> TenantRunStatus:
+    if order.reason is EndReason.ABORT:
+        return tenant_run.to(status, S.SKIPPED, SkipReason.ABORTED, order.message, now, completion_time=now)
+    return tenant_run.to(status, S.QUEUED, RunReason.RUN_ENDED, order.message, now)

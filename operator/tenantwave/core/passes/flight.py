@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.journal import EndReason
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.planning import is_at_release
 from tenantwave.core.plan import Deed
@@ -16,11 +16,14 @@ from tenantwave.core.world import Progress, Tenant
 
 S = TenantState
 
+TRY_AGAIN_EVERY = timedelta(minutes=5)
+"""How often a rollback past its deadline is tried again."""
+
 
 def watch_tenants(draft: Draft) -> None:
     """Look at every tenant that is not only waiting, of the current run and of earlier ones."""
     for name, status in list(draft.statuses().items()):
-        watch = WATCHES.get(status.state) if status.state is not None else None
+        watch = WATCHES.get(status.state) if status.state is not None and name not in draft.steps else None
         if watch is not None:
             watch(draft, draft.world.tenants[name], status)
 
@@ -32,7 +35,7 @@ def mourn_tenants(draft: Draft) -> None:
         replaced = bool(status.namespace_uid) and tenant.exists and tenant.uid != status.namespace_uid
         if tenant.exists and not tenant.terminating and not replaced:
             continue
-        if status.state in (S.ORPHANED, S.SKIPPED) or (status.state is S.ROLLED_BACK):
+        if status.state in tenant_run.ENDED:
             continue
         what = "was deleted and made again" if replaced else "is gone" if not tenant.exists else "is being deleted"
         if tenant_run.has_tenant(status):
@@ -40,37 +43,34 @@ def mourn_tenants(draft: Draft) -> None:
                 status, S.ORPHANED, FailReason.RECREATED if replaced else FailReason.DELETED, f"namespace {name} {what}", draft.now
             )
             draft.do(name, Deed.LET_GO, outcome)
-        elif status.state in tenant_run.NOT_STARTED:
+        else:
             draft.move(name, S.SKIPPED, SkipReason.UNSELECTED, f"namespace {name} {what}", completion_time=draft.now)
 
 
 def _preflight(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     """Nothing has been written yet: whatever ends the run or stops starts also ends the preflight."""
-    order = draft.run.order
-    if order is not None and status.run == draft.run.id:
-        if order.reason is EndReason.ABORT:
-            outcome = tenant_run.to(status, S.SKIPPED, SkipReason.ABORTED, order.message, draft.now, completion_time=draft.now)
-        else:
-            outcome = tenant_run.to(status, S.QUEUED, RunReason.RUN_ENDED, order.message, draft.now)
-        draft.do(tenant.name, Deed.LET_GO, outcome)
-        return
+    if draft.run.order is not None:
+        return  # `failures` lets it go, or takes it back
     if status.opening_end_time is not None and draft.now >= status.opening_end_time:
         outcome = tenant_run.to(
             status, S.QUEUED, RunReason.PLANNED, "its window closed during the preflight", draft.now, opening_end_time=None
         )
-        draft.do(tenant.name, Deed.LET_GO, outcome)
+        if status.written:  # an earlier run's writes stand: the tenant stays ours
+            draft.set_status(tenant.name, outcome)
+        else:
+            draft.do(tenant.name, Deed.LET_GO, outcome)
         return
     draft.do(tenant.name, Deed.PREPARE)
 
 
 def _applying(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    if not _is_ordered_back(draft, tenant.name):
+    if draft.run.order is None:
         draft.do(tenant.name, Deed.APPLY)
 
 
 def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     """Converged and at the release: have it proven. Failed, or too long: it fails."""
-    if _is_ordered_back(draft, tenant.name):
+    if draft.run.order is not None:
         return
     component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)]
     view = next((view for view in tenant.components if view.name == component.name), None)
@@ -90,7 +90,7 @@ def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 def _soaking(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     """Converged must hold through the soak: what falls back converges anew, with its timer, and then soaks anew."""
-    if _is_ordered_back(draft, tenant.name) or draft.superseded or status.run != draft.run.id:
+    if draft.run.order is not None or draft.superseded or status.run != draft.run.id:
         return
     for index, component in enumerate(draft.spec.components):
         view = next((view for view in tenant.components if view.name == component.name), None)
@@ -124,12 +124,17 @@ def _soaking(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 def _held(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     if _settle(draft, tenant, status):
         return
-    if not status.written and status.run == draft.run.id and draft.planned and not draft.deleted:
+    ended = draft.run.order is not None or draft.run.completion_time is not None
+    if not status.written and status.run == draft.run.id and draft.planned and not draft.deleted and not ended:
         draft.do(tenant.name, Deed.PREVIEW)
 
 
 def _rollback_failed(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    _settle(draft, tenant, status)
+    """Wait for a person. What was only late is tried again now and then: pods may come up after all, and then it is rolled back."""
+    if _settle(draft, tenant, status) or status.take_back is None:
+        return
+    if status.reason == status.take_back.cause:
+        draft.do(tenant.name, Deed.TAKE_BACK, at_most_every=TRY_AGAIN_EVERY)
 
 
 def _settle(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
@@ -144,14 +149,15 @@ def _settle(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
                 outcome = tenant_run.to(status, S.SKIPPED, SkipReason.RESOLVED, status.message, draft.now, completion_time=draft.now)
             draft.do(tenant.name, Deed.LET_GO, outcome.model_copy(update={"resolution": None}))
         case Resolution.ROLLBACK | Resolution.FORCE_PRE_IMAGE:
-            cause = FailReason(status.reason) if status.reason in set(FailReason) else FailReason.ABORTED
+            known = FailReason(status.reason) if status.reason in set(FailReason) else FailReason.ABORTED
+            cause = status.take_back.cause if status.take_back is not None else known
             order = TakeBack(cause=cause, message=status.message, time=draft.now)
             draft.move(tenant.name, S.ROLLING_BACK, cause, status.message, take_back=order)
     return True
 
 
 def _rolling_back(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    """Windows and freezes never hold this. Past `rollback.deadline` it is RollbackFailed, and goes on trying only when a person says so."""
+    """Windows and freezes never hold this. Past `rollback.deadline` it is RollbackFailed: a person is called, and it is tried now and then."""
     if draft.policy is None or status.take_back is None:
         draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
         return
@@ -165,10 +171,6 @@ def _rolling_back(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None
         return
     draft.wake(deadline)
     draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
-
-
-def _is_ordered_back(draft: Draft, tenant: str) -> bool:
-    return draft.run.order is not None and tenant in draft.run.order.tenants
 
 
 def _text(draft: Draft) -> str:

@@ -10,9 +10,10 @@ from tenantwave.api.conditions import ActionReason, SkipReason
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.journal import Approval, EndReason, Pause, TakeBackOrder, WaveProgress, WaveRecord
+from tenantwave.core.journal import Approval, EndReason, Pause, TakeBackOrder, WaveRecord
+from tenantwave.core.passes import failures
 from tenantwave.core.passes.draft import Draft
-from tenantwave.core.passes.runs import next_attempt
+from tenantwave.core.passes.runs import is_of_run, next_attempt
 from tenantwave.core.passes.starts import awaits_approval
 from tenantwave.core.plan import Answer
 from tenantwave.core.world import Action
@@ -50,6 +51,9 @@ def obey(draft: Draft) -> None:
 
 def _answer(draft: Draft, action: Action) -> None:
     if action.uid in draft.journal.answered:
+        again = REPEATS.get(action.spec.type)
+        if again is not None:
+            again(draft, action)
         draft.answers.append(Answer(action.name, True, ActionReason.ACCEPTED, "taken", completed=bool(_completed(draft, action))))
         return
     outcome = _refuse_stale(draft, action) or RULES[action.spec.type](draft, action)
@@ -104,14 +108,11 @@ def _reject(draft: Draft, action: Action) -> Outcome:
     message = f"wave {wave.name} was rejected by {_person(action)} ({action.name})"
     if when is ApprovalTime.BEFORE:
         return _end_run(draft, action, message)
-    tenants = tuple(tenant.name for tenant, status in draft.in_wave(wave) if status.written and status.state in (S.SOAKING, S.SUCCEEDED))
-    order = TakeBackOrder(
-        reason=EndReason.WAVE_FAILED, wave=wave.name, message=message, time=draft.now, tenants=tenants, action=action.name
-    )
-    draft.set_run(order=order)
-    draft.set_wave(wave.name, progress=WaveProgress.FAILED)
-    draft.note("WaveFailed", message, warning=True)
-    return Taken(f"{len(tenants)} tenants of wave {wave.name} are taken back", completed=not tenants)
+    failures.fail_wave(draft, wave, message, all_of_wave=True, action=action.name)
+    order = draft.run.order
+    if order is None:
+        return Taken("nobody is taken back by policy (onFailure.wave: Pause); the upgrade is paused")
+    return Taken(f"{len(order.tenants)} tenants are taken back", completed=not order.tenants)
 
 
 def _pause(draft: Draft, action: Action) -> Outcome:
@@ -137,29 +138,31 @@ def _abort(draft: Draft, action: Action) -> Outcome:
 
 
 def _end_run(draft: Draft, action: Action, message: str) -> Outcome:
-    """Take back who is unproven; who was never written is skipped (in preflight: by `flight`, with its lock); who succeeded stays."""
-    unproven = []
-    for tenant, status in list(draft.current()):
-        if status.state in (S.APPLYING, S.CONVERGING, S.SOAKING):
-            unproven.append(tenant.name)
-        elif not status.written and status.state in (S.QUEUED, S.WAITING, S.HELD):
-            draft.move(tenant.name, S.SKIPPED, SkipReason.ABORTED, message, completion_time=draft.now)
-    draft.set_run(order=TakeBackOrder(reason=EndReason.ABORT, message=message, time=draft.now, tenants=tuple(unproven), action=action.name))
+    """Take back who is unproven, skip who was never written (both follow from the order, in `failures`); who succeeded stays."""
+    unproven = tuple(tenant.name for tenant, status in draft.current() if tenant_run.is_unproven(status))
+    order = TakeBackOrder(reason=EndReason.ABORT, message=message[:1024], time=draft.now, tenants=unproven, action=action.name)
+    if draft.planned:
+        draft.set_run(order=order)
+    else:
+        draft.set_run(order=order, planned_time=draft.now)
     draft.note("UpgradeAborted", message, warning=True)
     return Taken(f"{len(unproven)} unproven tenants are taken back", completed=not unproven)
 
 
 def _retry(draft: Draft, action: Action) -> Outcome:
-    if draft.any_in(tenant_run.IN_FLIGHT | {S.ROLLING_BACK}):
+    if draft.world.upgrade.spec is None:
+        return Refusal(ActionReason.NOT_APPLICABLE, "the spec cannot be read; correct it first")
+    if draft.superseded or draft.any_in(tenant_run.IN_FLIGHT | {S.ROLLING_BACK}) or failures.pending(draft):
         return Refusal(ActionReason.NOT_APPLICABLE, "tenants are in flight or being taken back; retry when they are through")
-    statuses = {tenant.name: status for tenant, status in draft.current()}
+    statuses = {name: status for name, status in draft.statuses().items() if is_of_run(draft, status)}
     if unknown := [name for name in action.spec.tenants if name not in statuses]:
         return Refusal(ActionReason.UNKNOWN_TARGET, f"{unknown[0]} is no tenant of this run")
-    named = frozenset(action.spec.tenants)
-    again = [name for name, status in statuses.items() if status.state is not S.SUCCEEDED and (not named or name in named)]
+    if failed := [name for name in action.spec.tenants if statuses[name].state is S.ROLLBACK_FAILED]:
+        return Refusal(ActionReason.NOT_APPLICABLE, f"{failed[0]} is RollbackFailed; create an UpgradeAction Resolve for it first")
+    again = [name for name in action.spec.tenants or statuses if statuses[name].state not in (S.SUCCEEDED, S.ROLLBACK_FAILED)]
     if not again and (draft.planned or not draft.problem):
-        return Refusal(ActionReason.NOT_APPLICABLE, "every tenant named has succeeded; there is nothing to retry")
-    next_attempt(draft, again)
+        return Refusal(ActionReason.NOT_APPLICABLE, "there is nothing to retry: every tenant has succeeded, or needs Resolve")
+    next_attempt(draft, action.spec.tenants)
     return Taken(f"attempt {draft.run.attempt} begins: {len(again)} tenants begin again")
 
 
@@ -174,10 +177,16 @@ def _skip(draft: Draft, action: Action) -> Outcome:
                 ActionReason.NOT_APPLICABLE,
                 f"{name} is {status.state}; only tenants Queued, Waiting, or Held with nothing written can be skipped",
             )
+    _skip_again(draft, action)
+    return Taken(f"{len(action.spec.tenants)} tenants are skipped")
+
+
+def _skip_again(draft: Draft, action: Action) -> None:
     message = f"skipped by {_person(action)} ({action.name}): {action.spec.reason}"
     for name in action.spec.tenants:
-        draft.move(name, S.SKIPPED, SkipReason.SKIPPED_BY_ACTION, message, completion_time=draft.now)
-    return Taken(f"{len(action.spec.tenants)} tenants are skipped")
+        status = draft.status(name)
+        if status is not None and not status.written and status.state in (S.QUEUED, S.WAITING, S.HELD):
+            draft.move(name, S.SKIPPED, SkipReason.SKIPPED_BY_ACTION, message, completion_time=draft.now)
 
 
 def _resolve(draft: Draft, action: Action) -> Outcome:
@@ -189,10 +198,16 @@ def _resolve(draft: Draft, action: Action) -> Outcome:
             return Refusal(
                 ActionReason.NOT_APPLICABLE, f"{name} is {statuses[name].state}; only tenants Held or RollbackFailed need Resolve"
             )
+    _resolve_again(draft, action)
+    return Taken(f"{action.spec.resolution} for {len(action.spec.tenants)} tenants", completed=False)
+
+
+def _resolve_again(draft: Draft, action: Action) -> None:
     message = f"resolved by {_person(action)} ({action.name}): {action.spec.reason}"
     for name in action.spec.tenants:
-        draft.set_status(name, statuses[name].model_copy(update={"resolution": action.spec.resolution, "message": message[:1024]}))
-    return Taken(f"{action.spec.resolution} for {len(action.spec.tenants)} tenants", completed=False)
+        status = draft.status(name)
+        if status is not None and status.state in (S.HELD, S.ROLLBACK_FAILED):
+            draft.set_status(name, status.model_copy(update={"resolution": action.spec.resolution, "message": message[:1024]}))
 
 
 def _not_supported(draft: Draft, action: Action) -> Outcome:
@@ -209,10 +224,7 @@ def _completed(draft: Draft, action: Action) -> str:
             order = draft.run.order
             if order is None or order.action != action.name:
                 return "done"
-            left = [
-                name for name in order.tenants if name in statuses and statuses[name].state not in tenant_run.ENDED | {S.ROLLBACK_FAILED}
-            ]
-            return "" if left else f"{len(order.tenants)} tenants were taken back or named for Resolve"
+            return "" if draft.run.completion_time is None else f"{len(order.tenants)} tenants were taken back or named for Resolve"
         case ActionType.RESOLVE:
             left = [
                 name
@@ -236,3 +248,6 @@ RULES: dict[ActionType, Callable[[Draft, Action], Outcome]] = {
     ActionType.OVERRIDE_GATE: _not_supported,
     ActionType.OVERRIDE_WINDOW: _not_supported,
 }
+
+REPEATS: dict[ActionType, Callable[[Draft, Action], None]] = {ActionType.SKIP_TENANT: _skip_again, ActionType.RESOLVE: _resolve_again}
+"""Orders whose effect is in TenantRuns: as long as their answer is not written, a crash may have come before the effect, so it is repeated."""

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason
+from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import blobs, tenant_run, versions, waves
 from tenantwave.core.journal import CatalogueRef, PolicyRef, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft, planned_status, runs_version
 from tenantwave.core.passes.problems import named
-from tenantwave.core.passes.runs import spec_blob
-from tenantwave.core.plan import Deed
+from tenantwave.core.passes.runs import content_of, is_earlier_attempt, spec_blob
+from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Tenant
 
 
 def plan_run(draft: Draft) -> None:
     """Divide the tenants into waves, unless that is done or something is wrong. The result goes into the journal."""
     policy = draft.world.policy
-    if draft.planned or draft.problem is not None or draft.superseded or policy is None or policy.spec is None:
+    if (
+        draft.planned
+        or draft.began
+        or draft.deleted
+        or draft.problem is not None
+        or draft.superseded
+        or policy is None
+        or policy.spec is None
+    ):
         return
-    selected = [tenant for tenant in draft.world.tenants.values() if tenant.selected and not tenant.terminating]
+    selected = [tenant for tenant in draft.world.tenants.values() if _belongs(draft, tenant)]
     if not selected:
         draft.stall(
             ReadyReason.NO_TENANTS, "no namespace matches spec.tenantSelector; label the tenants' namespaces, or correct the selector"
@@ -30,19 +38,25 @@ def plan_run(draft: Draft) -> None:
         policy.spec.waves, (waves.Candidate(tenant.name, tenant.labels) for tenant in selected), f"{release.product}/{release.version}"
     )
     records = _records(draft, division)
-    if division.unmatched and policy.spec.unmatched is Unmatched.FAIL:
+    placed = {name for record in records for name in record.tenants}
+    left = [draft.world.tenants[name] for name in division.unmatched if name not in placed]
+    started = tuple(tenant.name for tenant in left if not tenant.selected)
+    unmatched = tuple(tenant.name for tenant in left if tenant.selected)
+    if unmatched and policy.spec.unmatched is Unmatched.FAIL:
         draft.stall(
             ReadyReason.UNMATCHED_TENANTS,
-            f"no wave takes {named(list(division.unmatched))}; add a last wave without selector, or set unmatched: LastWave or Skip in "
+            f"no wave takes {named(list(unmatched))}; add a last wave without selector, or set unmatched: LastWave or Skip in "
             f"RolloutPolicy {policy.name}",
         )
         return
-    if division.unmatched and policy.spec.unmatched is Unmatched.LAST_WAVE:
-        records[-1] = records[-1].model_copy(update={"tenants": records[-1].tenants + division.unmatched})
-    if not records[0].tenants and any(_needs_upgrade(draft, tenant) for tenant in selected):
+    joining = (unmatched if policy.spec.unmatched is Unmatched.LAST_WAVE else ()) + started
+    if joining:
+        records[-1] = _joined(records[-1], joining)
+    waiting = [name for record in records[1:] for name in record.tenants if not is_at_release(draft, draft.world.tenants[name])]
+    if not records[0].tenants and waiting:
         draft.stall(
             ReadyReason.EMPTY_FIRST_WAVE,
-            f"the first wave, {records[0].name}, takes nobody while {len(selected)} tenants wait; label at least one canary tenant, or correct "
+            f"the first wave, {records[0].name}, takes nobody while {len(waiting)} tenants wait; label at least one canary tenant, or correct "
             f"the wave in RolloutPolicy {policy.name}",
         )
         return
@@ -51,6 +65,7 @@ def plan_run(draft: Draft) -> None:
         waves=tuple(records),
         plan_digest=waves.plan_digest(draft.run.id, ((record.name, record.tenants) for record in records)),
         spec=blobs.digest_of(spec_blob(draft.spec)),
+        content=content_of(draft.spec, draft.world.catalogue),
         policy=PolicyRef(name=policy.name, generation=policy.generation, digest=policy.digest),
         catalogue=tuple(
             CatalogueRef(version=entry.version, target=entry.target, digest=entry.digest, removed=entry.removed)
@@ -60,7 +75,8 @@ def plan_run(draft: Draft) -> None:
     draft.save_plan = True
     draft.note(
         "UpgradePlanned",
-        f"{len(selected)} tenants in {len(records)} waves: " + ", ".join(f"{record.name} {len(record.tenants)}" for record in records),
+        f"{sum(len(record.tenants) for record in records)} tenants in {len(records)} waves: "
+        + ", ".join(f"{record.name} {len(record.tenants)}" for record in records),
     )
 
 
@@ -74,11 +90,20 @@ def _records(draft: Draft, division: waves.Division) -> list[WaveRecord]:
         for name, taken in division.waves
     ]
     if late:
-        last = records[-1]
-        records[-1] = last.model_copy(
-            update={"tenants": last.tenants + tuple(late), "progress": WaveProgress.QUEUED, "completion_time": None}
-        )
+        records[-1] = _joined(records[-1], tuple(late))
     return records
+
+
+def _joined(wave: WaveRecord, tenants: tuple[str, ...]) -> WaveRecord:
+    """Return a wave with tenants who join it. One that had passed begins again for their sake."""
+    fresh = WaveRecord(name=wave.name) if wave.progress is WaveProgress.PASSED else wave
+    return fresh.model_copy(update={"tenants": wave.tenants + tenants})
+
+
+def _belongs(draft: Draft, tenant: Tenant) -> bool:
+    """Tell whether the run has to do with the tenant: it is selected, or an earlier run wrote it and nobody has proven that yet."""
+    status = draft.status(tenant.name)
+    return tenant.exists and not tenant.terminating and (tenant.selected or (status is not None and tenant_run.is_unproven(status)))
 
 
 def ensure_runs(draft: Draft) -> None:
@@ -86,44 +111,83 @@ def ensure_runs(draft: Draft) -> None:
 
     Repeated until all exist: a crash between journal and TenantRuns loses nobody, for the journal names them all.
     """
-    if not draft.planned or draft.superseded or draft.deleted:
+    if not draft.planned or draft.superseded or draft.deleted or draft.run.order is not None or draft.run.completion_time is not None:
         return
     for wave in draft.run.waves:
         for name in wave.tenants:
             _ensure(draft, name, wave.name)
     placed = {name for wave in draft.run.waves for name in wave.tenants}
     for tenant in draft.world.tenants.values():
-        if (
-            tenant.selected
-            and tenant.name not in placed
-            and _lacks_run(draft, tenant.name)
-            and _skips_unmatched(draft)
-            and _was_planned(draft, tenant)
-        ):
-            status = planned_status(draft, tenant.name, "", "no wave takes it", None)
-            draft.set_status(
-                tenant.name, tenant_run.to(status, TenantState.SKIPPED, SkipReason.UNMATCHED, "no wave takes this tenant", draft.now)
-            )
-    _skip_unselected(draft)
+        if tenant.name not in placed:
+            _pass_over(draft, tenant)
 
 
 def _ensure(draft: Draft, name: str, wave: str) -> None:
     tenant = draft.world.tenants.get(name)
-    if tenant is None or not _lacks_run(draft, name):
+    if tenant is None or not _lacks_run(draft, name) or not _is_to_be_planned(draft, tenant):
         return
     previous = draft.status(name)
-    if (
-        previous is not None
-        and previous.written
-        and previous.state not in (TenantState.ROLLED_BACK, TenantState.SUCCEEDED, TenantState.ORPHANED)
-    ):
-        status = planned_status(draft, name, wave, _why(draft, tenant, wave), previous)
-    else:
-        status = planned_status(draft, name, wave, _why(draft, tenant, wave), None)
+    status = planned_status(draft, name, wave, _why(draft, tenant, wave), previous)
+    if previous is not None and _has_soaked_on_this(draft, previous):
+        status = status.model_copy(update={"converged_time": previous.converged_time})
     refused = _passed_over(draft, tenant, status)
     if refused is not None:
         status = tenant_run.to(status, TenantState.SKIPPED, refused[0], refused[1], draft.now, completion_time=draft.now)
     draft.set_status(name, status)
+
+
+def _is_to_be_planned(draft: Draft, tenant: Tenant) -> bool:
+    """Tell whether the tenant is ready for the run: not going back, nor waiting for a person, nor still with an upgrade of this name that is gone."""
+    stored = tenant.run
+    if stored is not None and stored.upgrade_uid != draft.world.upgrade.uid and tenant_run.has_tenant(stored.status):
+        message = (
+            f"run {stored.status.run} of an earlier {stored.upgrade} still has it; settle its TenantRun {stored.name}, then delete that"
+        )
+        draft.hold(tenant.name, Hold(WaitReason.TENANT_BUSY, message))
+        return False
+    status = draft.status(tenant.name)
+    if status is None or not tenant_run.must_be_settled(status):
+        return True
+    return status.state is TenantState.HELD and is_earlier_attempt(draft, status)
+
+
+def _has_soaked_on_this(draft: Draft, previous: TenantRunStatus) -> bool:
+    """Tell whether the tenant soaked in the run before, and that run wrote the same as this one: `converged_time` then stays as the sign."""
+    run = draft.run
+    same = bool(run.content) and run.content == run.previous_content and previous.run == run.previous_run
+    return same and previous.state is TenantState.SOAKING
+
+
+def _pass_over(draft: Draft, tenant: Tenant) -> None:
+    """Say why a tenant that no wave has is passed over: it matches none, or belonged to an earlier run that never wrote it."""
+    status = draft.status(tenant.name)
+    if tenant.selected and _lacks_run(draft, tenant.name) and _skips_unmatched(draft) and _was_planned(draft, tenant):
+        fresh = planned_status(draft, tenant.name, "", "no wave takes it", status)
+        if _is_to_be_planned(draft, tenant):
+            skipped = tenant_run.to(
+                fresh, TenantState.SKIPPED, SkipReason.UNMATCHED, "no wave takes this tenant", draft.now, completion_time=draft.now
+            )
+            draft.set_status(tenant.name, skipped)
+    elif not tenant.selected and status is not None and _can_be_skipped(status):
+        _skip_unselected(draft, tenant)
+
+
+def skip_unselected(draft: Draft) -> None:
+    """Skip tenants that no longer match the selector, unless something has been written in them."""
+    if not draft.planned or draft.superseded or draft.deleted or draft.run.completion_time is not None:
+        return
+    for tenant, status in list(draft.current()):
+        if not tenant.selected and _can_be_skipped(status):
+            _skip_unselected(draft, tenant)
+
+
+def _can_be_skipped(status: TenantRunStatus) -> bool:
+    return not status.written and (status.state in tenant_run.NOT_STARTED or status.state is TenantState.HELD)
+
+
+def _skip_unselected(draft: Draft, tenant: Tenant) -> None:
+    message = "its namespace no longer matches spec.tenantSelector" if tenant.exists else f"namespace {tenant.name} is gone"
+    draft.move(tenant.name, TenantState.SKIPPED, SkipReason.UNSELECTED, message, completion_time=draft.now)
 
 
 def _why(draft: Draft, tenant: Tenant, wave: str) -> str:
@@ -153,21 +217,12 @@ def _passed_over(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> tuple
     return None
 
 
-def _skip_unselected(draft: Draft) -> None:
-    for tenant, status in list(draft.current()):
-        if not tenant.selected and status.state in tenant_run.NOT_STARTED and not status.written:
-            draft.move(
-                tenant.name,
-                TenantState.SKIPPED,
-                SkipReason.UNSELECTED,
-                "its namespace no longer matches spec.tenantSelector",
-                completion_time=draft.now,
-            )
-
-
 def record_already_there(draft: Draft) -> None:
-    """Record tenants whose components already have every value of the release. This needs no wave, window, notice, soak or gate."""
-    if not draft.planned or draft.superseded or draft.deleted:
+    """Record tenants whose components already have every value of the release. This needs no wave, window, notice, soak or gate.
+
+    What a run of ours wrote and nobody has proven is never recorded so: it is judged.
+    """
+    if not draft.planned or draft.superseded or draft.deleted or draft.run.order is not None or draft.run.completion_time is not None:
         return
     for tenant, status in list(draft.current()):
         if (
@@ -180,15 +235,20 @@ def record_already_there(draft: Draft) -> None:
             draft.do(tenant.name, Deed.LET_GO, tenant_run.succeeded(status, RunReason.ALREADY_AT_RELEASE, message, draft.now))
 
 
+def preview(draft: Draft) -> None:
+    """Have told what would be done in each tenant, and what stands against it, while the upgrade is suspended: once for each run."""
+    if not draft.suspended or not draft.planned or draft.superseded or draft.deleted or draft.run.order is not None:
+        return
+    for tenant, status in draft.current():
+        if status.state in tenant_run.NOT_STARTED and not status.written and status.preview is None:
+            draft.do(tenant.name, Deed.PREVIEW)
+
+
 def is_at_release(draft: Draft, tenant: Tenant) -> bool:
     """Tell whether every component of the tenant has every value of the release; a component that is absent must be optional."""
     optional = {component.name for component in draft.spec.components if component.optional}
     present = [view for view in tenant.components if view.present]
     return bool(present) and all(view.at_release if view.present else view.name in optional for view in tenant.components)
-
-
-def _needs_upgrade(draft: Draft, tenant: Tenant) -> bool:
-    return not is_at_release(draft, tenant)
 
 
 def _lacks_run(draft: Draft, name: str) -> bool:

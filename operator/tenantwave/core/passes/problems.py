@@ -59,7 +59,7 @@ def check_policy(draft: Draft) -> None:
 def check_catalogue(draft: Draft) -> None:
     """InvalidSpec for duplicates, CatalogueIncomplete for a target that the release neither has nor drops."""
     catalogue = draft.world.catalogue
-    if draft.planned or draft.problem is not None:
+    if draft.planned or draft.began or draft.problem is not None:
         return
     if catalogue.duplicates:
         draft.stall(ReadyReason.INVALID_SPEC, "; ".join(catalogue.duplicates))
@@ -105,7 +105,8 @@ def check_owners(draft: Draft) -> None:
     owned = [
         (tenant.name, view.owner)
         for tenant, status in draft.in_wave(first)
-        if status.state in tenant_run.NOT_STARTED or (status.state is TenantState.HELD and not status.written)
+        if (status.state in tenant_run.NOT_STARTED or (status.state is TenantState.HELD and not status.written))
+        and not all(view.at_release for view in tenant.components if view.present)  # then nothing is to be written
         for view in tenant.components
         if view.owner
     ]

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import lru_cache
 
 from tenantwave.api.conditions import RunReason, SkipReason, WaitReason
 from tenantwave.api.policy import ApprovalTime, FreeSlotOn
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run, versions
-from tenantwave.core.calendar import availability
+from tenantwave.core.calendar import Availability, Calendar, availability
 from tenantwave.core.gates import SourceState, Verdict
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.failures import may_start_more
-from tenantwave.core.passes.verdicts import enforces
-from tenantwave.core.plan import Hold
+from tenantwave.core.passes.planning import is_at_release
+from tenantwave.core.passes.verdicts import enforces, stored_message
+from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Claim, Tenant
 
 S = TenantState
 
 SKEW = timedelta(seconds=2)
 """Openings are shrunk by this much for the start decision, so that a clock that is slightly wrong starts nobody outside one."""
+
+MAX_CALENDARS = 32768
+"""How many calendars are known by identity before they are forgotten; more than tenants in one cluster."""
 
 CLOCK_SKEW_MESSAGE = "the operator's clock and the API server's are over 60 s apart; the platform team sets the node's clock right"
 
@@ -64,13 +70,7 @@ def awaits_approval(draft: Draft, wave: WaveRecord) -> ApprovalTime | None:
 
 def open_next_wave(draft: Draft) -> None:
     """Begin the next wave when its predecessor has passed and, where asked for, people have approved."""
-    if (
-        not draft.planned
-        or draft.on_hold
-        or draft.problem is not None
-        or draft.run.order is not None
-        or draft.run.completion_time is not None
-    ):
+    if not may_open_waves(draft) or draft.on_hold:
         return
     wave = next_wave(draft)
     if wave is None or awaits_approval(draft, wave) is not None:
@@ -79,12 +79,18 @@ def open_next_wave(draft: Draft) -> None:
     draft.note("WaveStarted", f"wave {wave.name}: {len(wave.tenants)} tenants")
 
 
+def may_open_waves(draft: Draft) -> bool:
+    """Tell whether the run goes on. Its plan is stored before anything starts by it."""
+    ended = draft.run.order is not None or draft.run.completion_time is not None
+    return draft.planned and not draft.save_plan and not ended and draft.problem is None and not draft.superseded and not draft.deleted
+
+
 # What holds the whole upgrade.
 
 
 def hold_starts(draft: Draft) -> None:
     """Say why nobody starts although the run is planned: deletion, suspension, pause, an ending run, gates that cannot see."""
-    if draft.on_hold:
+    if draft.on_hold or not draft.planned:
         return
     if draft.deleted:
         draft.on_hold = "the upgrade is being deleted"
@@ -107,8 +113,8 @@ def gates_are_blind(draft: Draft) -> str | None:
     book = draft.world.gates
     wave = running_wave(draft)
     gate = book.wave(wave.name) if wave is not None else None
-    if gate is not None and gate.verdict is Verdict.UNKNOWN:
-        return gate.message or "the metrics cannot be used"
+    if wave is not None and gate is not None and gate.verdict is Verdict.UNKNOWN:
+        return stored_message(draft, wave) or "the metrics cannot be used"
     if book.source.state is SourceState.DOWN:
         return book.source.message
     return None
@@ -131,13 +137,50 @@ def _has_first_verdict(draft: Draft, tenant: str) -> bool:
     return gate is not None and gate.has_first_verdict
 
 
+@dataclass(slots=True)
+class _Known:
+    """The last answer of a calendar, and from when on it was asked for. It holds, word for word, until its `valid_until_time`."""
+
+    asked_time: datetime | None = None
+    answer: Availability | None = None
+
+
+@lru_cache(maxsize=16384)
+def _shared(calendar: Calendar) -> _Known:
+    return _Known()
+
+
+_by_identity: dict[int, tuple[Calendar, _Known]] = {}
+
+
+def _known(calendar: Calendar) -> _Known:
+    """Return the cell of a calendar. The caches keep each tenant's calendar as one object, so it is rarely compared by value."""
+    found = _by_identity.get(id(calendar))
+    if found is None or found[0] is not calendar:
+        if len(_by_identity) >= MAX_CALENDARS:
+            _by_identity.clear()
+        found = _by_identity[id(calendar)] = (calendar, _shared(calendar))
+    return found[1]
+
+
+def ask(calendar: Calendar, now: datetime) -> Availability:
+    """Return whether the tenant may start now, by a clock that may be `SKEW` wrong. Tenants with equal calendars share the answer.
+
+    Cost: 0.1 ms for a calendar whose answer has run out, else a look into a table.
+    """
+    known = _known(calendar)
+    if known.answer is None or known.asked_time is None or not known.asked_time <= now < known.answer.valid_until_time:
+        known.answer, known.asked_time = availability(calendar, now, SKEW), now
+    return known.answer
+
+
 Check = Callable[[Draft, Tenant], Hold | None]
 
 
 def _calendar_is_open(draft: Draft, tenant: Tenant) -> Hold | None:
     if tenant.calendar is None:
         return None
-    answer = availability(tenant.calendar, draft.now, SKEW)
+    answer = ask(tenant.calendar, draft.now)
     draft.wake(answer.valid_until_time)
     if answer.hold is None:
         return None
@@ -205,13 +248,13 @@ def yield_to_younger(draft: Draft) -> None:
 
 def start_tenants(draft: Draft) -> None:
     """Start the tenants of the running wave that may, in wave order, as far as slots are free; say of the others why they wait."""
-    if not draft.planned or draft.run.completion_time is not None:
+    if not draft.planned or draft.save_plan or draft.run.completion_time is not None or draft.run.order is not None:
         return
     wave = running_wave(draft)
     for record in draft.run.waves:
         if wave is not None and record.name == wave.name:
             _start_in(draft, record)
-        elif record.progress is WaveProgress.QUEUED and draft.run.order is None:
+        elif record.progress is WaveProgress.QUEUED:
             _queue(draft, record)
         elif record.progress is WaveProgress.PASSED and not draft.on_hold:
             _start_in(draft, record)  # tenants that planned again after being held, within the same slots
@@ -222,9 +265,10 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
     free = effective.slots(len(wave.tenants)) - in_flight_count(draft, wave)
     stopped = not may_start_more(draft, wave) or _is_late(draft, wave)
     for tenant, status in list(draft.in_wave(wave)):
-        if status.state not in tenant_run.NOT_STARTED or tenant.name in draft.steps:
+        if status.state not in tenant_run.NOT_STARTED or _is_being_recorded(draft, tenant) or not draft.is_stored(tenant.name):
             continue
-        hold = why_not_yet(draft, tenant)
+        has_soaked = status.written and status.converged_time is not None and is_at_release(draft, tenant)
+        hold = _upgrade_goes_on(draft, tenant) if has_soaked else why_not_yet(draft, tenant)
         if hold is None and stopped:
             hold = Hold(WaitReason.UPGRADE_ON_HOLD, f"wave {wave.name} starts no more tenants; see the upgrade's condition Ready")
         if hold is None and free <= 0:
@@ -235,7 +279,27 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
             _show(draft, tenant.name, status, hold)
             continue
         free -= 1
-        _start(draft, tenant, status)
+        if has_soaked:
+            _soak_again(draft, tenant)
+        else:
+            _start(draft, tenant, status)
+
+
+def _is_being_recorded(draft: Draft, tenant: Tenant) -> bool:
+    step = draft.steps.get(tenant.name)
+    return step is not None and step.deed is not Deed.PREVIEW
+
+
+def _soak_again(draft: Draft, tenant: Tenant) -> None:
+    """Judge anew a tenant that soaked in the run before: nothing is written, so no window is needed; its clock begins again."""
+    draft.move(
+        tenant.name,
+        S.SOAKING,
+        RunReason.IN_PROGRESS,
+        f"runs {draft.spec.release.version} since an earlier run; it must stay healthy",
+        start_time=draft.now,
+        converged_time=draft.now,
+    )
 
 
 def _is_late(draft: Draft, wave: WaveRecord) -> bool:
@@ -252,7 +316,7 @@ def is_late(draft: Draft, wave: WaveRecord) -> bool:
 
 
 def _start(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    answer = availability(tenant.calendar, draft.now, SKEW) if tenant.calendar is not None else None
+    answer = ask(tenant.calendar, draft.now) if tenant.calendar is not None else None
     draft.move(
         tenant.name,
         S.PREFLIGHT,

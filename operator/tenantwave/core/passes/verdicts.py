@@ -31,8 +31,9 @@ def describe_evidence(draft: Draft) -> None:
             WaveInContext(
                 name=wave.name,
                 soak=effective.soak,
-                failure_budget=effective.tolerated_failures(len(wave.tenants)),
-                failed_otherwise_count=sum(_failed_otherwise(status) for _, status in draft.in_wave(wave)),
+                # Under `onFailure.tenant: Pause` a person decides about each tenant that fails, so their number alone fails no wave.
+                failure_budget=effective.tolerated_failures(len(wave.tenants)) if draft.takes_back else len(wave.tenants),
+                failed_otherwise_count=sum(_failed_otherwise(draft, status) for _, status in draft.in_wave(wave)),
                 has_passed=wave.progress is WaveProgress.PASSED,
             )
         )
@@ -51,9 +52,13 @@ def _was_upgraded(status: TenantRunStatus) -> bool:
     return status.written and status.converged_time is not None and status.state in (S.SOAKING, S.SUCCEEDED)
 
 
-def _failed_otherwise(status: TenantRunStatus) -> bool:
+def _failed_otherwise(draft: Draft, status: TenantRunStatus) -> bool:
     cause = status.take_back.cause if status.take_back is not None else status.reason
-    return status.state in tenant_run.FAILED and cause != FailReason.GATE_FAILED and (status.written or status.state is not S.HELD)
+    if status.state not in tenant_run.FAILED or status.attempt != draft.run.attempt:
+        return False
+    return cause not in (FailReason.GATE_FAILED, FailReason.WAVE_FAILED, FailReason.ABORTED) and (
+        status.written or status.state is not S.HELD
+    )
 
 
 def _evidence_of(draft: Draft, wave: WaveRecord, tenant: Tenant, status: TenantRunStatus) -> TenantInContext:
@@ -80,6 +85,12 @@ def remember_evidence(draft: Draft) -> None:
             draft.set_wave(wave.name, gate=dump_wave(known, draft.run.id))
 
 
+def stored_message(draft: Draft, wave: WaveRecord) -> str:
+    """Return what the gate of the wave says, with the numbers as they were when it last said something new: a message must not tick."""
+    gate = load_wave(wave.gate, draft.run.id) if wave.gate else None
+    return gate.message if gate is not None else ""
+
+
 def enforces(draft: Draft) -> GateContext | None:
     """Return the gates if any has an effect; else the soak is time alone."""
     context = draft.gate_context
@@ -88,7 +99,7 @@ def enforces(draft: Draft) -> GateContext | None:
 
 def judge_tenants(draft: Draft) -> None:
     """Take a tenant back when a gate latched on it; let it succeed when it has soaked under a Healthy verdict (or for `soak`, without gates)."""
-    if draft.superseded or draft.run.order is not None:
+    if draft.superseded or draft.run.order is not None or draft.run.completion_time is not None:
         return
     context = enforces(draft)
     for wave in draft.run.waves:
@@ -97,7 +108,8 @@ def judge_tenants(draft: Draft) -> None:
         effective = draft.effective_waves[wave.name]
         for tenant, status in list(draft.in_wave(wave)):
             gate = draft.world.gates.tenant(tenant.name) if draft.world.gates.run_id == draft.run.id else None
-            if context is not None and gate is not None and gate.latched and _was_upgraded(status) and status.state is S.SOAKING:
+            latched = context is not None and gate is not None and gate.latched is not None and _was_upgraded(status)
+            if latched and gate is not None and (status.state is S.SOAKING or (draft.takes_back and wave.progress is WaveProgress.RUNNING)):
                 draft.fail(tenant.name, FailReason.GATE_FAILED, gate.message)
                 continue
             if status.state is not S.SOAKING:
@@ -127,7 +139,8 @@ def pause_when_blind(draft: Draft) -> None:
     if draft.now < limit:
         draft.wake(limit)
         return
-    message = f"MetricsUnavailable: no usable metrics since {since:%Y-%m-%dT%H:%M:%SZ} ({draft.world.gates.source.message or 'see the gate'}); mend them, then Resume"
+    why = draft.world.gates.source.kind or "see the gate"
+    message = f"MetricsUnavailable: no usable metrics since {since:%Y-%m-%dT%H:%M:%SZ} ({why}); mend them, then Resume"
     draft.set_journal(pause=Pause(time=draft.now, message=message))
     draft.set_run(blind_since=since)
     draft.note("GateBlind", message, warning=True)

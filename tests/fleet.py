@@ -1,0 +1,610 @@
+"""A fleet that is carried through upgrades in memory: it does what plans ask for, and checks the invariants after every step.
+
+Nothing here knows how the planner decides. It has what a cluster would have (objects, journal, TenantRuns), scripted troubles, and a clock
+that jumps to the time at which the plan wants to be looked at again.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from builders import NEW, NOON, OLD, UID, UPGRADE, Block, a_policy, a_spec, an_action
+from tenantwave.api.conditions import FailReason, RunReason
+from tenantwave.api.defaults import effective_waves
+from tenantwave.api.meta import tenant_run_name
+from tenantwave.api.tenant_run import Conflict, TenantPlan, TenantRunStatus, TenantState
+from tenantwave.api.upgrade import TenantUpgradeSpec
+from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core import tenant_run
+from tenantwave.core.calendar import Calendar
+from tenantwave.core.gates import GateBook, GateContext, SourceHealth, TenantGate, Verdict, WaveGate, restore
+from tenantwave.core.gates.book import MetricVerdict
+from tenantwave.core.journal import Journal, WaveProgress
+from tenantwave.core.plan import Answer, Deed, Plan, Step
+from tenantwave.core.planner import decide
+from tenantwave.core.status import upgrade_status
+from tenantwave.core.world import (
+    Action,
+    Catalogue,
+    CatalogueEntry,
+    Claim,
+    ComponentView,
+    Policy,
+    Progress,
+    StoredRun,
+    Tenant,
+    Upgrade,
+    VersionRecord,
+    World,
+)
+
+S = TenantState
+TICK = timedelta(seconds=30)
+PREVIEW_EVERY = timedelta(seconds=10)
+STEPS_AT_MOST = 5000
+
+
+@dataclass
+class Member:
+    """One tenant as it is: what it runs, and what will go wrong in it. `bad` are versions that never become ready there."""
+
+    name: str
+    labels: dict[str, str]
+    live: str = OLD
+    record: VersionRecord | None = None
+    bad: set[str] = field(default_factory=set)
+    ill: set[str] = field(default_factory=set)
+    """Versions whose gates latch."""
+    conflict: str = ""
+    owner: str = ""
+    stuck: bool = False
+    """A rollback does not come to its end."""
+    fails_back: FailReason | None = None
+    exists: bool = True
+    selected: bool = True
+    uid: str = ""
+    calendar: Calendar | None = None
+    claims: tuple[Claim, ...] = ()
+    run: StoredRun | None = None
+    touched: bool = False
+
+
+class Broken(AssertionError):  # noqa: N818 - an invariant, not an error of the program
+    """An invariant does not hold."""
+
+
+@dataclass
+class Fleet:
+    """Everything that outlives the operator, and the operator's memory of the gates."""
+
+    members: dict[str, Member]
+    policy: Policy | None = field(default_factory=a_policy)
+    spec: TenantUpgradeSpec = field(default_factory=a_spec)
+    now: datetime = NOON
+    generation: int = 1
+    deletion_time: datetime | None = None
+    has_finalizer: bool = False
+    journal: Journal | None = None
+    planned: dict[str, tuple[TenantUpgradeSpec, Policy]] = field(default_factory=dict)
+    actions: dict[str, Action] = field(default_factory=dict)
+    answers: dict[str, Answer] = field(default_factory=dict)
+    catalogue: dict[tuple[str, str], CatalogueEntry] = field(default_factory=dict)
+    book: GateBook = field(default_factory=GateBook)
+    blind: bool = False
+    wave_verdict: dict[str, tuple[Verdict, str]] = field(default_factory=dict)
+    status: TenantUpgradeStatus | None = None
+    plan: Plan | None = None
+    lines: list[str] = field(default_factory=list)
+    shuffle: random.Random | None = None
+    restarts: random.Random | None = None
+    """Forget, after random steps, what is only in memory."""
+    cuts: random.Random | None = None
+    """Cut the carrying out of plans off at random effects, as a crash does."""
+    _tried: dict[str, datetime] = field(default_factory=dict)
+    _plans: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    _said: str = ""
+    _waves: dict[str, str] = field(default_factory=dict)
+
+    # What people do.
+
+    def order(self, kind: str, name: str = "", *, run: str | None = "", **spec: Any) -> str:
+        """Create an UpgradeAction; for the current run unless said otherwise."""
+        name = name or f"{kind.lower()}-{len(self.actions) + 1}"
+        current = self.journal.run.id if self.journal is not None else None
+        self.actions[name] = replace(an_action(kind, name=name, time=self.now, run=current if run == "" else run, **spec))
+        self._line("order", name, f"{kind} " + " ".join(f"{key}={value}" for key, value in spec.items() if key != "requestedBy"))
+        return name
+
+    def edit(self, version: str | None = None, **fields: Any) -> None:
+        """Edit the TenantUpgrade in git."""
+        self.spec = a_spec(version or self.spec.release.version, **fields)
+        self.generation += 1
+        self._line("edit", UPGRADE, f"version {self.spec.release.version}" + (f" {sorted(fields)}" if fields else ""))
+
+    def suspend(self, on: bool) -> None:
+        """Set or remove spec.suspend."""
+        self.spec = self.spec.model_copy(update={"suspend": on or None})
+        self.generation += 1
+        self._line("edit", UPGRADE, f"suspend: {on}")
+
+    def delete(self) -> None:
+        """Delete the TenantUpgrade."""
+        self.deletion_time = self.now
+        self._line("delete", UPGRADE, "")
+
+    # What there is.
+
+    def world(self) -> World:
+        """Return the world as the caches would show it."""
+        planned = self.planned.get(self.journal.run.id) if self.journal is not None and self.journal.run.planned_time is not None else None
+        spec = planned[0] if planned is not None else self.spec
+        names = [name for name, member in sorted(self.members.items()) if member.selected or member.run is not None]
+        if self.shuffle is not None:
+            self.shuffle.shuffle(names)
+        upgrade = Upgrade(UPGRADE, UID, self.generation, NOON - timedelta(hours=1), self.spec, "", self.deletion_time, self.has_finalizer)
+        actions = list(self.actions.values())
+        return World(
+            upgrade=upgrade,
+            journal=self.journal,
+            policy=self.policy,
+            planned_policy=planned[1] if planned is not None else None,
+            planned_spec=spec if planned is not None else None,
+            tenants={name: self._tenant(self.members[name], spec) for name in names},
+            catalogue=Catalogue(tuple(self.catalogue.values())),
+            gates=self.book,
+            actions=tuple(actions),
+        )
+
+    def _tenant(self, member: Member, spec: TenantUpgradeSpec) -> Tenant:
+        views = tuple(self._view(member, component.name, spec) for component in spec.components)
+        return Tenant(
+            name=member.name,
+            uid=member.uid or f"uid-{member.name}",
+            labels=member.labels,
+            selected=member.selected and member.exists,
+            exists=member.exists,
+            record=member.record,
+            run=member.run,
+            calendar=member.calendar,
+            components=views if member.exists else (),
+            claims=member.claims,
+        )
+
+    def _view(self, member: Member, name: str, spec: TenantUpgradeSpec) -> ComponentView:
+        progress = Progress.PROGRESSING if member.live in member.bad else Progress.CONVERGED
+        message = f"Deployment {name} waits for pods" if member.live in member.bad else ""
+        at_release = member.live == spec.release.version
+        return ComponentView(name, True, at_release, progress, message, owner=member.owner)
+
+    def state(self, tenant: str) -> TenantState | None:
+        """Return where a tenant stands."""
+        run = self.members[tenant].run
+        return run.status.state if run is not None else None
+
+    def run_of(self, tenant: str) -> TenantRunStatus:
+        """Return a tenant's TenantRun."""
+        run = self.members[tenant].run
+        assert run is not None, f"{tenant} has no TenantRun"
+        return run.status
+
+    def is_guarded(self) -> bool:
+        """Tell whether the finalizer is on."""
+        return self.has_finalizer
+
+    @property
+    def ready(self) -> str:
+        """Return the reason of Ready."""
+        assert self.plan is not None
+        return str(self.plan.summary.reason)
+
+    def states(self) -> dict[str, str]:
+        """Return tenant -> state."""
+        return {name: str(self.state(name)) for name in sorted(self.members)}
+
+    # The loop.
+
+    def step(self) -> bool:
+        """Decide once and carry the plan out. Returns False when nothing is to be done now."""
+        world = self.world()
+        self.plan = plan = decide(world, self.now)
+        if self.cuts is None and self.restarts is None and self.shuffle is None:
+            again = decide(replace(world, tenants=dict(reversed(list(world.tenants.items())))), self.now)
+            if _essence(again) != _essence(plan):
+                raise Broken("the order of the tenants changes the plan")
+        effects = self._effects(world, plan)
+        has_work = bool(effects)
+        if self.cuts is not None and effects and self.cuts.random() < 0.4:
+            effects = effects[: self.cuts.randrange(len(effects))]
+        started = [(name, member.run.status.state if member.run else None) for name, member in self.members.items()]
+        for effect in effects:
+            effect()
+        self._check(world, plan, dict(started))
+        self._report(world, plan)
+        if self.restarts is not None and self.restarts.random() < 0.1:
+            self._restart()
+        if plan.gate_context is not None:
+            self._tick(plan.gate_context)
+        return has_work
+
+    def go(self, until: Callable[[Fleet], bool] | str = "", limit: timedelta = timedelta(days=2)) -> Fleet:
+        """Go on until something holds (a reason of Ready, or a question), or nothing more happens by itself."""
+        done = until if callable(until) else lambda fleet: bool(until) and fleet.ready == until
+        end = self.now + limit
+        for _ in range(STEPS_AT_MOST):
+            moved = self.step()
+            if done(self) and not moved:
+                return self
+            if callable(until) and done(self):
+                return self
+            if not moved and not self._wait(end):
+                if until:
+                    raise Broken(f"nothing more happens, Ready is {self.ready}, tenants {self.states()}\n" + "\n".join(self.lines[-15:]))
+                return self
+        raise Broken(f"no end after {STEPS_AT_MOST} steps: {self.ready} {self.states()}\n" + "\n".join(self.lines[-15:]))
+
+    def _wait(self, end: datetime) -> bool:
+        assert self.plan is not None
+        times = [self.plan.wake_time] if self.plan.wake_time is not None else []
+        judged = self.plan.gate_context is not None and bool(self.plan.gate_context.tenants)
+        ended = self.journal is not None and self.journal.run.completion_time is not None
+        if judged and not ended:
+            times.append(self.now + TICK)
+        if any(step.deed is Deed.PREVIEW for step in self.plan.steps):
+            times.append(self.now + PREVIEW_EVERY)
+        times += [
+            self._tried[step.tenant] + step.at_most_every for step in self.plan.steps if step.at_most_every and step.tenant in self._tried
+        ]
+        later = [time for time in times if time > self.now]
+        if not later or min(later) > end:
+            return False
+        self.now = min(later)
+        return True
+
+    # What plans ask for.
+
+    def _effects(self, world: World, plan: Plan) -> list[Callable[[], None]]:
+        effects: list[Callable[[], None]] = []
+        if plan.finalizer:
+            effects.append(lambda: setattr(self, "has_finalizer", True))
+        if plan.journal is not None:
+            effects.append(lambda: self._save(world, plan))
+        effects += [lambda move=move: self._store(move.tenant, move.status) for move in plan.moves]  # type: ignore[misc]
+        effects += [lambda step=step: self._do(step) for step in plan.steps if self._is_due(step)]  # type: ignore[misc]
+        effects += [lambda answer=answer: self._answer(answer) for answer in plan.answers]  # type: ignore[misc]
+        if plan.finalizer is False:
+            effects.append(lambda: setattr(self, "has_finalizer", False))
+        return effects
+
+    def _is_due(self, step: Step) -> bool:
+        """Tell whether a try is due. One that waits for pods changes nothing, so it is no reason to go on at once."""
+        member = self.members[step.tenant]
+        if step.deed is Deed.TAKE_BACK and member.stuck and step.at_most_every is None:
+            return False
+        if step.deed is Deed.CONFIRM and member.live in member.bad:
+            return False
+        every = step.at_most_every or (PREVIEW_EVERY if step.deed is Deed.PREVIEW else None)
+        if every is None:
+            return True
+        if step.tenant in self._tried and self.now < self._tried[step.tenant] + every:
+            return False
+        self._tried[step.tenant] = self.now
+        return True
+
+    def _save(self, world: World, plan: Plan) -> None:
+        assert plan.journal is not None
+        if plan.save_policy:
+            assert self.policy is not None
+            self.planned[plan.journal.run.id] = (self.spec, self.policy)
+        self.journal = Journal.model_validate_json(plan.journal.model_dump_json(exclude_defaults=True))
+
+    def _store(self, tenant: str, status: TenantRunStatus) -> None:
+        member = self.members[tenant]
+        before = member.run.status.state if member.run is not None else None
+        if before is not None and status.state is not before and status.state not in tenant_run.MOVES[before]:
+            raise Broken(f"{tenant}: {before} -> {status.state} is no declared move")
+        if member.run is not None and status.last_seq < member.run.status.last_seq:
+            raise Broken(f"{tenant}: the numbers of intents began again")
+        text = TenantRunStatus.model_validate_json(status.model_dump_json(by_alias=True))
+        member.run = StoredRun(tenant_run_name(UPGRADE, tenant), f"run-{tenant}", "1", UPGRADE, UID, text)
+        if before is not status.state:
+            self._line(str(status.state), tenant, f"{status.reason}: {status.message}")
+
+    def _do(self, step: Step) -> None:
+        member, status = self.members[step.tenant], self.run_of(step.tenant)
+        try:
+            DEEDS[step.deed](self, member, status, step)
+        except _Fails as failure:
+            takes_back = self.policy is None or self.policy.spec is None or self.policy.spec.on_failure.tenant.value == "Rollback"
+            self._store(member.name, tenant_run.failed(self.run_of(member.name), failure.reason, str(failure), self.now, takes_back))
+
+    def _preview(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        if member.conflict:
+            shown = (Conflict(config_map="app-config", key=member.conflict, mend="make both equal"),)
+            self._store(member.name, status.model_copy(update={"conflicts": shown}))
+        elif status.state is S.HELD:
+            self._store(
+                member.name, tenant_run.to(status, S.QUEUED, RunReason.PLANNED, "what held the tenant is mended", self.now, conflicts=())
+            )
+        else:
+            self._store(member.name, status.model_copy(update={"preview": TenantPlan(digest="sha256:" + "0" * 64), "conflicts": ()}))
+
+    def _prepare(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        if member.conflict:
+            shown = (Conflict(config_map="app-config", key=member.conflict, mend="make both equal"),)
+            self._store(member.name, status.model_copy(update={"conflicts": shown}))
+            raise _Fails(FailReason.CONFIG_CONFLICT, f"app-config/{member.conflict}: changed by both; make both equal")
+        if member.owner:
+            raise _Fails(FailReason.OWNERSHIP_CONFLICT, f"{member.owner}; use that tool's driver")
+        self._store(
+            member.name,
+            tenant_run.to(
+                status, S.APPLYING, RunReason.IN_PROGRESS, "one workload is to be written", self.now,
+                component=0, epoch=status.epoch + 1, applied_time=None, converged_time=None,
+            ),
+        )  # fmt: skip
+
+    def _apply(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        member.live, member.touched = self._planned_spec().release.version, True
+        changes = {"applied_time": self.now, "written": True, "last_seq": status.last_seq + 1}
+        self._store(member.name, tenant_run.to(status, S.CONVERGING, RunReason.IN_PROGRESS, "api is written", self.now, **changes))
+
+    def _confirm(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        following = status.component + 1
+        if following < len(self._planned_spec().components):
+            text = "the next component is written"
+            self._store(member.name, tenant_run.to(status, S.APPLYING, RunReason.IN_PROGRESS, text, self.now, component=following))
+        else:
+            text = f"runs {self._planned_spec().release.version}; it must stay healthy"
+            self._store(member.name, tenant_run.to(status, S.SOAKING, RunReason.IN_PROGRESS, text, self.now, converged_time=self.now))
+
+    def _finalise(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        version = self._planned_spec().release.version
+        member.record = VersionRecord(version, version, self.now)
+        self._store(member.name, tenant_run.succeeded(status, RunReason.UPGRADED, f"runs {version}", self.now))
+
+    def _take_back(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        if member.stuck:
+            return
+        if member.fails_back is not None:
+            raise _Fails(member.fails_back, "the object is another one")
+        landed = status.written
+        if landed:
+            member.live = status.from_version or OLD
+            member.record = VersionRecord(member.live, member.live, self.now)
+        cause = status.take_back.cause if status.take_back is not None else status.reason
+        after = tenant_run.to(status, S.ROLLED_BACK, cause, f"taken back to {member.live}", self.now, completion_time=self.now)
+        self._store(member.name, after.model_copy(update={"written": False, "rolled_back_version": status.to_version if landed else ""}))
+
+    def _let_go(self, member: Member, status: TenantRunStatus, step: Step) -> None:
+        assert step.outcome is not None
+        if step.outcome.state is S.SUCCEEDED:
+            version = self._planned_spec().release.version
+            member.record = VersionRecord(version, version, self.now)
+        self._store(member.name, step.outcome)
+
+    def _planned_spec(self) -> TenantUpgradeSpec:
+        assert self.journal is not None
+        return self.planned[self.journal.run.id][0] if self.journal.run.id in self.planned else self.spec
+
+    def _answer(self, answer: Answer) -> None:
+        action = self.actions[answer.action]
+        self.answers[answer.action] = answer
+        self.actions[answer.action] = replace(action, accepted=answer.accepted, completed=answer.completed)
+        word = "completed" if answer.completed else "accepted" if answer.accepted else "refused"
+        self._line(word, answer.action, f"{answer.reason}: {answer.message}")
+
+    # Gates.
+
+    def _tick(self, context: GateContext) -> None:
+        """Let the gates look once, thirty seconds after the last look. Their own rules are tested elsewhere; here the script decides."""
+        book = self.book.of_run(context.run_id)
+        if book.evaluation_time is not None and self.now < book.evaluation_time + TICK:
+            return
+        tenants = dict(book.tenants)
+        for one in context.tenants:
+            tenants[one.name] = self._look(tenants.get(one.name), one.name, one.wave, one.window_start_time)
+        waves = {wave.name: self._judge(book, wave.name, context, tenants) for wave in context.waves}
+        source = SourceHealth(bad_ticks=3, kind="Unreachable", message="Prometheus cannot be reached") if self.blind else SourceHealth()
+        self.book = GateBook(context.run_id, tenants, {**book.waves, **waves}, source, self.now)
+
+    def _look(self, before: TenantGate | None, name: str, wave: str, start: datetime | None) -> TenantGate:
+        gate = before if before is not None and before.window_start_time == start else TenantGate(name, wave, window_start_time=start)
+        member = self.members[name]
+        if gate.latched or start is None or self.now < start + 2 * TICK:
+            return gate
+        if self.blind:
+            return replace(gate, verdict=Verdict.UNKNOWN, reason="Unreachable", message="no answer", evaluation_time=self.now)
+        if member.live in member.ill:
+            told = f"errors: 36 of 903 requests failed in {name}"
+            return replace(
+                gate, verdict=Verdict.FAILING, reason="AboveLimit", message=told, latched="errors",
+                latched_time=self.now, is_judged=True, clock=None, evaluation_time=self.now,
+            )  # fmt: skip
+        clock = timedelta(0) if gate.clock is None else gate.clock + TICK
+        metric = MetricVerdict("errors", Verdict.HEALTHY, "WithinLimit", value=0.001)
+        return replace(
+            gate, verdict=Verdict.HEALTHY, reason="WithinLimit", message="within the limit", metrics=(metric,), evaluation_time=self.now,
+            usable_time=self.now, clock=clock, is_judged=True, has_first_verdict=True,
+            usable_ticks=gate.usable_ticks + 1, total_ticks=gate.total_ticks + 1,
+        )  # fmt: skip
+
+    def _judge(self, book: GateBook, name: str, context: GateContext, tenants: Mapping[str, TenantGate]) -> WaveGate:
+        before = book.wave(name) or WaveGate(name)
+        if before.verdict is Verdict.FAILING:
+            return before
+        wave = context.wave(name)
+        assert wave is not None
+        of_wave = [tenants[one.name] for one in context.tenants if one.wave == name]
+        latched = sum(gate.latched is not None for gate in tenants.values() if gate.wave == name)
+        if name in self.wave_verdict and of_wave:
+            verdict, reason = self.wave_verdict[name]
+            return replace(before, verdict=verdict, reason=reason, message=f"{name}: {reason}", evaluation_time=self.now)
+        if latched + wave.failed_otherwise_count > wave.failure_budget:
+            told = f"{latched} on metrics, {wave.failed_otherwise_count} for other reasons"
+            return replace(before, verdict=Verdict.FAILING, reason="BudgetExceeded", message=told, evaluation_time=self.now)
+        if self.blind:
+            since = before.unknown_since_time or self.now
+            return replace(
+                before,
+                verdict=Verdict.UNKNOWN,
+                reason="Unreachable",
+                message="no answer",
+                unknown_since_time=since,
+                evaluation_time=self.now,
+            )
+        healthy = bool(of_wave) and all(gate.verdict is Verdict.HEALTHY or gate.latched for gate in of_wave)
+        if not healthy:
+            return replace(
+                before, verdict=Verdict.INCONCLUSIVE, reason="FirstLookPending", evaluation_time=self.now, unknown_since_time=None
+            )
+        members = ",".join(sorted(gate.name for gate in of_wave))
+        same = before.members == members and before.clock is not None
+        return replace(
+            before, verdict=Verdict.HEALTHY, reason="WithinLimit", message="within the limits", members=members, unknown_since_time=None,
+            clock=(before.clock or timedelta(0)) + TICK if same else timedelta(0), usable_ticks=before.usable_ticks + 1 if same else 1,
+            healthy_since_time=before.healthy_since_time if same else self.now, evaluation_time=self.now,
+            coverage=min(gate.coverage for gate in of_wave),
+        )  # fmt: skip
+
+    def _restart(self) -> None:
+        """Forget all that is only in memory."""
+        if self.journal is None:
+            self.book = GateBook()
+            return
+        run = self.journal.run
+        runs = [member.run.status for member in self.members.values() if member.run is not None and member.run.status.run == run.id]
+        self.book = restore(run.id, (status.gate for status in runs if status.gate), (wave.gate for wave in run.waves if wave.gate))
+
+    # What must hold after every step.
+
+    def _check(self, world: World, plan: Plan, before: Mapping[str, TenantState | None]) -> None:
+        self._check_steps(plan)
+        self._check_waves(plan, before)
+        self._check_holds(plan)
+        journal = self.journal
+        if journal is not None and journal.run.planned_time is not None:
+            plan_now = tuple(wave.tenants for wave in journal.run.waves)
+            if self._plans.setdefault(journal.run.id, plan_now) != plan_now:
+                raise Broken("the plan of a run changed")
+        if journal is not None and journal.run.completion_time is not None and journal.run.completion_time < self.now:
+            started = [name for name, member in self.members.items() if self.state(name) is S.PREFLIGHT and before[name] is not S.PREFLIGHT]
+            if started:
+                raise Broken(f"{started} started after the run had ended")
+
+    def _check_steps(self, plan: Plan) -> None:
+        needs = {
+            Deed.PREPARE: {S.PREFLIGHT}, Deed.APPLY: {S.APPLYING}, Deed.CONFIRM: {S.CONVERGING}, Deed.FINALISE: {S.SOAKING},
+            Deed.TAKE_BACK: {S.ROLLING_BACK, S.ROLLBACK_FAILED},
+        }  # fmt: skip
+        moved = {move.tenant for move in plan.moves}
+        for step in plan.steps:
+            if step.tenant in moved:
+                raise Broken(f"{step.tenant} is moved and worked on in one plan")
+        for step in plan.steps:
+            if step.deed in needs and plan.journal is None and self.cuts is None and step.deed is Deed.TAKE_BACK:
+                assert self.run_of(step.tenant).state in needs[step.deed] | {S.ROLLED_BACK, S.ROLLBACK_FAILED}
+
+    def _check_waves(self, plan: Plan, before: Mapping[str, TenantState | None]) -> None:
+        if self.journal is None or self.policy is None or self.policy.spec is None or self.journal.run.id not in self.planned:
+            return
+        policy = self.planned[self.journal.run.id][1].spec
+        assert policy is not None
+        limits = {wave.name: wave for wave in effective_waves(policy.waves, bool(policy.gates))}
+        earlier_passed = True
+        for wave in self.journal.run.waves:
+            started = [name for name in wave.tenants if self.state(name) is S.PREFLIGHT and before.get(name) is not S.PREFLIGHT]
+            flying = [name for name in wave.tenants if self.state(name) in tenant_run.IN_FLIGHT]
+            if started and not earlier_passed:
+                raise Broken(f"{started} of wave {wave.name} started before the wave before it had passed")
+            if started and len(flying) > limits[wave.name].slots(len(wave.tenants)):
+                raise Broken(f"{flying} are in flight in wave {wave.name}")
+            for name in started:
+                if any(claim.holds for claim in self.members[name].claims):
+                    raise Broken(f"{name} started while another upgrade has it")
+                if not self.has_finalizer:
+                    raise Broken(f"{name} started without the finalizer")
+            earlier_passed = earlier_passed and wave.progress is WaveProgress.PASSED
+
+    def _check_holds(self, plan: Plan) -> None:
+        for tenant, hold in plan.holds.items():
+            if not hold.message or not str(hold.reason)[:1].isupper():
+                raise Broken(f"{tenant} waits without a reason or a sentence")
+        for name, member in self.members.items():
+            if member.run is None or member.run.status.state in (S.QUEUED,):
+                continue
+            if not member.run.status.reason or not member.run.status.message:
+                raise Broken(f"{name} is {member.run.status.state} without a reason or a sentence")
+
+    def _report(self, world: World, plan: Plan) -> None:
+        before = self.status
+        self.status = status = upgrade_status(before, world, plan, self.now)
+        types = {condition.type: condition for condition in status.conditions}
+        if "Reconciling" in types and "Stalled" in types:
+            raise Broken("Reconciling and Stalled at once")
+        if types["Ready"].status == "True" and ("Reconciling" in types or "Stalled" in types):
+            raise Broken("Ready and not done")
+        for condition in status.conditions:
+            if condition.observed_generation != world.upgrade.generation or not condition.reason:
+                raise Broken(f"{condition.type} does not acknowledge the generation, or gives no reason")
+        counts = status.counts
+        assert counts is not None
+        summed = (
+            counts.queued + counts.waiting + counts.in_flight + counts.soaking + counts.succeeded + counts.rolling_back + counts.rolled_back
+            + counts.held + counts.rollback_failed + counts.skipped + counts.orphaned
+        )  # fmt: skip
+        if summed != counts.total:
+            raise Broken(f"the counts do not sum up: {counts}")
+        if upgrade_status(status, world, plan, self.now + timedelta(seconds=1)) != status:
+            raise Broken("status changes although nothing happened")
+        for wave in self.journal.run.waves if self.journal is not None else ():
+            if self._waves.get(wave.name, "Queued") != wave.progress:
+                self._line("wave", wave.name, str(wave.progress))
+            self._waves[wave.name] = str(wave.progress)
+        said = f"{plan.summary.reason}"
+        if said != self._said:
+            self._line("Ready", said, plan.summary.message)
+            self._said = said
+
+    def _line(self, verb: str, what: str, message: str) -> None:
+        days = (self.now - NOON).days
+        clock = f"{self.now:%H:%M:%S}" + (f" +{days}d" if days else "")
+        self.lines.append(f"{clock}  {verb:<12} {what:<10} {message}".rstrip())
+
+    def transcript(self) -> str:
+        """Return what happened, for people."""
+        return "\n".join(self.lines) + "\n"
+
+
+class _Fails(Exception):  # noqa: N818 - an outcome
+    def __init__(self, reason: FailReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+DEEDS: dict[Deed, Callable[[Fleet, Member, TenantRunStatus, Step], None]] = {
+    Deed.PREVIEW: Fleet._preview,
+    Deed.PREPARE: Fleet._prepare,
+    Deed.APPLY: Fleet._apply,
+    Deed.CONFIRM: Fleet._confirm,
+    Deed.FINALISE: Fleet._finalise,
+    Deed.TAKE_BACK: Fleet._take_back,
+    Deed.LET_GO: Fleet._let_go,
+}
+
+
+def _essence(plan: Plan) -> object:
+    moves = sorted((move.tenant, move.status.model_dump_json()) for move in plan.moves)
+    steps = sorted((step.tenant, step.deed.value) for step in plan.steps)
+    return (plan.journal, plan.summary, moves, steps, plan.answers, plan.finalizer, plan.wake_time)
+
+
+def a_fleet(canaries: int = 1, others: int = 3, *, waves: Iterable[Block] | None = None, gated: bool = False, **blocks: Any) -> Fleet:
+    """Return a fleet on 2.3.1: canaries c1, c2 ... and others t1, t2 ..., under a policy with the waves canary and rest."""
+    members = {f"c{number}": Member(f"c{number}", {"product": "shop", "tenantwave.io/ring": "canary"}) for number in range(1, canaries + 1)}
+    members |= {f"t{number}": Member(f"t{number}", {"product": "shop"}) for number in range(1, others + 1)}
+    policy = a_policy(tuple(waves), gated=gated, **blocks) if waves is not None else a_policy(gated=gated, **blocks)
+    return Fleet(members, policy=policy, spec=a_spec(NEW))
