@@ -28,10 +28,10 @@ ON_THE_WAY = tenant_run.IN_FLIGHT | {S.SOAKING, S.ROLLING_BACK}
 def pass_wave(draft: Draft) -> None:
     """Let the running wave pass: its tenants are through, it was healthy as a whole for its soak, and people have approved.
 
-    Passing starts nobody, so a pause does not hold it, unless it is for the failure of this very wave.
+    Passing starts nobody, so a pause does not hold it, unless it is for a failure in this very wave.
     """
     wave = starts.running_wave(draft)
-    if wave is None or not starts.may_open_waves(draft) or (draft.journal.pause is not None and failures.is_forgiven(draft, wave)):
+    if wave is None or not starts.may_open_waves(draft) or (draft.journal.pause is not None and failures.has_paused(draft, wave)):
         return
     if not _is_through(draft, wave):
         if wave.soaked_since_time is not None:

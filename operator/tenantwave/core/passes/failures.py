@@ -77,6 +77,12 @@ def is_forgiven(draft: Draft, wave: WaveRecord) -> bool:
     return _mark(wave) in draft.run.paused_for
 
 
+def has_paused(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether the wave, or a tenant of it that is held still, is what the upgrade was paused for."""
+    held = (tenant.name for tenant, status in draft.in_wave(wave) if status.state is S.HELD)
+    return is_forgiven(draft, wave) or any(name in draft.run.paused_for for name in held)
+
+
 def _mark(wave: WaveRecord) -> str:
     """Return what stands for the wave in `paused_for`; no tenant's name has a slash."""
     return f"wave/{wave.name}"
