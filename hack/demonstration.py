@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -169,7 +170,8 @@ def condition(body: Object, kind: str) -> Object:
 def table(body: Object, runs: Sequence[Object], started: float) -> list[str]:
     """Return waves, gate values, tenants and reasons as lines."""
     status, ready = body.get("status") or {}, condition(body, "Ready")
-    lines = [f"{body['metadata']['name']}  {int(time.monotonic() - started):3d} s  {ready.get('reason', '')}: {ready.get('message', '')}"]
+    stands = f"{ready['reason']}: {ready['message']}" if ready else "just applied; the operator has not seen it yet"
+    lines = [f"{body['metadata']['name']}  {int(time.monotonic() - started):3d} s  {stands}"]
     states = {run["metadata"]["labels"].get("tenantwave.io/tenant"): run.get("status") or {} for run in runs}
     for wave in status.get("waves", []):
         gate = wave.get("gate") or {}
@@ -178,10 +180,13 @@ def table(body: Object, runs: Sequence[Object], started: float) -> list[str]:
             for metric in gate.get("metrics", [])
             if metric.get("value") is not None and metric.get("total") is not None
         )
-        verdict = f"{gate['verdict']}: {values}" if gate else ""
+        verdict = gate["verdict"] + (f": {values}" if values else "") if gate else ""
         lines.append(f"  {wave['name']:<9} {wave['state']:<12} {wave['succeeded']}/{wave['total']} done  {verdict}")
         members = [name for name, run in states.items() if run.get("wave") == wave["name"]]
-        shown = [f"{name} {states[name].get('state', '')}" + (f" ({states[name]['reason']})" if told(states[name]) else "") for name in sorted(members)]
+        shown = [
+            f"{name} {states[name].get('state', '')}" + (f" ({states[name]['reason']})" if told(states[name]) else "")
+            for name in sorted(members)
+        ]
         lines += ["            " + "  ".join(shown[start : start + 4]) for start in range(0, len(shown), 4)]
     return [line[: _columns()] for line in lines]
 
@@ -280,7 +285,8 @@ async def run(keep: bool) -> int:
     with LocalCluster(folder, say=say) as cluster, Monitoring(folder, folder / "traffic.kubeconfig", rate=60) as monitoring:
         helm = [str(resolve("helm")), "install", "tenantwave", str(ROOT / "charts/tenantwave"), "--namespace", SYSTEM, "--create-namespace"]
         environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "HELM_CACHE_HOME": str(folder), "HELM_CONFIG_HOME": str(folder)}
-        subprocess.run([*helm, "--set", "replicas=0", "--wait"], check=True, env=environment, stdout=subprocess.DEVNULL)
+        install = [*helm, "--set", "replicas=0", "--wait"]
+        await asyncio.to_thread(subprocess.run, install, check=True, env=environment, stdout=subprocess.DEVNULL)
         wait_for_kinds(cluster)
         operator = start_operator(cluster.kubeconfig_for(SYSTEM, "tenantwave"), folder / "operator.log")
         try:
@@ -290,10 +296,14 @@ async def run(keep: bool) -> int:
             if keep:
                 say("\nThe cluster stays up. Ctrl-C ends it.")
                 await until_interrupted()
-            return code
         finally:
             operator.send_signal(signal.SIGTERM)
             operator.wait(timeout=20)
+    if code == 0:
+        shutil.rmtree(folder, ignore_errors=True)
+    else:
+        say(f"What every process said is in {folder}")
+    return code
 
 
 def wait_for_kinds(cluster: LocalCluster) -> None:
@@ -312,7 +322,17 @@ def wait_for_kinds(cluster: LocalCluster) -> None:
 
 def start_operator(kubeconfig: Path, log: Path) -> subprocess.Popen[bytes]:
     """Start the operator as a process, with the token of the chart's ServiceAccount."""
-    command = [sys.executable, "-m", "tenantwave.shell.main", "--namespace", SYSTEM, "--kubeconfig", str(kubeconfig), "--listen", "127.0.0.1:0"]
+    command = [
+        sys.executable,
+        "-m",
+        "tenantwave.shell.main",
+        "--namespace",
+        SYSTEM,
+        "--kubeconfig",
+        str(kubeconfig),
+        "--listen",
+        "127.0.0.1:0",
+    ]
     with log.open("wb") as out:
         return subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": str(ROOT / "operator")})
 
@@ -327,21 +347,29 @@ async def until_interrupted() -> None:
 
 def look_around(kubeconfig: Path, log: Path, keep: bool) -> None:
     """Print the commands to look around with."""
-    headline("To look around" if keep else "To look around (with ./hack/demo --keep, which leaves the cluster up)")
-    kubectl = f"  {resolve('kubectl')} --kubeconfig {kubeconfig}"
-    say(f"{kubectl} get tenantwave -A")
-    say(f"{kubectl} describe tenantupgrade shop-2-5-0")
-    say(f"{kubectl} get tenantruns -n {SYSTEM} -l tenantwave.io/upgrade=shop-2-5-0 -o wide")
-    say(f"{kubectl} get tenantprofile tenant -n acme -o yaml")
-    say(f"{kubectl} explain tenantupgrade.spec.components")
-    say(f"  less {log}")
+    headline("To look around" if keep else "To look around, start it with --keep: the cluster then stays up, and these commands show it")
+    if keep:
+        say(f"  export KUBECONFIG={kubeconfig} PATH={resolve('kubectl').parent}:$PATH")
+    say("  kubectl get tenantwave")
+    say("  kubectl describe tenantupgrade shop-2-5-0")
+    say(f"  kubectl get tenantruns -n {SYSTEM} -l tenantwave.io/upgrade=shop-2-5-0 -o wide")
+    say("  kubectl get tenantprofile tenant -n acme -o yaml")
+    say("  kubectl explain tenantupgrade.spec.components")
+    if keep:
+        say(f"  less {log}")
 
 
 def main() -> None:
     """Read the command line and run."""
     parser = argparse.ArgumentParser(prog="hack/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the cluster up until Ctrl-C")
-    sys.exit(asyncio.run(run(parser.parse_args().keep)))
+    keep = parser.parse_args().keep
+    try:
+        sys.exit(asyncio.run(run(keep)))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except TimeoutError as error:
+        sys.exit(f"hack/demo: {error}")
 
 
 if __name__ == "__main__":
