@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -49,9 +48,6 @@ from tenantwave.shell.settings import Settings
 
 LARGEST_SKEW_SECONDS = 60.0
 """Over this much between our clock and the API server's nobody starts: windows would open at the wrong time."""
-
-FLEET_SECONDS = 15.0
-"""How often the versions in the fleet are counted for Prometheus: O(tenants)."""
 
 COALESCE = timedelta(milliseconds=50)
 """Events of many tenants that come together give one decision."""
@@ -160,12 +156,6 @@ def assemble(parts: Parts) -> Engine:
             await asyncio.sleep(FLEET_EVERY.total_seconds())
             telemetry.fleet(store.fleet(), past_deadline_count=0, overrides={})
 
-    async def export_fleet() -> None:
-        while True:
-            versions = Counter((product, record.version) for (_, product), record in store.records.items() if record.version)
-            telemetry.fleet(versions, 0, {})
-            await asyncio.sleep(FLEET_SECONDS)
-
     reflectors = _reflectors(parts, store, driver)
     return Engine(
         reflectors=reflectors,
@@ -174,7 +164,6 @@ def assemble(parts: Parts) -> Engine:
         run=run,
         close=close,
         resync=resync,
-        tasks={"fleet figures": export_fleet},
         tasks={"figures of the fleet": count_fleet},
         standby_tasks={"event recorder": parts.recorder.run},
     )
