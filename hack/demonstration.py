@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -291,7 +291,7 @@ async def run(keep: bool) -> int:
         operator = start_operator(cluster.kubeconfig_for(SYSTEM, "tenantwave"), folder / "operator.log")
         try:
             async with KubeClient.from_kubeconfig(cluster.kubeconfig, field_manager="demo") as kube:
-                code = await tell(kube, monitoring)
+                code = await while_it_runs(operator, folder / "operator.log", tell(kube, monitoring))
             look_around(cluster.kubeconfig, folder / "operator.log", keep)
             if keep:
                 say("\nThe cluster stays up. Ctrl-C ends it.")
@@ -337,6 +337,18 @@ def start_operator(kubeconfig: Path, log: Path) -> subprocess.Popen[bytes]:
         return subprocess.Popen(command, stdout=out, stderr=out, env=os.environ | {"PYTHONPATH": str(ROOT / "operator")})
 
 
+async def while_it_runs(operator: subprocess.Popen[bytes], log: Path, story: Coroutine[Any, Any, int]) -> int:
+    """Tell the story as long as the operator runs. Returns its exit code. Raises RuntimeError, with the operator's last words, if it ends first."""
+    telling = asyncio.create_task(story)
+    while not telling.done():
+        if operator.poll() is not None:
+            telling.cancel()
+            last = "\n".join(log.read_text().splitlines()[-5:])
+            raise RuntimeError(f"the operator ended with exit code {operator.returncode}; the end of {log}:\n{last}")
+        await asyncio.wait([telling], timeout=0.5)
+    return telling.result()
+
+
 async def until_interrupted() -> None:
     """Wait for Ctrl-C or SIGTERM."""
     stop = asyncio.Event()
@@ -368,7 +380,7 @@ def main() -> None:
         sys.exit(asyncio.run(run(keep)))
     except KeyboardInterrupt:
         sys.exit(130)
-    except TimeoutError as error:
+    except (TimeoutError, RuntimeError) as error:
         sys.exit(f"hack/demo: {error}")
 
 
