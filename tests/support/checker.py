@@ -29,13 +29,13 @@ class Expected:
 
     Args:
         data: the whole of the ConfigMap `app-config`: the release's configuration with all edits that the tenant ever made.
-        version: what the operator must have recorded; empty: no record, for nothing was ever written there.
+        version: what the operator must have recorded; empty: no record, for nothing was ever written there; None: either.
         states: TenantUpgrade -> state of its TenantRun, or several with a bar between them.
     """
 
     image: str
     data: Mapping[str, str]
-    version: str
+    version: str | None
     states: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -88,7 +88,7 @@ def _of_tenant(seen: Seen, tenant: str, model: Expected) -> Iterator[str]:
     version = next(
         (json.loads(one["data"]["record"])["now"]["version"] for one in seen.records if one["metadata"]["name"].endswith(uid)), ""
     )
-    if version != model.version:
+    if model.version is not None and version != model.version:
         yield f"is recorded to run {version or 'nothing'}, not {model.version or 'nothing'}"
     runs = {run["spec"]["upgrade"]: run.get("status") or {} for run in seen.runs if run["spec"]["tenant"] == tenant}
     for upgrade, state in model.states.items():

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import secrets
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,7 @@ from support.checker import MARKER, Expected, faults, look
 from support.clusters import OPERATOR_NAMESPACE
 from support.crash import COUNT_FILE_VARIABLE, CRASH_CODE, HELD_FILE_VARIABLE, VARIABLE
 from support.nursery import Nursery
-from support.story import IMAGE, PROFILE, UPGRADE, Story, condition
+from support.story import IMAGE, PROFILE, RUN, UPGRADE, Story, condition
 
 Object = dict[str, Any]
 
@@ -42,11 +41,11 @@ def chosen_seed() -> int:
     return seed
 
 
-def crash_points(write_count: int) -> list[str]:
+def crash_points(write_count: int, sample_count: int = SAMPLE_COUNT) -> list[str]:
     """Return the writes to die before and after: all of them if TENANTWAVE_TEST_ALL_CRASHES is set, else a sample; and print them."""
     points = [f"{moment}:{number}" for number in range(1, write_count + 1) for moment in ("before", "after")]
     if not os.environ.get(ALL_VARIABLE):
-        points = random.Random(chosen_seed()).sample(points, min(SAMPLE_COUNT, len(points)))
+        points = random.Random(chosen_seed()).sample(points, min(sample_count, len(points)))
     print(f"{write_count} writes; dying at", *points)
     return points
 
@@ -71,9 +70,9 @@ class Trial:
         """Return what it is like after a rollback, with what it has edited meanwhile."""
         return Expected(f"{IMAGE}:2.3.1", OLD | self.own | LATER, "2.3.1", {self.upgrade: "RolledBack"})
 
-    def untouched(self) -> Expected:
-        """Return what it is like if its upgrade was aborted before anything of it had landed."""
-        return Expected(f"{IMAGE}:2.3.1", OLD | self.own, "", {self.upgrade: "RolledBack|Skipped"})
+    def aborted(self, edits: Mapping[str, str] | None = None) -> Expected:
+        """Return what it is like if its upgrade was aborted early, when perhaps nothing of it had landed."""
+        return Expected(f"{IMAGE}:2.3.1", OLD | self.own | dict(edits or {}), None, {self.upgrade: "RolledBack|Skipped"})
 
     @property
     def own(self) -> dict[str, str]:
@@ -157,31 +156,45 @@ class Trials:
         except TimeoutError:
             raise AssertionError("\n".join(found)) from None
 
-    def landed(self, mark: int, tenants: Sequence[str]) -> Counter[str]:
-        """Count the operator's writes of content to each object of tenants since a mark of the audit log: each marker is one write."""
-        counts: Counter[str] = Counter()
+    def landed(self, mark: int, tenants: Sequence[str]) -> list[tuple[str, str]]:
+        """Return the operator's writes of content to objects of tenants since a mark of the audit log: the object, and the marker."""
+        found: list[tuple[str, str]] = []
         last: dict[str, str] = {}
         for write in audit.in_tenants(audit.writes(self.cluster, mark), list(tenants)):
             place = f"{write.namespace}/{write.resource}/{write.name}"
             marker = (write.body.get("metadata", {}).get("annotations") or {}).get(MARKER, "")
             if marker and marker != last.get(place) and marker.rpartition("/")[2].isdecimal():
-                counts[place] += 1
+                found.append((place, marker))
             last[place] = marker
-        return counts
+        return found
 
-    def assert_written_once(self, mark: int, tenants: Sequence[str]) -> None:
-        """Require one landed write of content to each ConfigMap and each Deployment since a mark."""
-        once = {f"{tenant}/{place}": 1 for tenant in tenants for place in ("configmaps/app-config", "deployments/api")}
-        assert dict(self.landed(mark, tenants)) == once
+    async def assert_written_once(self, mark: int, tenants: Sequence[str]) -> None:
+        """Require one landed write of content to each ConfigMap and each Deployment since a mark, and that the journal knows of it."""
+        landed = self.landed(mark, tenants)
+        places = [f"{tenant}/{place}" for tenant in tenants for place in ("configmaps/app-config", "deployments/api")]
+        assert sorted(place for place, _ in landed) == sorted(places)
+        await self.assert_journal_knows(landed)
+
+    async def assert_journal_knows(self, landed: Sequence[tuple[str, str]]) -> None:
+        """Require that the TenantRuns call each of these writes landed, though perhaps taken back."""
+        known = {
+            f"{run['metadata']['uid']}/{intent['seq']}": intent.get("state", "Issued")
+            for run in await self.kube.list(RUN, OPERATOR_NAMESPACE)
+            for intent in (run.get("status") or {}).get("intents") or []
+        }
+        denied = {marker: known.get(marker) for _, marker in landed if known.get(marker) not in ("Landed", "Reverted")}
+        assert denied == {}, "these writes landed, and their intents say otherwise"
 
     # Disturbance.
 
-    async def count_writes(self, folder: Path, trial: Trial, reason: str, expected: Expected) -> int:
-        """Put a trial through undisturbed, and return how many writes that took."""
+    async def count_writes(self, folder: Path, trial: Trial, reason: str, expected: Expected | None = None) -> int:
+        """Put a trial through undisturbed until its upgrade is Ready or not for this reason, and return how many writes that took."""
         file = folder / "writes"
         mark = self.cluster.audit_mark()
         operator = await self.nursery.operator(**{COUNT_FILE_VARIABLE: str(file)})
-        await self.ends(trial, reason, expected)
+        await self.story.until(trial.upgrade, reason)
+        if expected is not None:
+            await self.is_well({trial.tenant: expected})
         count = 0
 
         async def is_quiet() -> bool:
@@ -191,7 +204,7 @@ class Trials:
 
         await eventually(is_quiet, pause=0.5)
         await operator.kill()
-        self.assert_written_once(mark, [trial.tenant])
+        await self.assert_written_once(mark, [trial.tenant])
         print("undisturbed writes:", *file.read_text().splitlines(), sep="\n  ")
         return count
 

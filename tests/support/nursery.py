@@ -96,7 +96,7 @@ class Nursery:
         return operator
 
     async def hear(self) -> None:
-        """Take in what the nursery says; runs for ever."""
+        """Take in what the nursery says, until it ends."""
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             said: dict[str, Any] = json.loads(line)
@@ -104,6 +104,9 @@ class Nursery:
                 self._born[said["id"]].set_result(said["pid"])
             else:
                 self._ended[said["id"]].set_result(said["code"])
+        for waiting in (*self._born.values(), *self._ended.values()):
+            if not waiting.done():
+                waiting.set_exception(RuntimeError("the nursery has ended; its error stands above"))
 
 
 @asynccontextmanager
