@@ -343,10 +343,14 @@ async def while_it_runs(operator: subprocess.Popen[bytes], log: Path, story: Cor
     while not telling.done():
         if operator.poll() is not None:
             telling.cancel()
-            last = "\n".join(log.read_text().splitlines()[-5:])
-            raise RuntimeError(f"the operator ended with exit code {operator.returncode}; the end of {log}:\n{last}")
+            raise RuntimeError(f"the operator ended with exit code {operator.returncode}; the end of {log}:\n{last_words(log)}")
         await asyncio.wait([telling], timeout=0.5)
     return telling.result()
+
+
+def last_words(log: Path) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(log.read_text().splitlines()[-5:])
 
 
 async def until_interrupted() -> None:
