@@ -64,7 +64,7 @@ class WorkloadDriver:
         seen = [progress_of(target) for target in targets]
         worst, message = max(seen, key=lambda one: _BEST_TO_WORST.index(one[0]))
         refusals = [refusal for target in targets if (refusal := why_refused(component, target))]
-        owners = [f"{owner} owns {_called(target)}" for target in targets if (owner := self._owner(component, target))]
+        owners = [f"{owner} owns the images of {_called(target)}" for target in targets if (owner := self._owner(component, target))]
         return ComponentView(
             name=component.name,
             present=True,
