@@ -77,7 +77,7 @@ class Broken(AssertionError):  # noqa: N818 - an invariant, not an error of the 
     """An invariant does not hold."""
 
 
-@dataclass
+@dataclass(repr=False)
 class Fleet:
     """Everything that outlives the operator, and the operator's memory of the gates."""
 
@@ -108,6 +108,22 @@ class Fleet:
     _plans: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
     _said: str = ""
     _waves: dict[str, str] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Tell what matters of it, for failed tests."""
+        waves = (
+            [wave.model_dump(mode="json", by_alias=True, exclude_none=True) for wave in self.policy.spec.waves]
+            if self.policy and self.policy.spec
+            else []
+        )
+        troubles = {
+            name: [word for word in ("bad", "ill", "conflict", "owner", "stuck", "fails_back") if getattr(member, word)]
+            + [word for word in ("exists", "selected") if not getattr(member, word)] + ([member.live] if member.live != OLD else [])
+            for name, member in self.members.items()
+        }  # fmt: skip
+        gated = bool(self.policy and self.policy.spec and self.policy.spec.gates)
+        failure = self.policy.spec.on_failure.model_dump(mode="json") if self.policy and self.policy.spec else {}
+        return f"Fleet({troubles}, gated={gated}, waves={waves}, on_failure={failure})"
 
     # What people do.
 
@@ -246,6 +262,10 @@ class Fleet:
                 return self
         raise Broken(f"no end after {STEPS_AT_MOST} steps: {self.ready} {self.states()}\n" + "\n".join(self.lines[-15:]))
 
+    def advance(self, at_most: timedelta) -> bool:
+        """Let time pass until the plan wants to be looked at again. Returns False when it does not, or not so soon."""
+        return self._wait(self.now + at_most)
+
     def _wait(self, end: datetime) -> bool:
         assert self.plan is not None
         times = [self.plan.wake_time] if self.plan.wake_time is not None else []
@@ -304,8 +324,12 @@ class Fleet:
     def _store(self, tenant: str, status: TenantRunStatus) -> None:
         member = self.members[tenant]
         before = member.run.status.state if member.run is not None else None
-        if before is not None and status.state is not before and status.state not in tenant_run.MOVES[before]:
+        # A new run or attempt plans a tenant anew: it is Queued, and may be passed over in the same breath.
+        origin = S.QUEUED if member.run is not None and member.run.status.run != status.run else before
+        if origin is not None and status.state not in tenant_run.MOVES[origin] | {before, origin}:
             raise Broken(f"{tenant}: {before} -> {status.state} is no declared move")
+        if member.run is not None and before is not status.state and member.run.status.run != status.run and status.state is S.PREFLIGHT:
+            raise Broken(f"{tenant} starts in a run before its place in it is stored")
         if member.run is not None and status.last_seq < member.run.status.last_seq:
             raise Broken(f"{tenant}: the numbers of intents began again")
         text = TenantRunStatus.model_validate_json(status.model_dump_json(by_alias=True))

@@ -132,7 +132,7 @@ def upgrade_status(previous: TenantUpgradeStatus | None, world: World, plan: Pla
         counts=counts_of(current.values(), journal.run.attempt if journal is not None else 1),
         waves=_waves(world, plan, journal, policy.spec if policy is not None else None, current) if journal is not None else (),
         exceptions=_exceptions(current),
-        exceptions_truncated=max(0, sum(status.state in EXCEPTION_ORDER for status in current.values()) - MAX_EXCEPTIONS) or None,
+        exceptions_truncated=sum(status.state in EXCEPTION_ORDER for status in current.values()) > MAX_EXCEPTIONS or None,
         versions=_versions(world),
         next=NextStatus(time=plan.next.time, what=plan.next.what) if plan.next is not None else None,
     )

@@ -8,7 +8,7 @@ from functools import total_ordering
 _SEMVER = re.compile(
     r"^v?(?P<core>(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*)){0,2})(-(?P<pre>[0-9A-Za-z-]+(\.[0-9A-Za-z-]+)*))?(\+[0-9A-Za-z.-]+)?$"
 )
-_CLAUSE = re.compile(r"^(?P<op>>=|<=|!=|==|=|>|<)?\s*(?P<version>\S+)$")
+_CLAUSE = re.compile(r"^(?P<op>>=|<=|!=|==|=|>|<)?\s*(?P<version>[0-9A-Za-z]\S*)$")
 
 
 @total_ordering

@@ -1,0 +1,112 @@
+"""The status of a TenantUpgrade: kstatus row by row, conditions that do not flap, counts that sum up."""
+
+from __future__ import annotations
+
+import pytest
+
+from builders import NOON, a_journal, a_policy, a_record, a_status, a_tenant, a_world, after
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core.plan import Plan, Summary
+from tenantwave.core.status import MAX_EXCEPTIONS, Said, settle, upgrade_status
+
+S = TenantState
+R = ReadyReason
+IN_PROGRESS = {"Ready": "False", "Reconciling": "True"}
+FAILED = {"Ready": "False", "Stalled": "True"}
+DONE = {"Ready": "True"}
+QUIET = {"Ready": "False"}
+
+
+def status_of(reason: ReadyReason, statuses: dict[str, TenantRunStatus] | None = None) -> TenantUpgradeStatus:
+    """Return the status for a plan with this reason."""
+    statuses = statuses if statuses is not None else {"acme": a_status()}
+    policy = a_policy()
+    world = a_world(
+        [a_tenant(name, status) for name, status in statuses.items()], policy=policy, journal=a_journal(policy, {"canary": tuple(statuses)})
+    )
+    return upgrade_status(None, world, Plan(world.journal, Summary(reason, "why")), NOON)
+
+
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [
+        *((reason, IN_PROGRESS) for reason in (R.PLANNING, R.WAVE_RUNNING, R.SOAKING, R.ROLLING_BACK)),
+        *((reason, IN_PROGRESS) for reason in (R.WAITING_FOR_WINDOW, R.NOTICE_PERIOD, R.AWAITING_CONSENT, R.TENANT_BUSY)),
+        *((reason, IN_PROGRESS) for reason in (R.AWAITING_APPROVAL, R.PAUSED, R.GATE_UNKNOWN, R.GATE_INCONCLUSIVE, R.FLEET_INCIDENT)),
+        (R.SUSPENDED, QUIET),
+        *((reason, FAILED) for reason in (R.ROLLED_BACK, R.ABORTED, R.ROLLBACK_FAILED, R.HELD, R.DEADLINE_EXCEEDED)),
+        *((reason, FAILED) for reason in (R.INVALID_SPEC, R.POLICY_NOT_FOUND, R.NO_TENANTS, R.UNMATCHED_TENANTS, R.EMPTY_FIRST_WAVE)),
+        *((reason, FAILED) for reason in (R.CATALOGUE_INCOMPLETE, R.OWNERSHIP_CONFLICT)),
+        (R.SUCCEEDED, DONE),
+        (R.SUCCEEDED_WITH_SKIPS, DONE),
+    ],
+)
+def test_one_state_one_row(reason: ReadyReason, expected: dict[str, str]) -> None:
+    """The table of the contract: Ready, Reconciling and Stalled for each reason."""
+    shown = {condition.type: condition.status.value for condition in status_of(reason).conditions}
+    assert {kind: value for kind, value in shown.items() if kind in ("Ready", "Reconciling", "Stalled")} == expected
+
+
+def test_suspended_reconciles_while_tenants_in_flight_finish() -> None:
+    """Then only is it quiet."""
+    shown = {condition.type for condition in status_of(R.SUSPENDED, {"acme": a_status(S.CONVERGING)}).conditions}
+    assert "Reconciling" in shown
+
+
+def test_a_condition_keeps_its_time_until_its_status_changes() -> None:
+    """Reason and message may change, the generation is acknowledged each time."""
+    first = settle((), [Said(ConditionType.READY, False, "WaveRunning", "one")], 1, NOON)
+    second = settle(first, [Said(ConditionType.READY, False, "Soaking", "two")], 2, after(hours=1))
+    third = settle(second, [Said(ConditionType.READY, True, "Succeeded", "three")], 2, after(hours=2))
+    assert [one[0].last_transition_time for one in (first, second, third)] == [NOON, NOON, after(hours=2)]
+    assert [one[0].observed_generation for one in (first, second, third)] == [1, 2, 2]
+    assert third[0] == Condition(
+        type="Ready",
+        status=ConditionStatus.TRUE,
+        observed_generation=2,
+        last_transition_time=after(hours=2),
+        reason="Succeeded",
+        message="three",
+    )
+
+
+def test_the_counts_sum_up_to_the_total() -> None:
+    """Each state is counted once; failed ones besides."""
+    statuses = {f"t{place}": a_status(state, reason="NotConverged") for place, state in enumerate(TenantState)}
+    counts = status_of(R.WAVE_RUNNING, statuses).counts
+    assert counts is not None
+    numbers = counts.model_dump()
+    assert counts.total == len(TenantState) == sum(value for name, value in numbers.items() if name not in ("total", "opted_out", "failed"))
+    assert counts.in_flight == 3
+    assert counts.failed == 4
+
+
+def test_exceptions_are_worst_first_and_bounded() -> None:
+    """Twenty at most, and how many more there are."""
+    statuses = {f"s{number:02}": a_status(S.SKIPPED, reason="OptedOut") for number in range(MAX_EXCEPTIONS + 3)}
+    statuses |= {"held": a_status(S.HELD, reason="ConfigConflict"), "worst": a_status(S.ROLLBACK_FAILED, reason="Recreated")}
+    status = status_of(R.WAVE_RUNNING, statuses)
+    assert [one.tenant for one in status.exceptions[:3]] == ["worst", "held", "s00"]
+    assert len(status.exceptions) == MAX_EXCEPTIONS
+    assert status.exceptions_truncated is True
+    assert status_of(R.SUCCEEDED).exceptions_truncated is None
+
+
+def test_versions_count_what_is_recorded_or_assumed() -> None:
+    """By record, else assumedVersion."""
+    policy = a_policy()
+    tenants = [a_tenant("acme", a_status(), record=a_record("2.4.0")), a_tenant("beta", a_status())]
+    world = a_world(tenants, policy=policy, journal=a_journal(policy, {"canary": ["acme", "beta"]}))
+    shown = upgrade_status(None, world, Plan(world.journal, Summary(R.SOAKING, "why")), NOON).versions
+    assert {one.version: one.tenants for one in shown} == {"2.3.1": 1, "2.4.0": 1}
+
+
+def test_tenants_that_an_earlier_run_still_has_are_not_forgotten() -> None:
+    """One that could not be taken back is shown until a person settles it."""
+    stuck = a_status(S.ROLLBACK_FAILED, run="shop-2-4-0-x7f2k-0-a1", reason=str(FailReason.RECREATED))
+    status = status_of(R.ROLLBACK_FAILED, {"acme": a_status(), "beta": stuck})
+    assert [one.tenant for one in status.exceptions] == ["beta"]
+    assert status.counts is not None
+    assert status.counts.total == 2
