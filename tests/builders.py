@@ -101,7 +101,8 @@ def a_tenant(
     """Return a tenant of product shop; in ring canary unless `labels` says otherwise."""
     run = StoredRun(tenant_run_name(UPGRADE, name), f"run-{name}", "1", UPGRADE, UID, status) if status is not None else None
     labels = {"product": "shop", **(CANARY if labels is None else labels)}
-    defaults: Block = {"uid": f"uid-{name}", "selected": True, "components": (a_view(),), "run": run}
+    shows = status is not None and status.state in (S.CONVERGING, S.SOAKING, S.SUCCEEDED)
+    defaults: Block = {"uid": f"uid-{name}", "selected": True, "components": (a_view(at_release=shows),), "run": run}
     return Tenant(name=name, labels=labels, **{**defaults, **fields})
 
 
