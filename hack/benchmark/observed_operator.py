@@ -17,48 +17,65 @@ import time
 from asyncio.events import Handle
 from contextlib import AsyncExitStack
 from pathlib import Path
+from selectors import EpollSelector, SelectorKey
 from typing import Any
 
 from benchmark.recording import RecordingTransport
 from tenantwave.shell import logs, process, wiring
+from tenantwave.shell.main import spare_the_collector
 from tenantwave.shell.settings import Settings, parse
 
 SHOWN = 20
+LONG_SECONDS = 0.003
 
 
 class BlockClock:
-    """Times each callback of the event loop by the CPU that it used, so that other processes on the machine do not count as blocks."""
+    """Finds the callbacks that held the event loop longest, by the CPU that they used: waiting for a core is not the operator's doing."""
 
     def __init__(self) -> None:
         self.longest: list[tuple[float, float, str]] = []
         """(CPU seconds, wall seconds, what ran), a heap of the 20 longest."""
+        self._used = 0.0
+        """The thread's CPU time when the loop last came back from waiting, or last had a long callback: never later than the next one began."""
 
     def install(self) -> None:
-        """Stand around every callback from now on. Cost: below a microsecond each."""
-        inner = Handle._run
+        """Stand around every callback from now on. Cost: two readings of the wall clock each; the CPU clock, a system call, only for long ones."""
+        run_callback, select, clock = Handle._run, EpollSelector.select, time.perf_counter
 
         def timed(self: Handle) -> None:
-            cpu, wall = time.thread_time(), time.perf_counter()
-            inner(self)
-            used = time.thread_time() - cpu
-            if len(longest) < SHOWN or used > longest[0][0]:
-                note(used, time.perf_counter() - wall, self)
+            begun = clock()
+            run_callback(self)
+            if (passed := clock() - begun) > LONG_SECONDS:
+                note(self, passed)
 
-        longest, note = self.longest, self._note
+        def waited(self: EpollSelector, timeout: float | None = None) -> list[tuple[SelectorKey, int]]:
+            ready = select(self, timeout)
+            restart()
+            return ready
+
+        note, restart = self._note, self._restart
         Handle._run = timed  # type: ignore[method-assign]
+        EpollSelector.select = waited  # type: ignore[method-assign, assignment]
 
-    def _note(self, used: float, passed: float, handle: Handle) -> None:
-        callback: Any = getattr(handle, "_callback", None)
-        owner = getattr(callback, "__self__", None)
-        if isinstance(owner, asyncio.Task):
-            what = f"{owner.get_name()} {getattr(owner.get_coro(), '__qualname__', '')}"
-        else:
-            what = getattr(callback, "__qualname__", repr(callback))
-        entry = (used, passed, what)
+    def _restart(self) -> None:
+        self._used = time.thread_time()
+
+    def _note(self, handle: Handle, passed: float) -> None:
+        before = self._used
+        self._restart()
+        entry = (min(self._used - before, passed), passed, _name_of(handle))
         if len(self.longest) < SHOWN:
             heapq.heappush(self.longest, entry)
         else:
-            heapq.heapreplace(self.longest, entry)
+            heapq.heappushpop(self.longest, entry)
+
+
+def _name_of(handle: Handle) -> str:
+    callback: Any = getattr(handle, "_callback", None)
+    owner = getattr(callback, "__self__", None)
+    if isinstance(owner, asyncio.Task):
+        return f"{owner.get_name()} {getattr(owner.get_coro(), '__qualname__', '')}"
+    return str(getattr(callback, "__qualname__", repr(callback)))
 
 
 def run(settings: Settings, writes: Path) -> int:
@@ -75,6 +92,7 @@ def main() -> None:
     """Read the command line and the environment, run, and write down what was seen."""
     settings = parse(sys.argv[1:])
     logs.configure(settings.log_format, settings.log_level)
+    spare_the_collector()
     clock = BlockClock()
     clock.install()
     profile = cProfile.Profile() if os.environ.get("BENCH_PROFILE") else None

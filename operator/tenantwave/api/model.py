@@ -7,6 +7,7 @@ in which unit, what its absence means, and shows one example: `about(...)` takes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer
@@ -74,15 +75,23 @@ class ApiModel(BaseModel):
     def _without_empties(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Leave out what is empty and would be read back as empty: git and status show only what says something."""
         whole: dict[str, Any] = handler(self)
-        for name, field in type(self).model_fields.items():
-            if not field.is_required() and getattr(self, name) in _EMPTY and field.default in _EMPTY:
+        for name, alias in _fields_that_may_be_left_out(type(self)):
+            value = getattr(self, name)
+            if not value and value in _EMPTY:  # what is truthy is not compared: that would be four comparisons of whole models
                 whole.pop(name, None)
-                whole.pop(field.alias or name, None)
+                whole.pop(alias, None)
         return whole
 
     def document(self) -> dict[str, Any]:
         """Return the value as plain JSON types with the wire's names, absent fields left out: what a manifest or a status holds."""
         return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+@cache
+def _fields_that_may_be_left_out(model: type[BaseModel]) -> tuple[tuple[str, str], ...]:
+    """Return (attribute, alias) of the fields whose absence is read as empty."""
+    fields = model.model_fields.items()
+    return tuple((name, field.alias or name) for name, field in fields if not field.is_required() and field.default in _EMPTY)
 
 
 def about(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sys
 from collections.abc import Sequence
 
@@ -14,7 +15,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the operator until it is told to stop, and exit with its code."""
     settings = parse(sys.argv[1:] if arguments is None else arguments)
     logs.configure(settings.log_format, settings.log_level)
+    spare_the_collector()
     sys.exit(asyncio.run(process.run(lambda stack: wiring.build(settings, wiring.assemble, stack))))
+
+
+def spare_the_collector() -> None:
+    """Take what was imported out of the garbage collector's sight, for it lives as long as the process, and let the collector run less often.
+
+    A full collection looked at 100,000 objects of imports alone and blocked the event loop for 30 to 80 ms. What is part of no cycle is freed
+    at once as before; up to 10,000 young objects that wait for a collection, instead of 700, are some megabytes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ class PrometheusTelemetry:
         self._relists = counter("watch_relists", "Full lists, by reason.", "kind", "reason")
         self._api_requests = counter("api_requests", "Requests to the API server; code 0 means no answer.", "verb", "kind", "code")
         self._api_request_seconds = histogram("api_request_seconds", "Duration of a request to the API server.", FAST, "verb")
+        self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self._status_writes = counter("status_writes", "Writes of a status.", "kind")
         self._events = counter("events", "Kubernetes Events; reason _dropped: no room.", "type", "reason")
         self._loop_lag = histogram("event_loop_lag_seconds", "How late the event loop wakes whoever sleeps.", LAG)
@@ -106,8 +107,14 @@ class PrometheusTelemetry:
 
     def api_request(self, verb: str, kind: str, code: int, seconds: float) -> None:
         """Count one request."""
-        self._api_requests.labels(verb, kind, str(code)).inc()
-        self._api_request_seconds.labels(verb).observe(seconds)
+        counted = self._counted.get((verb, kind, code))
+        if counted is None:  # `labels` checks and locks each time: more than the counting itself
+            counted = self._counted[verb, kind, code] = (
+                self._api_requests.labels(verb, kind, str(code)),
+                self._api_request_seconds.labels(verb),
+            )
+        counted[0].inc()
+        counted[1].observe(seconds)
 
     def clock_skew(self, seconds: float) -> None:
         """Export the skew."""
