@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -48,6 +49,7 @@ class Draft:
             if tenant.run is not None and tenant.run.upgrade_uid == world.upgrade.uid
         }
         self._statuses = dict(self._before)
+        self._tally = Counter(status.state for status in self._before.values())
 
     # What is known.
 
@@ -149,8 +151,7 @@ class Draft:
 
     def any_in(self, states: Iterable[TenantState]) -> bool:
         """Tell whether any tenant with a TenantRun of this upgrade, of whatever run, is in one of these states."""
-        wanted = frozenset(states)
-        return any(status.state in wanted for status in self._statuses.values())
+        return any(self._tally[state] > 0 for state in states)
 
     # What is wanted.
 
@@ -176,6 +177,9 @@ class Draft:
         known = self._statuses.get(tenant)
         if status is not known and status != known:
             self._statuses[tenant] = status
+            self._tally[status.state] += 1
+            if known is not None:
+                self._tally[known.state] -= 1
             self.steps.pop(tenant, None)
 
     def move(self, tenant: str, state: TenantState, reason: str, message: str, **changes: object) -> None:

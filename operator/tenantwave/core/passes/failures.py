@@ -101,6 +101,8 @@ def _gate_failed(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
 
 
 def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
+    if not draft.any_in(tenant_run.FAILED):
+        return None
     budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
     failed = [(tenant.name, status) for tenant, status in draft.in_wave(wave) if counts(draft, tenant.name, status)]
     if len(failed) <= budget or not any(status.written or status.take_back is not None for _, status in failed):
@@ -125,7 +127,7 @@ def counts(draft: Draft, tenant: str, status: TenantRunStatus) -> bool:
 
 def may_start_more(draft: Draft, wave: WaveRecord) -> bool:
     """Tell whether the wave is within its budget: tenants held with nothing written alone only stop it, they take nobody back."""
-    if is_forgiven(draft, wave):
+    if is_forgiven(draft, wave) or not draft.any_in(tenant_run.FAILED):
         return True
     budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
     return sum(counts(draft, tenant.name, status) for tenant, status in draft.in_wave(wave)) <= budget
