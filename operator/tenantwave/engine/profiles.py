@@ -160,7 +160,7 @@ class Decisions:
         view = self.store.decisions.get(key)
         if view is None or view.answered:
             return
-        message = "this build does not carry out TenantDecisions yet; ask the platform team to SkipTenant, or use windows and freezes in TenantProfile"
+        message = "this build does not carry out TenantDecisions yet; ask the platform team to SkipTenant, or state windows and freezes"
         said = [Said(ConditionType.ACCEPTED, False, DecisionReason.NOT_SUPPORTED, message)]
         conditions = settle((), said, view.generation, self.clock.now())
         status = {"observedGeneration": view.generation, "conditions": [condition.document() for condition in conditions]}
