@@ -75,7 +75,7 @@ def _name_of(handle: Handle) -> str:
     owner = getattr(callback, "__self__", None)
     if isinstance(owner, asyncio.Task):
         return f"{owner.get_name()} {getattr(owner.get_coro(), '__qualname__', '')}"
-    return str(getattr(callback, "__qualname__", repr(callback)))
+    return str(getattr(callback, "__qualname__", type(callback).__name__))  # no repr: that of a half-made response breaks it
 
 
 def run(settings: Settings, writes: Path) -> int:

@@ -245,3 +245,19 @@ async def test_a_large_fleet_comes_in_pages_of_500(fake: FakeKube, fake_place: P
         await listening.reflector.synced()
         assert len(listening.reflector) == 2_000
     assert fake.requests["GET"] == 4
+
+
+async def test_the_echo_of_our_own_write_is_not_projected_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    projected: list[str] = []
+
+    def noted(body: Mapping[str, Any]) -> View:
+        projected.append(body["metadata"]["resourceVersion"])
+        return name_and_color(body)
+
+    listening = Listening(place)
+    monkeypatch.setattr(listening.reflector, "_project", noted)
+    async with running(listening):
+        await listening.reflector.synced()
+        made = [await place.client.create(CONFIG_MAP, a_map(name, "red", place.namespace)) for name in ("a", "b")]
+        await until(lambda: not any(listening.reflector.is_unechoed(place.namespace, name) for name in ("a", "b")))
+    assert projected == [body["metadata"]["resourceVersion"] for body in made], "once for each write, from its reply or from the watch"
