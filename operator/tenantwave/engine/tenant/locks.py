@@ -31,6 +31,7 @@ class TenantLock:
         self._run_uid = run_uid
         self.name = f"tenant-{tenant_uid}"
         self._ours: dict[str, Any] | None = None
+        self._wanted = False
 
     async def is_ours(self) -> bool:
         """Tell whether we have the lock."""
@@ -44,6 +45,7 @@ class TenantLock:
         Args: is_marked: tells whether any object of the tenant carries the marker of the TenantRun with this UID.
         Raises: Busy, naming the run that has the tenant; Conflict if somebody was faster.
         """
+        self._wanted = True
         try:
             self._ours = await self._cluster.create(LEASE, self._lease())
         except AlreadyExists:
@@ -62,6 +64,18 @@ class TenantLock:
             await self._delete(self._ours)
             self._ours = None
 
+    async def abandon(self) -> None:
+        """Give back a lock that we took too late: the run is through with the tenant already, for another process was faster.
+
+        The Lease is looked at before the TenantRun: one that belongs to a later turn of the run is younger than what we see, and stays.
+        """
+        if not self._wanted or not await self.is_ours():
+            return
+        lease, run = self._ours, await self._stored_run(self._run)
+        if lease is not None and run is not None and run["metadata"]["uid"] == self._run_uid and _is_through(run):
+            await self._delete(lease)
+            self._ours = None
+
     async def _look(self) -> dict[str, Any] | None:
         try:
             return await self._cluster.get(LEASE, self._namespace, self.name)
@@ -76,15 +90,16 @@ class TenantLock:
         await self._delete(lease)
 
     async def _may_break(self, holder: str, name: str, is_marked: Callable[[str], Awaitable[bool]]) -> bool:
-        try:
-            run = await self._cluster.get(TENANT_RUN, self._namespace, name) if name else None
-        except NotFound:
-            run = None
+        run = await self._stored_run(name)
         if run is None or run["metadata"]["uid"] != holder:
             return not await is_marked(holder)
-        status: dict[str, Any] = run.get("status") or {}
-        state = status.get("state")
-        return state in _THROUGH or (state == TenantState.HELD and not status.get("written"))
+        return _is_through(run)
+
+    async def _stored_run(self, name: str) -> dict[str, Any] | None:
+        try:
+            return await self._cluster.get(TENANT_RUN, self._namespace, name) if name else None
+        except NotFound:
+            return None
 
     async def _delete(self, lease: dict[str, Any]) -> None:
         metadata = lease["metadata"]
@@ -109,3 +124,9 @@ class TenantLock:
 
 def _holder(lease: Mapping[str, Any]) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity", ""))
+
+
+def _is_through(run: Mapping[str, Any]) -> bool:
+    """Tell whether a TenantRun has nothing more to write in its tenant."""
+    status: Mapping[str, Any] = run.get("status") or {}
+    return status.get("state") in _THROUGH or (status.get("state") == TenantState.HELD and not status.get("written"))

@@ -16,7 +16,7 @@ from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lastin
 from tenantwave.engine.tenant.prepare import hold_before_writing, prepare, preview
 from tenantwave.engine.tenant.take_back import take_back
 from tenantwave.engine.tenant.work import Ports, Work
-from tenantwave.faults import AlreadyExists, Conflict, Forbidden, Invalid, NotFound, SnapshotCorrupt, Unavailable
+from tenantwave.faults import AlreadyExists, Conflict, Fault, Forbidden, Invalid, NotFound, SnapshotCorrupt, Unavailable
 from tenantwave.ports import Clock, Cluster, Driver, Snapshots
 
 DEEDS: Mapping[Deed, Callable[[Work], Awaitable[None]]] = {
@@ -47,21 +47,29 @@ class TenantSteps:
         if work is None:
             return False
         try:
-            try:
-                await DEEDS[step.deed](work)
-            except Failed as failure:
-                if failure.reason in (FailReason.DELETED, FailReason.RECREATED):
-                    await work.check_namespace()
-                raise
-            except (Forbidden, Invalid, SnapshotCorrupt) as fault:
-                raise lasting(fault, work.namespace) from fault
-        except Failed as failure:
-            await _fail(work, failure)
-        except NamespaceGone as gone:
-            await _orphan(work, gone)
-        except (AlreadyExists, NotFound, Busy) as fault:
-            raise Conflict(f"{step.deed.value} of {work.namespace}: {fault.message}") from fault
+            await _do(work)
+        except Fault:
+            await work.lock.abandon()
+            raise
         return work.handle.is_moved
+
+
+async def _do(work: Work) -> None:
+    try:
+        try:
+            await DEEDS[work.step.deed](work)
+        except Failed as failure:
+            if failure.reason in (FailReason.DELETED, FailReason.RECREATED):
+                await work.check_namespace()
+            raise
+        except (Forbidden, Invalid, SnapshotCorrupt) as fault:
+            raise lasting(fault, work.namespace) from fault
+    except Failed as failure:
+        await _fail(work, failure)
+    except NamespaceGone as gone:
+        await _orphan(work, gone)
+    except (AlreadyExists, NotFound, Busy) as fault:
+        raise Conflict(f"{work.step.deed.value} of {work.namespace}: {fault.message}") from fault
 
 
 async def _fail(work: Work, failure: Failed) -> None:

@@ -11,6 +11,7 @@ from support.tenant_story import ACME, NEW, OLD, OWN, S, Story, a_spec
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, LEASE, TENANT_RUN, Kind
+from tenantwave.api.tenant_run import TenantState
 from tenantwave.core.plan import Deed, Step
 from tenantwave.core.tenant_run import succeeded
 from tenantwave.faults import Conflict, Forbidden
@@ -360,6 +361,22 @@ async def test_a_stale_world_is_refused_by_the_fence() -> None:
     with pytest.raises(Conflict):
         await story.steps.execute(Step(ACME, Deed.APPLY), old)
     assert not [one for one in story.cluster.writes if one.namespace == ACME]
+
+
+@pytest.mark.parametrize("end", [S.SUCCEEDED, S.ROLLED_BACK])
+async def test_a_second_leader_that_comes_too_late_leaves_no_lock(end: TenantState) -> None:
+    """The other one has ended the tenant's turn and given the lock back; ours was taken for nothing, and goes back, too."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    deed = Deed.FINALISE
+    if end is S.ROLLED_BACK:
+        story.order_back()
+        deed = Deed.TAKE_BACK
+    old = story.world()
+    await story.run(end)
+    with pytest.raises(Conflict):
+        await story.steps.execute(Step(ACME, deed), old)
+    assert (story.status.state, story.leftovers()) == (end, [])
 
 
 async def test_nothing_is_rolled_back_where_nothing_landed() -> None:
