@@ -213,7 +213,7 @@ async def test_killed_at_random_moments(trials: Trials) -> None:
             print(f"round {number} is over after {killer.kill_count} kills")
             number += 1
         await killing
-    await trials.is_well(fleet.expected(), timeout=10)
+    await trials.is_well(fleet.expected(), timeout=30)
     assert await trials.story.leftovers() == []
     assert tracebacks(trials.nursery.operators) == []
     await assert_no_write_was_repeated(trials, mark, fleet)
@@ -228,7 +228,7 @@ async def test_two_operators_that_both_lead(trials: Trials) -> None:
     async with fleet.editing():
         for number in (2, 3, 4):
             await fleet.round(number)
-    await trials.is_well(fleet.expected(), timeout=10)
+    await trials.is_well(fleet.expected(), timeout=30)
     assert await trials.story.leftovers() == []
     assert [operator.is_running for operator in both] == [True, True]
     assert tracebacks(both) == []

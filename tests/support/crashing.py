@@ -121,7 +121,7 @@ class Trials:
         trials = [await self.begin(tenant) for tenant in await self.tenants(count)]
         operator = await self.nursery.operator()
         for trial in trials:
-            await self.story.until_run(trial.upgrade, trial.tenant, lambda run: run.get("state") == "Soaking", "Soaking")
+            await self.story.until_run(trial.upgrade, trial.tenant, lambda run: run.get("state") == "Soaking", "Soaking", timeout=120)
         await self.settled(trials)
         await operator.kill()
         for trial in trials:
@@ -132,17 +132,17 @@ class Trials:
     async def settled(self, trials: Sequence[Trial]) -> None:
         """Wait until status and profiles show that everybody soaks: then nothing is written any more."""
         for trial in trials:
-            await self.story.until(trial.upgrade, "Soaking")
+            await self.story.until(trial.upgrade, "Soaking", timeout=120)
             await self.kube.wait_until(PROFILE, "tenant", trial.tenant, _shows_soaking, saying="shows that it soaks")
 
     # Judgement.
 
-    async def ends(self, trial: Trial, reason: str, expected: Expected, timeout: float = 45) -> None:
+    async def ends(self, trial: Trial, reason: str, expected: Expected, timeout: float = 120) -> None:
         """Wait until the upgrade has ended so, and then until the checker finds no fault in the tenant."""
         await self.story.until(trial.upgrade, reason, timeout=timeout)
         await self.is_well({trial.tenant: expected})
 
-    async def is_well(self, expected: Mapping[str, Expected], timeout: float = 5) -> None:
+    async def is_well(self, expected: Mapping[str, Expected], timeout: float = 15) -> None:
         """Wait until the checker finds no fault. Raises AssertionError with those that it still finds when the time is over."""
         found: list[str] = []
 
@@ -192,7 +192,7 @@ class Trials:
         file = folder / "writes"
         mark = self.cluster.audit_mark()
         operator = await self.nursery.operator(**{COUNT_FILE_VARIABLE: str(file)})
-        await self.story.until(trial.upgrade, reason)
+        await self.story.until(trial.upgrade, reason, timeout=120)
         if expected is not None:
             await self.is_well({trial.tenant: expected})
         count = 0
@@ -216,7 +216,7 @@ class Trials:
         async def is_over() -> bool:
             return not operator.is_running or condition(await self.kube.get(UPGRADE, trial.upgrade), "Ready").get("reason") == reason
 
-        await eventually(is_over, timeout=30, saying=f"{trial.tenant} died at {fault}", pause=0.05)
+        await eventually(is_over, timeout=120, saying=f"{trial.tenant} died at {fault}", pause=0.05)
         if operator.is_running:
             await operator.kill()
             return False

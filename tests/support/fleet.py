@@ -124,7 +124,7 @@ class Fleet:
         if goes_back:
             await self._under_way(upgrade)
             await self.story.act(upgrade, "Abort", reason=ABORT_REASON)
-        await self.story.until(upgrade, "Aborted" if goes_back else "Succeeded", timeout=120)
+        await self.story.until(upgrade, "Aborted" if goes_back else "Succeeded", timeout=240)
         for member in self.members:
             if goes_back and member.ring == "rest":
                 member.states[upgrade] = "RolledBack|Skipped"
@@ -142,7 +142,7 @@ class Fleet:
             begun = [state for name, state in states.items() if state in ("Applying", "Converging", "Soaking") and name in self._rest]
             return set(canaries) == {"Succeeded"} and len(begun) >= wanted_count
 
-        await eventually(look, timeout=120, saying=f"{upgrade} is under way in {wanted_count} tenants of the second wave")
+        await eventually(look, timeout=240, saying=f"{upgrade} is under way in {wanted_count} tenants of the second wave")
 
     @property
     def _rest(self) -> set[str]:

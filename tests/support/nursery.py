@@ -43,7 +43,7 @@ class Operator:
         async with asyncio.timeout(timeout):
             return await asyncio.shield(self._ended)
 
-    async def says(self, words: str, timeout: float = 30) -> None:
+    async def says(self, words: str, timeout: float = 90) -> None:
         """Wait until its log has these words, or it has ended."""
 
         async def look() -> bool:
@@ -89,7 +89,7 @@ class Nursery:
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             pid = await self._born[name]
         operator = Operator(pid, log_path, self._ended[name])
         self.operators.append(operator)
