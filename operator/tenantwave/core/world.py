@@ -181,3 +181,7 @@ class World:
     gates: GateBook
     actions: tuple[Action, ...] = ()
     clock_is_right: bool = True
+    seen_since: datetime | None = None
+    """Since when we see the cluster without a break: the start of this process, or the end of the last outage of the API server."""
+    shaken_until: datetime | None = None
+    """After an outage of the API server: until when what Kubernetes says of workloads may be late."""

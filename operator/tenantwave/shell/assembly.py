@@ -45,6 +45,7 @@ from tenantwave.shell.kopf_app import Doorbell
 from tenantwave.shell.metrics import PrometheusTelemetry
 from tenantwave.shell.process import Engine
 from tenantwave.shell.settings import Settings
+from tenantwave.shell.sight import Sight
 
 LARGEST_SKEW_SECONDS = 60.0
 """Over this much between our clock and the API server's nobody starts: windows would open at the wrong time."""
@@ -66,6 +67,7 @@ class Parts:
     recorder: EventRecorder
     telemetry: PrometheusTelemetry
     clock: Clock
+    sight: Sight
 
 
 class Bulletin:
@@ -101,6 +103,7 @@ def assemble(parts: Parts) -> Engine:
     telemetry, namespace, workers = parts.telemetry, parts.settings.namespace, parts.settings.tuning.worker_count
     driver = WorkloadDriver()
     store = Store(namespace, driver, clock_is_right=lambda: abs(telemetry.skew_seconds) <= LARGEST_SKEW_SECONDS)
+    store.sight = lambda: (parts.sight.since, parts.sight.shaken_until)
     upgrades: WorkQueue[str] = WorkQueue("upgrade", telemetry=telemetry)
     profiles: WorkQueue[str] = WorkQueue("profile", telemetry=telemetry)
     policies: WorkQueue[str] = WorkQueue("policy", telemetry=telemetry)

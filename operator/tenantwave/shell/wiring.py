@@ -19,6 +19,7 @@ from tenantwave.shell.clock import SystemClock
 from tenantwave.shell.metrics import PrometheusTelemetry
 from tenantwave.shell.process import Engine, Process
 from tenantwave.shell.settings import Settings
+from tenantwave.shell.sight import Sight
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ async def build(
     """
     telemetry = PrometheusTelemetry(_version(), os.environ.get("TENANTWAVE_REVISION", ""))
     clock = SystemClock()
+    sight = Sight(telemetry, clock.now)
     identity = f"{os.environ.get('HOSTNAME', 'operator')}_{uuid.uuid4().hex[:8]}"
     access = await Access.load(settings.kubeconfig)
     calls = await stack.enter_async_context(HttpTransport(access, limit=settings.tuning.writes_in_flight + LARGEST_WATCH_COUNT))
@@ -50,12 +52,12 @@ async def build(
         wrap(calls),
         watches,
         leading=lambda: elector.leading,
-        telemetry=telemetry,
+        telemetry=sight,
         writes_per_second=settings.tuning.writes_per_second,
         writes_in_flight=settings.tuning.writes_in_flight,
     )
     recorder = EventRecorder(cluster, clock, identity, telemetry=telemetry)
-    engine = assemble(Parts(settings, cluster, recorder, telemetry, clock))
+    engine = assemble(Parts(settings, cluster, recorder, telemetry, clock, sight))
     for reflector in engine.reflectors:
         cluster.on_written(reflector.wrote)
     return Process(settings, access, elector, cluster, engine, telemetry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason
@@ -69,15 +69,17 @@ def _applying(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 
 def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    """Converged and at the release: have it proven. Failed, or too long: it fails."""
+    """Converged and at the release: have it proven. Failed, or too long: it fails. Time in which we did not see the cluster does not count."""
     if draft.run.order is not None:
         return
     component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)]
     view = next((view for view in tenant.components if view.name == component.name), None)
-    started = status.applied_time or status.state_since_time or draft.now
-    deadline = started + draft.spec.health.timeout
+    deadline = _seen(draft, status.applied_time or status.state_since_time or draft.now) + draft.spec.health.timeout
     if view is not None and view.progress is Progress.CONVERGED and view.at_release:
         draft.do(tenant.name, Deed.CONFIRM)
+    elif draft.world.shaken_until is not None and draft.now < draft.world.shaken_until:
+        draft.wake(draft.world.shaken_until)
+        return
     elif view is not None and view.progress is Progress.FAILED and view.at_release:
         draft.fail(tenant.name, FailReason.NOT_CONVERGED, f"{component.name}: {view.message}")
         return
@@ -161,7 +163,7 @@ def _rolling_back(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None
     if draft.policy is None or status.take_back is None:
         draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
         return
-    deadline = (status.state_since_time or status.take_back.time) + draft.policy.rollback.deadline
+    deadline = _seen(draft, status.state_since_time or status.take_back.time) + draft.policy.rollback.deadline
     if draft.now >= deadline:
         draft.fail(
             tenant.name,
@@ -171,6 +173,11 @@ def _rolling_back(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None
         return
     draft.wake(deadline)
     draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
+
+
+def _seen(draft: Draft, time: datetime) -> datetime:
+    """Return when a clock that began at `time` really began: outages, ours and the API server's, cause delay and never a failure."""
+    return max(time, draft.world.seen_since or time)
 
 
 def _text(draft: Draft) -> str:
