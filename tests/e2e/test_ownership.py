@@ -33,7 +33,7 @@ async def test_owner_in_the_first_wave_stalls_the_upgrade(story: Story) -> None:
     await story.ready()
     await owned(story, canary)
     await story.policy()
-    await story.operator()
+    await (await story.operator()).ready()
     upgrade = await story.upgrade()
     stalled = await story.until(upgrade, "OwnershipConflict", timeout=10)
     said = condition(stalled, "Ready")["message"]

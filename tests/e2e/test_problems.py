@@ -10,7 +10,7 @@ from support.kstatus import FAILED, kstatus
 from support.story import IMAGE, UPGRADE, Story, condition
 
 CANARY = {"tenantwave.io/ring": "canary"}
-SECONDS = 30
+SECONDS = 15
 GATE = {"name": "lag", "max": "60", "query": "max by ({{ label }}) (queue_lag_seconds{ {{ tenants }} })"}
 
 
@@ -18,7 +18,7 @@ async def one_tenant(story: Story) -> str:
     """Given one tenant that runs 2.3.1, and an operator."""
     tenant = await story.tenant("only", labels=CANARY, config={"pool": "10"})
     await story.ready()
-    await story.operator()
+    await (await story.operator()).ready()
     return tenant
 
 
@@ -87,7 +87,7 @@ async def test_missing_policy_gets_five_seconds_and_clears_by_itself(story: Stor
 
 async def test_nobody_selected(story: Story) -> None:
     """S12: NoTenants; a namespace that is labelled later is planned by itself."""
-    await story.operator()
+    await (await story.operator()).ready()
     await story.policy()
     upgrade = await story.upgrade()
     assert "no namespace matches" in await stalls(story, upgrade, "NoTenants")

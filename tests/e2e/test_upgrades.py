@@ -28,7 +28,7 @@ async def test_good_version_reaches_everybody_in_order(story: Story) -> None:
     await story.policy()
     await story.operator()
     upgrade = await story.upgrade()
-    done = await story.until(upgrade, "Succeeded", timeout=30)
+    done = await story.until(upgrade, "Succeeded")
     assert set((await story.images()).values()) == {f"{IMAGE}:2.4.0"}
     assert await story.config(canary) == new
     assert await story.config(edited) == {**new, "mode": "careful", "own": "mine"}

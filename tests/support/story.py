@@ -58,6 +58,14 @@ class OperatorProcess:
                 env=os.environ | {"PYTHONPATH": str(ROOT / "operator")} | dict(self._environment),
             )
 
+    async def ready(self) -> None:
+        """Wait until it has seen everything and works."""
+
+        async def is_warm() -> bool:
+            return "all caches are warm" in self.log()
+
+        await eventually(is_warm, timeout=60, saying="the operator is ready")
+
     @property
     def pid(self) -> int:
         """Return its process id."""
