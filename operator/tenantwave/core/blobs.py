@@ -5,12 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from tenantwave.core.preservation import ConfigMapContent, body_of, content_of
 
 ABSENT = b"null"
 """The blob of an object that does not exist."""
+REMEMBERED_BYTES = 64 * 1024
+"""Larger blobs are read anew each time; 64 of this size are remembered, some 10 MB at most."""
 
 
 def canonical(value: Any) -> bytes:
@@ -35,9 +38,16 @@ def content_blob(content: ConfigMapContent | None) -> bytes:
 
 
 def content_from(blob: bytes) -> ConfigMapContent | None:
-    """Return the content that `content_blob` wrote."""
+    """Return the content that `content_blob` wrote. What the catalogue holds is asked for by every tenant, so small blobs are read once."""
+    return _remembered_content(blob) if len(blob) <= REMEMBERED_BYTES else _content(blob)
+
+
+def _content(blob: bytes) -> ConfigMapContent | None:
     body = json.loads(blob)
     return None if body is None else content_of(body)
+
+
+_remembered_content = lru_cache(maxsize=64)(_content)
 
 
 def values_blob(values: Mapping[str, str]) -> bytes:
