@@ -54,7 +54,8 @@ class Reconciler:
     telemetry: Telemetry
     clock: Clock
     queue: WorkQueue[str]
-    _previewed: dict[tuple[str, str], float] = field(default_factory=dict)
+    _paced: dict[tuple[str, str, Deed], float] = field(default_factory=dict)
+    """(upgrade's UID, tenant, deed) -> when such a step was last taken, on the monotonic clock."""
 
     async def reconcile(self, name: str) -> None:
         """Take the upgrade one step further. Raises a Fault where the plan could not be carried out: the queue backs off and comes again."""
@@ -77,11 +78,9 @@ class Reconciler:
         if plan.journal is not None or plan.moves or moved:
             self.queue.add(name)
             return
-        delay = STEP_AGAIN if any(step.deed is not Deed.PREVIEW for step in plan.steps) else LONGEST_SLEEP
+        delay = min((_pace(step) or STEP_AGAIN for step in plan.steps), default=LONGEST_SLEEP)
         if plan.wake_time is not None:
             delay = min(delay, plan.wake_time - self.clock.now())
-        if any(step.deed is Deed.PREVIEW for step in plan.steps):
-            delay = min(delay, PREVIEW_EVERY)
         book = self.prober.book(name)
         if plan.gate_context is not None and book is not None:
             tick = next_tick_time(book, plan.gate_context, self.clock.now())
@@ -123,7 +122,7 @@ class Reconciler:
                 await self.journals.save_planned(plan.journal, world.upgrade.spec)
             await self.journals.save(plan.journal)
         await self._all(self.journals.move(world, move) for move in plan.moves[:EFFECTS_PER_ROUND])
-        moved = await self._all(self._step(world, step) for step in self._due(world, plan.steps)[:EFFECTS_PER_ROUND])
+        moved = await self._all(self._step(world, step) for step in self._due(world, plan.steps))
         for answer in plan.answers:
             await self._answer(world.upgrade.name, answer)
         if plan.finalizer is False:
@@ -131,14 +130,18 @@ class Reconciler:
         return any(moved)
 
     def _due(self, world: World, steps: Iterable[Step]) -> list[Step]:
-        """Return the steps to take now: previews of held tenants are spread over time, all others are due."""
-        due = []
+        """Return the steps to take in this round. Those with a pace of their own wait for their turn; all others are due."""
+        due: list[Step] = []
+        now = self.clock.monotonic()
         for step in steps:
-            if step.deed is Deed.PREVIEW:
-                key = (world.upgrade.uid, step.tenant)
-                if self.clock.monotonic() - self._previewed.get(key, float("-inf")) < PREVIEW_EVERY.total_seconds():
+            if len(due) == EFFECTS_PER_ROUND:
+                break
+            pace = _pace(step)
+            if pace is not None:
+                key = (world.upgrade.uid, step.tenant, step.deed)
+                if now - self._paced.get(key, float("-inf")) < pace.total_seconds():
                     continue
-                self._previewed[key] = self.clock.monotonic()
+                self._paced[key] = now
             due.append(step)
         return due
 
@@ -213,6 +216,7 @@ class Reconciler:
     async def _gone(self, name: str) -> None:
         """Forget an upgrade that is no more, and answer orders that name it."""
         self.prober.forget(name)
+        self._paced = {key: when for key, when in self._paced.items() if self.clock.monotonic() - when < LONGEST_SLEEP.total_seconds()}
         self.reporter.forget(name)
         self.telemetry.forget_upgrade(name)
         for view in self.store.actions_of(name):
@@ -221,3 +225,8 @@ class Reconciler:
                     view.name, False, ActionReason.UNKNOWN_TARGET, f"there is no TenantUpgrade {name}; correct spec.upgrade in a new action"
                 )
                 await self._write_answer(view, answer)
+
+
+def _pace(step: Step) -> timedelta | None:
+    """Return how often a step may be taken at most; None: whenever it is wanted."""
+    return step.at_most_every or (PREVIEW_EVERY if step.deed is Deed.PREVIEW else None)

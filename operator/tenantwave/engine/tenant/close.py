@@ -33,8 +33,9 @@ async def end_with_outcome(work: Work) -> None:
         raise ValueError(f"LET_GO of {work.namespace} needs an outcome")
     if outcome.state is TenantState.SUCCEEDED:
         await _record(work, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
-    if work.status.state not in tenant_run.NOT_STARTED or work.status.written:
-        await let_go(work)
+    waits_with_writes = work.status.written and outcome.state in tenant_run.NOT_STARTED
+    if not waits_with_writes and (work.status.state not in tenant_run.NOT_STARTED or work.status.written):
+        await let_go(work)  # what still has unproven writes of ours stays locked: no other run may build on them
     await work.end(outcome)
 
 

@@ -56,7 +56,7 @@ async def take_back(work: Work) -> None:
         else f"nothing had been written; {work.status.message}"
     )
     status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
-    await work.handle.save(status.model_copy(update={"rolled_back_version": work.version if landed else status.rolled_back_version}))
+    await work.handle.save(status.model_copy(update={"rolled_back_version": _version(work) if landed else status.rolled_back_version}))
 
 
 def _is_ordered(work: Work) -> bool:
@@ -203,8 +203,13 @@ async def _verify_part(work: Work, document: Document[T], raw: dict[str, Any] | 
 
 async def _move_record_back(work: Work) -> None:
     record, stored = await work.records.read(work.product, work.namespace_uid)
-    moved = record.moved_back(work.version, work.status.from_version, work.status.run, work.handle.uid, work.now())
+    moved = record.moved_back(_version(work), work.status.from_version, work.status.run, work.handle.uid, work.now())
     await work.records.write(work.product, work.namespace, work.namespace_uid, moved, stored)
+
+
+def _version(work: Work) -> str:
+    """Return which version is taken back: what this run brought, whatever the spec asks for by now."""
+    return work.status.to_version or work.version
 
 
 def _name(ref: ObjectRef) -> tuple[str, str]:
