@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,19 +83,19 @@ class Fleet:
     @asynccontextmanager
     async def editing(self) -> AsyncIterator[None]:
         """Let random tenants set and delete keys at random moments; the model learns of each edit once the API server has taken it."""
-        editor = asyncio.create_task(self._edit())
+        is_over = asyncio.Event()
+        editor = asyncio.create_task(self._edit(is_over))
         try:
             yield
         finally:
-            editor.cancel()
-            with suppress(asyncio.CancelledError):
-                await editor
+            is_over.set()
+            await editor  # to its end: an edit that is under way belongs to the model
         print(f"{self._edit_count} edits")
 
-    async def _edit(self) -> None:
-        while True:
+    async def _edit(self, is_over: asyncio.Event) -> None:
+        while not is_over.is_set():
             await asyncio.sleep(self._random.uniform(0, 2 * EDIT_PAUSE_SECONDS))
-            await asyncio.shield(self._edit_once(self._random.choice(self.members)))
+            await self._edit_once(self._random.choice(self.members))
 
     async def _edit_once(self, member: Member) -> None:
         own = [key for key in member.edits if key.startswith("own-")]
