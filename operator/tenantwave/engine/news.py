@@ -85,7 +85,8 @@ class Reporter:
             regarding = Regarding(TENANT_PROFILE, note.tenant, PROFILE_NAME)
         else:
             regarding = Regarding(TENANT_UPGRADE, "", world.upgrade.name, world.upgrade.uid)
-        self.notifier.tell(regarding, note.reason, note.message, warning=note.warning, key=note.key)
+        # The sentence is part of the key: a second wave that starts is another Event, not the first one once more.
+        self.notifier.tell(regarding, note.reason, note.message, warning=note.warning, key=f"{note.key} {note.message}")
 
     def _count(self, world: World, after: TenantRunStatus) -> None:
         spec = world.planned_spec or world.upgrade.spec
