@@ -1,0 +1,80 @@
+"""The store's indices: what an event costs does not grow with the fleet, and nothing is made twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from tenantwave.adapters.drivers.workload import WorkloadDriver
+from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.upgrade import Component
+from tenantwave.core.gates import GateBook
+from tenantwave.core.journal import Journal, RunRecord
+from tenantwave.core.world import ComponentView, VersionRecord
+from tenantwave.engine.store import Planned, Store
+from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, upgrade_view
+from tenantwave.ports import Body
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+class CountingDriver(WorkloadDriver):
+    """Counts how often it is asked for a view."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked_count = 0
+
+    def view(self, component: Component, tenant: str, version: str, cached: Sequence[Body]) -> ComponentView:
+        self.asked_count += 1
+        return super().view(component, tenant, version, cached)
+
+
+def an_upgrade(generation: int, resource_version: str) -> UpgradeView:
+    container = {"name": "api", "image": "registry.example.com/shop/api:2.0.0"}
+    spec: dict[str, Any] = {
+        "policyRef": {"name": "standard"},
+        "tenantSelector": {"matchLabels": {"product": "shop"}},
+        "release": {"product": "shop", "version": "2.0.0"},
+        "components": [{"name": "api", "workload": {"kind": "Deployment", "name": "api", "containers": [container]}}],
+    }
+    metadata = {"name": "shop-2", "uid": "u", "generation": generation, "resourceVersion": resource_version}
+    return upgrade_view({"metadata": metadata, "spec": spec})
+
+
+def a_record(tenant: str, product: str, version: str) -> RecordView:
+    return RecordView(f"record-{tenant}-{product}", tenant, product, VersionRecord(version, version, NOW, {}, {}))
+
+
+def test_a_status_of_ours_does_not_make_the_views_of_all_tenants_again() -> None:
+    driver = CountingDriver()
+    store = Store("tenantwave-system", driver)
+    first, written, edited = an_upgrade(1, "10"), an_upgrade(1, "11"), an_upgrade(2, "12")
+    assert first.upgrade.spec is not None
+    run = RunRecord(id="1.1", generation=1, attempt=1, spec_digest="", start_time=NOW)
+    policy = RolloutPolicySpec.model_validate({"waves": [{"name": "all"}], "allowNoGates": True})
+    store.planned["1.1"] = Planned("shop-2", first.upgrade.spec, policy)
+    store.config_map_changed(None, JournalView("journal-shop-2", Journal(upgrade="shop-2", upgrade_uid="u", run=run), "1"))
+    for name in ("acme", "beta"):
+        store.namespace_changed(None, NamespaceView(name, f"uid-{name}", {"product": "shop"}, terminating=False))
+
+    asked = []
+    for old, new in ((None, first), (first, written), (written, edited)):
+        store.upgrade_changed(old, new)
+        store.observe("shop-2", GateBook(), NOW)
+        asked.append(driver.asked_count)
+    assert asked == [2, 2, 4], "made for two tenants, kept over a status, made anew for an edit"
+
+
+def test_products_of_one_tenant() -> None:
+    store = Store("tenantwave-system", WorkloadDriver())
+    shop, mail, other = a_record("acme", "shop", "1"), a_record("acme", "mail", "7"), a_record("beta", "shop", "1")
+    for record in (shop, mail, other):
+        store.config_map_changed(None, record)
+    moved = a_record("acme", "shop", "2")
+    store.config_map_changed(shop, moved)
+    assert store.products_of("acme") == {"mail": mail.record, "shop": moved.record}
+    store.config_map_changed(mail, None)
+    assert store.products_of("acme") == {"shop": moved.record}
+    assert store.products_of("nobody") == {}
