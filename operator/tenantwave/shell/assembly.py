@@ -159,6 +159,7 @@ def assemble(parts: Parts) -> Engine:
             await asyncio.sleep(FLEET_EVERY.total_seconds())
             telemetry.fleet(store.fleet(), past_deadline_count=0, overrides={})
 
+    parts.sight.on_return = resync
     reflectors = _reflectors(parts, store, driver)
     return Engine(
         reflectors=reflectors,

@@ -25,6 +25,8 @@ class Sight:
         """Since when we see without a break: our start, or the end of the last outage."""
         self.shaken_until: datetime | None = None
         """After an outage: until when its aftermath lasts."""
+        self.on_return: Callable[[], None] = lambda: None
+        """Called at the end of an outage: what backed off meanwhile need not wait any longer."""
 
     def api_request(self, verb: str, kind: str, code: int, seconds: float) -> None:
         """Take note of one request; `code` 0 means that no answer came."""
@@ -35,6 +37,7 @@ class Sight:
             now = self._now()
             if now - self._lost >= LEAST_OUTAGE:
                 self.since, self.shaken_until = now, now + AFTERMATH
+                self.on_return()
             self._lost = None
 
     def clock_skew(self, seconds: float) -> None:
