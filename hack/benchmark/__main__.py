@@ -66,6 +66,7 @@ def table(measured: Sequence[FleetFigures]) -> str:
         ),
         ("... of these dry-runs", [f"{one.dry_run_count / one.tenant_count:.2f}" for one in measured]),
         ("... of these refused (409)", [f"{one.refused_count / one.tenant_count:.2f}" for one in measured]),
+        ("failures that were tried again", [str(one.retry_count) for one in measured]),
     ]
     lines = [f"| {name} | {' | '.join(cells)} |" for name, cells in rows]
     lines.insert(1, "|---|" + "---|" * len(measured))

@@ -57,6 +57,8 @@ class FleetFigures:
     dry_run_count: int = 0
     refused_count: int = 0
     write_count: int = 0
+    retry_count: int = 0
+    """Keys that failed in the operator and waited for another try: on an overloaded machine the Lease may be lost for a moment."""
     longest_block_seconds: float = 0.0
     longest_blocks: list[tuple[float, float, str]] = field(default_factory=list)
     unlike: dict[str, int] = field(default_factory=dict)
@@ -246,6 +248,7 @@ async def _upgrade(kube: KubeClient, cluster: LocalCluster, folder: Path, figure
         after = await _requests(port)
         figures.cpu_seconds = _cpu_seconds(process.pid) - used
         figures.peak_rss_megabytes = _peak_rss_bytes(process.pid) / 1e6
+        figures.retry_count = sum((await _counted(port, "queue_retries", "queue")).values())
         figures.requests = {verb: count for verb, count in sorted((after - before).items()) if count}
     blocks = _read_json(folder / "blocks")
     figures.longest_blocks = blocks
@@ -317,12 +320,17 @@ async def _quiet(port: int, seconds: float = 2.0) -> None:
 
 
 async def _requests(port: int) -> Counter[str]:
-    """Return the requests so far by verb, from /metrics."""
+    """Return the requests so far by verb."""
+    return await _counted(port, "api_requests", "verb")
+
+
+async def _counted(port: int, metric: str, label: str) -> Counter[str]:
+    """Return a counter of /metrics, summed by one of its labels."""
     async with aiohttp.ClientSession() as session, session.get(f"http://127.0.0.1:{port}/metrics") as response:
         text = await response.text()
     counts = Counter[str]()
-    for verb, value in re.findall(r'^tenantwave_api_requests_total\{[^}]*verb="(\w+)"[^}]*\} (\S+)$', text, re.MULTILINE):
-        counts[verb] += int(float(value))
+    for value, number in re.findall(rf'^tenantwave_{metric}_total\{{[^}}]*{label}="(\w+)"[^}}]*\}} (\S+)$', text, re.MULTILINE):
+        counts[value] += int(float(number))
     return counts
 
 
