@@ -349,6 +349,8 @@ class Fleet:
         if member.conflict:
             shown = (Conflict(config_map="app-config", key=member.conflict, mend="make both equal"),)
             self._store(member.name, status.model_copy(update={"conflicts": shown}))
+        elif member.owner and status.state is S.HELD:
+            return  # as in the preflight: the owner is still there
         elif status.state is S.HELD:
             self._store(
                 member.name, tenant_run.to(status, S.QUEUED, RunReason.PLANNED, "what held the tenant is mended", self.now, conflicts=())

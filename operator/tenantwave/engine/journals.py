@@ -25,7 +25,8 @@ from tenantwave.core.plan import Move
 from tenantwave.core.world import StoredRun, World
 from tenantwave.engine.store import Planned, Store
 from tenantwave.engine.tenant.run_handle import RunHandle
-from tenantwave.faults import NotFound, SnapshotCorrupt
+from tenantwave.engine.views import JournalView
+from tenantwave.faults import Conflict, NotFound, SnapshotCorrupt
 from tenantwave.ports import Cluster, Snapshots
 
 IGNORED_BY_ARGO = {"argocd.argoproj.io/compare-options": "IgnoreExtraneous"}
@@ -44,9 +45,8 @@ class Journals:
         self._snapshots = snapshots
         self._store = store
 
-    async def save(self, journal: Journal) -> None:
-        """Store the journal. Raises Conflict or AlreadyExists where somebody else has decided meanwhile."""
-        stored = self._store.journals.get(journal.upgrade)
+    async def save(self, journal: Journal, over: JournalView | None) -> None:
+        """Store the journal over the one that was decided on. Raises Conflict or AlreadyExists where somebody else has decided meanwhile."""
         metadata: dict[str, Any] = {
             "name": journal_name(journal.upgrade),
             "namespace": self._store.namespace,
@@ -55,22 +55,26 @@ class Journals:
         }
         text = journal.model_dump_json(exclude_defaults=True)
         body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": {"journal": text}}
-        if stored is None:
+        if over is None:
             await self._cluster.create(CONFIG_MAP, body)
         else:
-            metadata["resourceVersion"] = stored.resource_version
+            metadata["resourceVersion"] = over.resource_version
             await self._cluster.replace(CONFIG_MAP, body)
 
     async def save_planned(self, journal: Journal, spec: TenantUpgradeSpec) -> None:
         """Save what the run works by: spec, policy and catalogue, under their digests. An edit or deletion afterwards does not change the run."""
         run = journal.run
-        await self._snapshots.save(spec_blob(spec))
-        if run.policy is not None:
-            await self._snapshots.save(self._store.policies[run.policy.name].document)
-        wanted = {ref.digest for ref in run.catalogue if ref.digest}
-        for view in self._store.catalogue_views(spec.release.product):
-            if view.digest in wanted:
-                await self._snapshots.save(view.blob)
+        policy = self._store.policies.get(run.policy.name) if run.policy is not None else None
+        found = {view.digest: view.blob for view in self._store.catalogue_views(spec.release.product)}
+        found |= {blobs.digest_of(spec_blob(spec)): spec_blob(spec)} | ({policy.digest: policy.document} if policy is not None else {})
+        wanted = {run.spec, *(ref.digest for ref in run.catalogue if ref.digest)} | (
+            {run.policy.digest} if run.policy is not None else set()
+        )
+        # All are in hand before the first await: what is edited meanwhile is another plan's.
+        if missing := wanted - found.keys():
+            raise Conflict(f"policy or catalogue of {journal.upgrade} changed while it was planned ({min(missing)}); planned again")
+        for digest in sorted(wanted):
+            await self._snapshots.save(found[digest])
 
     async def load_planned(self, upgrade: str) -> None:
         """Load what the current run works by, once for each run and start. Raises SnapshotCorrupt."""

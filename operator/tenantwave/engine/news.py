@@ -78,6 +78,10 @@ class Reporter:
         self._stood.pop(upgrade, None)
         self._judged.pop(upgrade, None)
 
+    def warn(self, world: World, reason: str, message: str) -> None:
+        """Tell what the planner cannot know: that something outside goes wrong for longer than is ordinary."""
+        self._tell(world, Note(reason, message, warning=True, key=message))
+
     def _tell(self, world: World, note: Note) -> None:
         about = f"{world.upgrade.name}, {note.tenant}" if note.tenant else world.upgrade.name
         log.log(logging.WARNING if note.warning else logging.INFO, "%s: %s: %s", about, note.reason, note.message)

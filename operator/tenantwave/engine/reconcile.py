@@ -10,22 +10,24 @@ from datetime import timedelta
 from typing import TypeVar
 
 from tenantwave.api.bounds import bounded_document
-from tenantwave.api.conditions import ActionReason, ConditionType
+from tenantwave.api.conditions import ActionReason, ConditionType, ReadyReason
 from tenantwave.api.kinds import FINALIZER, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.core.gates import GateBook, next_tick_time
 from tenantwave.core.gates.journal import restore
-from tenantwave.core.plan import Answer, Deed, Plan, Step
+from tenantwave.core.plan import Answer, Deed, Plan, Step, Summary
 from tenantwave.core.planner import decide
 from tenantwave.core.status import Said, settle, upgrade_status
 from tenantwave.core.world import World
 from tenantwave.engine.figures import figures_of
 from tenantwave.engine.journals import Journals
 from tenantwave.engine.news import Reporter
+from tenantwave.engine.patience import Patience
 from tenantwave.engine.prober import Prober
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant import TenantSteps
-from tenantwave.engine.views import ActionView
+from tenantwave.engine.views import ActionView, JournalView
+from tenantwave.faults import Conflict, Fault, SnapshotCorrupt
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
 
@@ -39,6 +41,10 @@ STEP_AGAIN = timedelta(seconds=1)
 """A step that found nothing to do yet waits for an event; this long where none comes, for pods are not watched."""
 PREVIEW_EVERY = timedelta(seconds=10)
 """A tenant that is held is read again this often: what held it is the tenant's own object, which no watch shows."""
+TOLD_AT = 6
+"""After so many failures in a row (about 30 s) in one tenant people are told."""
+GRACE = timedelta(seconds=5)
+"""An order may come before its upgrade: git applies in any order."""
 
 
 @dataclass(slots=True)
@@ -54,33 +60,48 @@ class Reconciler:
     telemetry: Telemetry
     clock: Clock
     queue: WorkQueue[str]
+    _patience: Patience = field(default_factory=Patience)
     _paced: dict[tuple[str, str, Deed], float] = field(default_factory=dict)
     """(upgrade's UID, tenant, deed) -> when such a step was last taken, on the monotonic clock."""
 
     async def reconcile(self, name: str) -> None:
         """Take the upgrade one step further. Raises a Fault where the plan could not be carried out: the queue backs off and comes again."""
-        await self.journals.load_planned(name)
+        lost = await self._load_planned(name)
         now = self.clock.now()
+        decided_on = self.store.journals.get(name)
         world = self.store.observe(name, self._gates(name), now)
         if world is None:
             await self._gone(name)
             return
+        if lost is not None:
+            await self._report(world, Plan(journal=None, summary=Summary(ReadyReason.HELD, lost.message)))
+            raise lost
         plan = decide(world, now)
         self._probe(name, world, plan)
         try:
-            moved = await self._act(world, plan)
+            moved = await self._act(world, plan, decided_on)
         finally:
             if plan.journal is None or self.store.journal_of(name) == plan.journal:  # else nothing of the plan stands yet
                 await self._report(world, plan)
-        self._look_again(name, plan, moved)
+        self._look_again(world, plan, moved)
 
-    def _look_again(self, name: str, plan: Plan, moved: bool) -> None:
-        if plan.journal is not None or plan.moves or moved:
+    async def _load_planned(self, name: str) -> SnapshotCorrupt | None:
+        """Load what the run works by. What is lost is returned, so that it can be shown: without it nothing may be decided."""
+        try:
+            await self.journals.load_planned(name)
+        except SnapshotCorrupt as corrupt:
+            return corrupt
+        return None
+
+    def _look_again(self, world: World, plan: Plan, moved: bool) -> None:
+        name = world.upgrade.name
+        if plan.journal is not None or moved:
             self.queue.add(name)
             return
         delay = min((_pace(step) or STEP_AGAIN for step in plan.steps), default=LONGEST_SLEEP)
         if plan.wake_time is not None:
             delay = min(delay, plan.wake_time - self.clock.now())
+        delay = min(delay, self._patience.next_end(name, self.clock.monotonic()) or delay)
         book = self.prober.book(name)
         if plan.gate_context is not None and book is not None:
             tick = next_tick_time(book, plan.gate_context, self.clock.now())
@@ -110,7 +131,7 @@ class Reconciler:
 
     # Act.
 
-    async def _act(self, world: World, plan: Plan) -> bool:
+    async def _act(self, world: World, plan: Plan, decided_on: JournalView | None) -> bool:
         """Carry the plan out in its order. What fails ends it, for the next decision begins from what is stored.
 
         Returns: whether a step moved its tenant on.
@@ -120,14 +141,44 @@ class Reconciler:
         if plan.journal is not None:
             if plan.save_policy and world.upgrade.spec is not None:
                 await self.journals.save_planned(plan.journal, world.upgrade.spec)
-            await self.journals.save(plan.journal)
-        await self._all(self.journals.move(world, move) for move in plan.moves[:EFFECTS_PER_ROUND])
-        moved = await self._all(self._step(world, step) for step in self._due(world, plan.steps))
+            await self.journals.save(plan.journal, decided_on)
+        moved = await self._work_in_tenants(world, plan)
         for answer in plan.answers:
             await self._answer(world.upgrade.name, answer)
         if plan.finalizer is False:
             await self._set_finalizer(world, present=False)
-        return any(moved)
+        return moved
+
+    async def _work_in_tenants(self, world: World, plan: Plan) -> bool:
+        """Carry out moves and steps, tenant by tenant. What fails in one is tried again later, with patience, and stops no other.
+
+        Returns: whether any tenant was moved on.
+        """
+        name = world.upgrade.name
+        moves = [move for move in plan.moves if self._patience.is_over(name, move.tenant, self.clock.monotonic())][:EFFECTS_PER_ROUND]
+        steps = [step for step in self._due(world, plan.steps) if self._patience.is_over(name, step.tenant, self.clock.monotonic())]
+        work = [(move.tenant, self.journals.move(world, move)) for move in moves] + [
+            (step.tenant, self._step(world, step)) for step in steps
+        ]
+        results = await self._all(effect for _, effect in work)
+        moved = False
+        for (tenant, _), result in zip(work, results, strict=True):
+            if isinstance(result, Fault):
+                self._bear(world, tenant, result)
+            elif isinstance(result, BaseException):
+                raise result
+            else:
+                self._patience.forget(name, tenant)
+                moved = moved or result is not False
+        return moved
+
+    def _bear(self, world: World, tenant: str, fault: Fault) -> None:
+        """Note that work in a tenant failed. Somebody being faster is ordinary; what lasts is told."""
+        count, wait = self._patience.fail(world.upgrade.name, tenant, fault, self.clock.monotonic())
+        level = logging.INFO if isinstance(fault, Conflict) or count < TOLD_AT else logging.WARNING
+        log.log(level, "%s: %s: %s; tried again in %.1f s", world.upgrade.name, tenant, fault.message, wait.total_seconds())
+        if count == TOLD_AT and not isinstance(fault, Conflict):
+            self.reporter.warn(world, "TenantWorkFailing", f"{tenant}: {fault.message}; it is tried again, the others go on")
 
     def _due(self, world: World, steps: Iterable[Step]) -> list[Step]:
         """Return the steps to take in this round. Those with a pace of their own wait for their turn; all others are due."""
@@ -151,21 +202,15 @@ class Reconciler:
         self.telemetry.tenant_run_step(step.deed.value, self.clock.monotonic() - started)
         return moved
 
-    async def _all(self, effects: Iterable[Awaitable[T]]) -> list[T]:
-        """Carry out effects side by side. One that fails does not stop the others; the first failure is raised when all are done."""
+    async def _all(self, effects: Iterable[Awaitable[T]]) -> list[T | BaseException]:
+        """Carry out effects side by side, and return what came of each. One that fails does not stop the others."""
         room = asyncio.Semaphore(EFFECTS_IN_FLIGHT)
 
         async def one(effect: Awaitable[T]) -> T:
             async with room:
                 return await effect
 
-        results = await asyncio.gather(*(one(effect) for effect in effects), return_exceptions=True)
-        failures = [result for result in results if isinstance(result, BaseException)]
-        for failure in failures[1:]:
-            log.info("also: %s", failure)
-        if failures:
-            raise failures[0]
-        return [result for result in results if not isinstance(result, BaseException)]
+        return await asyncio.gather(*(one(effect) for effect in effects), return_exceptions=True)
 
     async def _set_finalizer(self, world: World, *, present: bool) -> None:
         view = self.store.upgrades[world.upgrade.name]
@@ -217,10 +262,14 @@ class Reconciler:
         """Forget an upgrade that is no more, and answer orders that name it."""
         self.prober.forget(name)
         self._paced = {key: when for key, when in self._paced.items() if self.clock.monotonic() - when < LONGEST_SLEEP.total_seconds()}
+        self._patience.drop(name)
         self.reporter.forget(name)
         self.telemetry.forget_upgrade(name)
         for view in self.store.actions_of(name):
             if view.action is not None and view.action.accepted is None:
+                if self.clock.now() < view.action.creation_time + GRACE:
+                    self.queue.add_after(name, GRACE)
+                    continue
                 answer = Answer(
                     view.name, False, ActionReason.UNKNOWN_TARGET, f"there is no TenantUpgrade {name}; correct spec.upgrade in a new action"
                 )

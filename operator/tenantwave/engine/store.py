@@ -79,7 +79,7 @@ class Store:
     decisions: dict[tuple[str, str], DecisionView] = field(default_factory=dict)
     journals: dict[str, JournalView] = field(default_factory=dict)
     records: dict[tuple[str, str], VersionRecord] = field(default_factory=dict)
-    """(tenant, product) -> what it runs."""
+    """(UID of the namespace, product) -> what it runs: a namespace that is made again under its old name inherits nothing."""
     planned: dict[str, Planned] = field(default_factory=dict)
     """run id -> saved spec and policy; the engine loads them."""
     clock_is_right: Callable[[], bool] = lambda: True
@@ -92,7 +92,7 @@ class Store:
     _upgrades_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """tenant -> upgrades with a TenantRun there."""
     _products_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    """tenant -> products with a version record."""
+    """UID of the namespace -> products with a version record."""
     _catalogue: dict[str, dict[str, CatalogueView]] = field(default_factory=lambda: defaultdict(dict))
     _workloads: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: defaultdict(dict))
     _views: dict[tuple[str, str], tuple[TenantUpgradeSpec, tuple[ComponentView, ...]]] = field(default_factory=dict)
@@ -180,8 +180,8 @@ class Store:
                 self.journals[new.journal.upgrade] = new
                 self.wake.upgrade(new.journal.upgrade)
             case RecordView():
-                self.records[new.tenant, new.product] = new.record
-                self._products_of[new.tenant].add(new.product)
+                self.records[new.namespace_uid, new.product] = new.record
+                self._products_of[new.namespace_uid].add(new.product)
                 self._wake_tenant(new.tenant)
                 self.wake.profile(new.tenant)
             case CatalogueView():
@@ -197,8 +197,8 @@ class Store:
             case JournalView():
                 self.journals.pop(old.journal.upgrade, None)
             case RecordView():
-                self.records.pop((old.tenant, old.product), None)
-                self._products_of[old.tenant].discard(old.product)
+                self.records.pop((old.namespace_uid, old.product), None)
+                self._products_of[old.namespace_uid].discard(old.product)
             case CatalogueView():
                 self._catalogue[old.product].pop(old.name, None)
 
@@ -254,7 +254,9 @@ class Store:
 
     def products_of(self, tenant: str) -> Mapping[str, VersionRecord]:
         """Return product -> what the tenant runs."""
-        return {product: self.records[tenant, product] for product in sorted(self._products_of.get(tenant, ()))}
+        namespace = self.namespaces.get(tenant)
+        uid = namespace.uid if namespace is not None else ""
+        return {product: self.records[uid, product] for product in sorted(self._products_of.get(uid, ()))}
 
     def fleet(self) -> Mapping[tuple[str, str], int]:
         """Return (product, version) -> how many tenants run it. Cost: O(records)."""
@@ -292,7 +294,8 @@ class Store:
             planned.policy.maintenance if planned is not None else None
         )
         runs = self.runs_of(name)
-        selected = {namespace.name for namespace in self.selected_by(view)}
+        # A spec that cannot be read deselects nobody: the tenants of the run stay as they are.
+        selected = {namespace.name for namespace in self.selected_by(view)} if view.upgrade.spec is not None else set(runs)
         tenants = {
             tenant: self._tenant(view, tenant, tenant in selected, spec, maintenance, runs.get(tenant))
             for tenant in sorted(selected | runs.keys())
@@ -341,7 +344,7 @@ class Store:
             selected=selected,
             exists=namespace is not None,
             terminating=namespace is not None and namespace.terminating,
-            record=self.records.get((name, product)),
+            record=self.records.get((namespace.uid, product)) if namespace is not None else None,
             run=run.run if run is not None else None,
             calendar=self.calendar_of(name, maintenance),
             components=self._components(upgrade.upgrade.name, name, spec),

@@ -300,6 +300,7 @@ class RecordView:
 
     name: str
     tenant: str
+    namespace_uid: str
     product: str
     record: VersionRecord
 
@@ -336,7 +337,8 @@ def own_config_map_view(raw: Raw) -> OwnConfigMap:
         case "journal":
             return JournalView(metadata["name"], Journal.model_validate_json(raw["data"]["journal"]), metadata["resourceVersion"])
         case "record":
-            return RecordView(metadata["name"], labels[TENANT_LABEL], raw["data"]["product"], version_record(raw))
+            uid = metadata["name"].split("-", 2)[2]
+            return RecordView(metadata["name"], labels[TENANT_LABEL], uid, raw["data"]["product"], version_record(raw))
     target = (metadata.get("annotations") or {}).get(TARGET_ANNOTATION, "")
     if not (target and labels.get(PRODUCT_LABEL) and labels.get(VERSION_LABEL)):
         return OtherView(metadata["name"])

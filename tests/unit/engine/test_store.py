@@ -44,7 +44,7 @@ def an_upgrade(generation: int, resource_version: str) -> UpgradeView:
 
 
 def a_record(tenant: str, product: str, version: str) -> RecordView:
-    return RecordView(f"record-{tenant}-{product}", tenant, product, VersionRecord(version, version, NOW, {}, {}))
+    return RecordView(f"record-{tenant}-{product}", tenant, f"uid-{tenant}", product, VersionRecord(version, version, NOW, {}, {}))
 
 
 def test_a_status_of_ours_does_not_make_the_views_of_all_tenants_again() -> None:
@@ -70,6 +70,8 @@ def test_a_status_of_ours_does_not_make_the_views_of_all_tenants_again() -> None
 def test_products_of_one_tenant() -> None:
     store = Store("tenantwave-system", WorkloadDriver())
     shop, mail, other = a_record("acme", "shop", "1"), a_record("acme", "mail", "7"), a_record("beta", "shop", "1")
+    for name in ("acme", "beta"):
+        store.namespace_changed(None, NamespaceView(name, f"uid-{name}", {}, terminating=False))
     for record in (shop, mail, other):
         store.config_map_changed(None, record)
     moved = a_record("acme", "shop", "2")
@@ -78,3 +80,5 @@ def test_products_of_one_tenant() -> None:
     store.config_map_changed(mail, None)
     assert store.products_of("acme") == {"shop": moved.record}
     assert store.products_of("nobody") == {}
+    store.namespace_changed(None, NamespaceView("acme", "another-uid", {}, terminating=False))
+    assert store.products_of("acme") == {}, "a namespace that is made again inherits nothing"

@@ -83,8 +83,8 @@ def _fleet_rates(context: GateContext, gates: Mapping[str, TenantGate]) -> dict[
 
 def _look_at(gate: TenantGate, tenant: TenantInContext, look: _Look) -> TenantGate:
     """Return one tenant's gate after a tick."""
-    if gate.latched or not tenant.is_counted:
-        return gate
+    if gate.latched or not tenant.is_counted or (gate.evaluation_time is not None and look.time <= gate.evaluation_time):
+        return gate  # a tick that was judged before a restart is not a second one
     start = tenant_cohort(tenant, look.context)
     if gate.window_start_time != start:
         gate = _fresh(gate, start)
@@ -106,6 +106,8 @@ def _fresh(gate: TenantGate, start: datetime | None) -> TenantGate:
 
 def _judge(rule: GateRule, gate: TenantGate, tenant: TenantInContext, look: _Look, start: datetime) -> MetricVerdict:
     before = next((metric for metric in gate.metrics if metric.gate == rule.name), None)
+    if before is not None and gate.evaluation_time is not None and look.time - gate.evaluation_time > look.interval:
+        before = replace(before, candidate_ticks=0, beyond_ticks=0, within_ticks=0)  # ticks were missed: nothing is "in a row" over a gap
     if rule.name in gate.failing_before:
         return left_out(rule, gate.failing_before[rule.name])
     failure = look.reading.failure(rule.name, tenant.name)

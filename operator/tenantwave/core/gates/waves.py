@@ -50,8 +50,10 @@ def judge_wave(context: GateContext, wave: WaveInContext, tenants: Mapping[str, 
     end of the soak, Unknown,
     Inconclusive, Healthy. Failing stays Failing for the rest of the run: a later tick rewrites no verdict.
     """
-    if before.verdict is Verdict.FAILING:
+    if before.verdict is Verdict.FAILING or (before.evaluation_time is not None and tick.time <= before.evaluation_time):
         return before
+    if before.evaluation_time is not None and tick.time - before.evaluation_time > tick.interval:
+        before = replace(before, over_budget_ticks=0)
     members = members_of(context, wave, tenants)
     of_wave = [gate for gate in tenants.values() if gate.wave == wave.name]
     failing = sorted(gate.name for gate in of_wave if gate.latched)

@@ -153,6 +153,10 @@ class Draft:
         """Tell whether any tenant with a TenantRun of this upgrade, of whatever run, is in one of these states."""
         return any(self._tally[state] > 0 for state in states)
 
+    def has_moves(self) -> bool:
+        """Tell whether tenants of the run have been moved by this decision, so that it is not stored yet where they stand."""
+        return any(status.run == self.run.id and status != self._before.get(name) for name, status in self._statuses.items())
+
     # What is wanted.
 
     def forget_plan(self) -> None:
@@ -271,7 +275,7 @@ def planned_status(draft: Draft, tenant: str, wave: str, why: str, previous: Ten
         return fresh
     kept: tuple[str, ...] = ("last_seq", "epoch", "gate", "baseline")
     if previous.written and (previous.state is TenantState.HELD or tenant_run.is_unproven(previous)):
-        kept += ("intents", "snapshots", "written", "from_version", "plan")
+        kept += ("intents", "snapshots", "written", "from_version", "plan", "start_time")  # the baseline is of before the first write
     return fresh.model_copy(update={field: getattr(previous, field) for field in kept})
 
 

@@ -84,8 +84,8 @@ def _is_through(draft: Draft, wave: WaveRecord) -> bool:
 def end_run(draft: Draft) -> None:
     """Note when the run is over: all waves passed, or everybody who was ordered back has gone."""
     run = draft.run
-    if run.completion_time is not None or not draft.planned:
-        return
+    if run.completion_time is not None or not draft.planned or draft.has_moves():
+        return  # what is to be stored of tenants goes first: nobody looks at them once the run is over
     if run.order is not None:
         going = failures.pending(draft) or draft.any_in(tenant_run.IN_FLIGHT | {S.ROLLING_BACK})
         if not going:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from tenantwave.api.action import Resolution
-from tenantwave.api.conditions import FailReason, RunReason, SkipReason
+from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.planning import is_at_release
+from tenantwave.core.passes.starts import ask
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Progress, Tenant
 
@@ -60,6 +61,11 @@ def _preflight(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         else:
             draft.do(tenant.name, Deed.LET_GO, outcome)
         return
+    closed = ask(tenant.calendar, draft.now).hold if tenant.calendar is not None and not status.written else None
+    if closed is not None and closed.reason is not WaitReason.TOO_LITTLE_TIME_LEFT:  # it had enough when it started
+        outcome = tenant_run.to(status, S.WAITING, closed.reason, closed.message, draft.now, opening_end_time=None)
+        draft.do(tenant.name, Deed.LET_GO, outcome)
+        return
     draft.do(tenant.name, Deed.PREPARE)
 
 
@@ -76,11 +82,14 @@ def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     view = next((view for view in tenant.components if view.name == component.name), None)
     deadline = _seen(draft, status.applied_time or status.state_since_time or draft.now) + draft.spec.health.timeout
     if view is not None and view.progress is Progress.CONVERGED and view.at_release:
+        # Never failed by what a cache shows: past the deadline it is the live look of CONFIRM that says so.
         draft.do(tenant.name, Deed.CONFIRM)
-    elif draft.world.shaken_until is not None and draft.now < draft.world.shaken_until:
+        draft.wake(deadline)
+        return
+    if draft.world.shaken_until is not None and draft.now < draft.world.shaken_until:
         draft.wake(draft.world.shaken_until)
         return
-    elif view is not None and view.progress is Progress.FAILED and view.at_release:
+    if view is not None and view.progress is Progress.FAILED and view.at_release:
         draft.fail(tenant.name, FailReason.NOT_CONVERGED, f"{component.name}: {view.message}")
         return
     if draft.now >= deadline:
@@ -147,6 +156,8 @@ def _settle(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
         case Resolution.ACCEPT_LIVE:
             if is_at_release(draft, tenant):
                 outcome = tenant_run.succeeded(status, RunReason.RESOLVED, status.message, draft.now)
+                # So that the gates have a window for it, like for every tenant that this run upgraded.
+                outcome = outcome.model_copy(update={"converged_time": status.converged_time or draft.now})
             else:
                 outcome = tenant_run.to(status, S.SKIPPED, SkipReason.RESOLVED, status.message, draft.now, completion_time=draft.now)
             draft.do(tenant.name, Deed.LET_GO, outcome.model_copy(update={"resolution": None}))

@@ -52,7 +52,7 @@ def obey(draft: Draft) -> None:
 def _answer(draft: Draft, action: Action) -> None:
     if action.uid in draft.journal.answered:
         again = REPEATS.get(action.spec.type)
-        if again is not None:
+        if again is not None and _refuse_stale(draft, action) is None:
             again(draft, action)
         draft.answers.append(Answer(action.name, True, ActionReason.ACCEPTED, "taken", completed=bool(_completed(draft, action))))
         return

@@ -176,6 +176,8 @@ def skip_unselected(draft: Draft) -> None:
     """Skip tenants that no longer match the selector, unless something has been written in them."""
     if not draft.planned or draft.superseded or draft.deleted or draft.run.completion_time is not None:
         return
+    if draft.world.upgrade.spec is None:
+        return  # a spec that cannot be read deselects nobody
     for tenant, status in list(draft.current()):
         if not tenant.selected and _can_be_skipped(status):
             _skip_unselected(draft, tenant)

@@ -17,7 +17,7 @@ from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.failures import may_start_more
 from tenantwave.core.passes.planning import is_at_release
-from tenantwave.core.passes.verdicts import enforces, stored_message
+from tenantwave.core.passes.verdicts import asks_anybody, enforces, stored_message
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Claim, Tenant
 
@@ -108,7 +108,8 @@ def hold_starts(draft: Draft) -> None:
 
 def gates_are_blind(draft: Draft) -> str | None:
     """Return why the metrics cannot be used now, or None."""
-    if enforces(draft) is None or draft.world.gates.run_id != draft.run.id:
+    context = enforces(draft)
+    if context is None or not asks_anybody(context) or draft.world.gates.run_id != draft.run.id:
         return None
     book = draft.world.gates
     wave = running_wave(draft)
@@ -280,7 +281,7 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
             continue
         free -= 1
         if has_soaked:
-            _soak_again(draft, tenant)
+            _soak_again(draft, tenant, status)
         else:
             _start(draft, tenant, status)
 
@@ -290,14 +291,14 @@ def _is_being_recorded(draft: Draft, tenant: Tenant) -> bool:
     return step is not None and step.deed is not Deed.PREVIEW
 
 
-def _soak_again(draft: Draft, tenant: Tenant) -> None:
+def _soak_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     """Judge anew a tenant that soaked in the run before: nothing is written, so no window is needed; its clock begins again."""
     draft.move(
         tenant.name,
         S.SOAKING,
         RunReason.IN_PROGRESS,
         f"runs {draft.spec.release.version} since an earlier run; it must stay healthy",
-        start_time=draft.now,
+        start_time=status.start_time or draft.now,
         converged_time=draft.now,
     )
 

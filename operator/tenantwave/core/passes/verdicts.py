@@ -97,15 +97,20 @@ def enforces(draft: Draft) -> GateContext | None:
     return context if context is not None and context.enforces else None
 
 
+def asks_anybody(context: GateContext) -> bool:
+    """Tell whether there is a tenant to ask metrics for. Without one no tick comes, and what the last one said means nothing any more."""
+    return any(tenant.is_counted for tenant in context.tenants)
+
+
 def judge_tenants(draft: Draft) -> None:
     """Take a tenant back when a gate latched on it; let it succeed when it has soaked under a Healthy verdict (or for `soak`, without gates)."""
-    if draft.superseded or draft.run.order is not None or draft.run.completion_time is not None:
+    if not draft.planned or draft.superseded or draft.run.order is not None or draft.run.completion_time is not None:
         return
     context = enforces(draft)
     for wave in draft.run.waves:
-        if wave.start_time is None:
+        effective = draft.effective_waves.get(wave.name)
+        if wave.start_time is None or effective is None:
             continue
-        effective = draft.effective_waves[wave.name]
         for tenant, status in list(draft.in_wave(wave)):
             gate = draft.world.gates.tenant(tenant.name) if draft.world.gates.run_id == draft.run.id else None
             latched = context is not None and gate is not None and gate.latched is not None and _was_upgraded(status)
@@ -130,7 +135,7 @@ def pause_when_blind(draft: Draft) -> None:
     if context is None or draft.policy is None or draft.journal.pause is not None or draft.run.completion_time is not None:
         return
     blind = [gate.unknown_since_time for gate in draft.world.gates.waves.values() if gate.unknown_since_time is not None]
-    if not blind or draft.world.gates.run_id != draft.run.id:
+    if not asks_anybody(context) or not blind or draft.world.gates.run_id != draft.run.id:
         return
     since = min(blind)
     limit = since + draft.policy.evaluation.on_unknown.after

@@ -59,13 +59,15 @@ async def confirm(work: Work) -> None:
         for path, value in driver.current(raw, values).items():
             if value != values[path]:
                 raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
-        progress, _ = driver.progress(raw)
-        if progress is not Progress.CONVERGED:
+        progress, missing = driver.progress(raw)
+        if progress is Progress.CONVERGED:
+            selector = driver.pods_selector(raw)
+            pods, _ = await work.ports.cluster.list(POD, work.namespace, selector) if selector else ([], "")
+            missing = driver.exercised(raw, pods, values) if selector else ""
+        if progress is not Progress.CONVERGED or missing:
+            if work.converge_deadline is not None and work.now() >= work.converge_deadline and not work.is_shaken:
+                raise Failed(FailReason.NOT_CONVERGED, f"{component.name} did not converge within health.timeout: {missing}")
             return
-        if selector := driver.pods_selector(raw):
-            pods, _ = await work.ports.cluster.list(POD, work.namespace, selector)
-            if driver.exercised(raw, pods, values):
-                return
     await _advance(work)
 
 

@@ -15,6 +15,7 @@ from tenantwave.engine.tenant.work import Work
 
 async def finalise(work: Work) -> None:
     """End an upgrade that is proven: deferred deletions, markers off, record, lock, and Succeeded."""
+    await work.fence()
     if not await work.lock.is_ours():
         await work.lock.take(work.is_marked)
     await _delete_dropped(work)
@@ -31,10 +32,13 @@ async def end_with_outcome(work: Work) -> None:
     outcome = work.step.outcome
     if outcome is None:
         raise ValueError(f"LET_GO of {work.namespace} needs an outcome")
+    has_tenant = work.status.state not in tenant_run.NOT_STARTED or work.status.written
+    if has_tenant:
+        await work.fence()
     if outcome.state is TenantState.SUCCEEDED:
         await _record(work, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
     waits_with_writes = work.status.written and outcome.state in tenant_run.NOT_STARTED
-    if not waits_with_writes and (work.status.state not in tenant_run.NOT_STARTED or work.status.written):
+    if has_tenant and not waits_with_writes:
         await let_go(work)  # what still has unproven writes of ours stays locked: no other run may build on them
     await work.end(outcome)
 

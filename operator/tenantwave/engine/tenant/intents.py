@@ -175,6 +175,7 @@ class Ledger:
             pristine=pristine,
             resource_version=metadata.get("resourceVersion", ""),
         )
+        self._handle.forget_lost(document.ref, intent.resource_version)
         self._handle.stage_intent(intent)
         await self._handle.save()
         return intent

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from tenantwave.api.bounds import bounded_document
+from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import TENANT_RUN
-from tenantwave.api.tenant_run import Intent, IntentState, TenantRunStatus
+from tenantwave.api.meta import ObjectRef
+from tenantwave.api.tenant_run import MAX_INTENTS, Intent, IntentState, TenantRunStatus
 from tenantwave.core.world import StoredRun
+from tenantwave.engine.tenant.failure import Failed
 from tenantwave.ports import Cluster
 
 
@@ -35,6 +38,24 @@ class RunHandle:
         intents = tuple(sorted((others | {intent.seq: intent}).values(), key=lambda one: one.seq))
         standing = any(one.state in (IntentState.ISSUED, IntentState.LANDED) for one in intents)
         self.stage(intents=intents, written=standing, last_seq=max(self.status.last_seq, intent.seq))
+
+    def forget_lost(self, ref: ObjectRef, live_version: str) -> None:
+        """Drop writes of one object that can never land: given up, and made for a version that the object no longer has.
+
+        Raises: Failed where the journal is full all the same. An intent that does not fit must stop its write: it is what a rollback needs.
+        """
+        kept = tuple(
+            one
+            for one in self.status.intents
+            if not (
+                one.state is IntentState.SUPERSEDED and one.target == ref and one.resource_version and one.resource_version != live_version
+            )
+        )
+        if len(kept) >= MAX_INTENTS:
+            raise Failed(
+                FailReason.PREFLIGHT_FAILED, f"the journal of this tenant is full ({MAX_INTENTS} writes); upgrade fewer objects at once"
+            )
+        self.stage(intents=kept)
 
     async def save(self, status: TenantRunStatus | None = None) -> None:
         """Write what is staged (or `status`), if it differs from what is stored. Raises Conflict, and faults of the API."""

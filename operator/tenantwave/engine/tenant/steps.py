@@ -65,6 +65,9 @@ async def _do(work: Work) -> None:
         except (Forbidden, Invalid, SnapshotCorrupt) as fault:
             raise lasting(fault, work.namespace) from fault
     except Failed as failure:
+        if work.is_shaken and isinstance(failure.__cause__, Forbidden):
+            # After its start the API server refuses what it has not yet read the rights for.
+            raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}") from failure
         await _fail(work, failure)
     except NamespaceGone as gone:
         await _orphan(work, gone)

@@ -51,6 +51,9 @@ class Work:
     spec: TenantUpgradeSpec
     run: RunRecord
     takes_back: bool
+    is_shaken: bool
+    """The API server came back a moment ago: what it refuses now it may allow in a second."""
+    converge_deadline: datetime | None
     handle: RunHandle
     ledger: Ledger
     lock: TenantLock
@@ -72,6 +75,8 @@ class Work:
             spec=spec,
             run=world.journal.run,
             takes_back=_takes_back(world),
+            is_shaken=world.shaken_until is not None and ports.clock.now() < world.shaken_until,
+            converge_deadline=_converge_deadline(world, tenant.run.status),
             handle=handle,
             ledger=Ledger(ports.cluster, ports.snapshots, handle),
             lock=TenantLock(ports.cluster, ports.namespace, tenant.name, uid, handle.name, handle.uid),
@@ -106,6 +111,11 @@ class Work:
     def now(self) -> datetime:
         """Return the present instant."""
         return self.ports.clock.now()
+
+    async def fence(self) -> None:
+        """Move the TenantRun before the first effect that no intent announces: whoever decided on an older one fails here. Raises Conflict."""
+        self.handle.stage(epoch=self.status.epoch + 1)
+        await self.handle.save()
 
     def driver_of(self, component: Component) -> Driver:
         """Return the driver of a component. The planner has refused the components that no driver of this build knows."""
@@ -195,6 +205,15 @@ def rules_of(spec: TenantUpgradeSpec) -> Rules:
             for rule in preservation.rules_
         ),
     )
+
+
+def _converge_deadline(world: World, status: TenantRunStatus) -> datetime | None:
+    """Return until when the component may converge. Time in which we did not see the cluster does not count."""
+    spec = world.upgrade.spec or world.planned_spec
+    if status.applied_time is None or spec is None:
+        return None
+    since = max(status.applied_time, world.seen_since) if world.seen_since is not None else status.applied_time
+    return since + spec.health.timeout
 
 
 def _takes_back(world: World) -> bool:

@@ -38,7 +38,7 @@ async def test_each_deployment_is_written_once_and_the_journal_seldom() -> None:
     templates = [one for one in story.cluster.writes if one.kind == "Deployment" and "spec" in one.body]
     assert [one.name for one in templates] == ["api", "worker"]
     journal = [one for one in story.cluster.writes if one.kind == "TenantRun"]
-    assert len(journal) == 11  # the plan, 5 intents, 2 x Converging, the next component, Soaking, Succeeded
+    assert len(journal) == 12  # the plan, 5 intents, 2 x Converging, the next component, Soaking, the fence of the end, Succeeded
 
 
 async def test_edits_of_the_tenant_survive_the_upgrade() -> None:
