@@ -80,6 +80,7 @@ class FakeKube:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         assert self._runner is not None
         await self._runner.cleanup()
+        await asyncio.sleep(0)  # connections that a knob has cut close their sockets in the loop's next turn
 
     @property
     def url(self) -> str:

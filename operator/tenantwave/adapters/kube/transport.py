@@ -85,6 +85,7 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
+            await asyncio.sleep(0)  # a connection that was cut closes its socket in the loop's next turn
 
     async def send(self, request: Request) -> Reply:
         """Return the answer; a 401 leads to one more try with fresh credentials. Raises NotSent, Lost."""
