@@ -315,6 +315,14 @@ class TenantRunStatus(ApiModel):
     verdict: Annotated[
         GateStatus | None, about("What the gates say about the tenant.", example={"verdict": "Healthy"}, absent="not judged yet")
     ] = None
+    after_rollback: Annotated[
+        GateStatus | None,
+        about(
+            "What the gates say after the rollback, against the hour before the first write; judged once.",
+            example={"verdict": "Healthy"},
+            absent="not taken back, or not judged yet",
+        ),
+    ] = None
     gate: Annotated[
         str,
         about(

@@ -49,6 +49,21 @@ class MetricStatus(ApiModel):
     log_e: Annotated[
         str | None, about("Natural logarithm of the evidence against health.", example="20.8", absent="not computed", max_length=40)
     ] = None
+    p: Annotated[
+        str | None,
+        about(
+            "Probability of so many more failing tenants than in the control, were the release without fault; 0 to 1.",
+            example="0.00012",
+            absent="not compared, or a tenant's own",
+            max_length=40,
+        ),
+    ] = None
+    dispersion: Annotated[
+        str | None,
+        about(
+            "How many times more unevenly bad events come than by chance alone.", example="3.2", absent="not measured yet", max_length=40
+        ),
+    ] = None
     window: Annotated[Duration | None, about("The time that the numbers cover.", example="8m", absent="not known")] = None
     mode: Annotated[str | None, about("Observe, if the gate has no effect.", example="Observe", absent="Enforce", max_length=16)] = None
     query: Annotated[
@@ -59,6 +74,16 @@ class MetricStatus(ApiModel):
         str | None,
         about("The verdict in a sentence.", example="3 of 1902 requests failed, allowed 1%", absent="no sentence", max_length=1024),
     ] = None
+
+
+class ControlStatus(ApiModel):
+    """The tenants still on their old version that a wave is compared with. Their names are not shown."""
+
+    tenants: Annotated[int, _count("How many are measured, 1,000 at most.")] = 0
+    failing: Annotated[int, _count("How many of them fail the same gates now.")] = 0
+    ill: Annotated[
+        bool, about("Whether so many fail that the whole fleet is ill, whoever runs the release.", example=False, absent="they are well")
+    ] = False
 
 
 class GateStatus(ApiModel):
@@ -93,6 +118,41 @@ class GateStatus(ApiModel):
             extra={"x-kubernetes-list-type": "set"},
         ),
     ] = ()
+    control: Annotated[
+        ControlStatus | None,
+        about(
+            "The tenants on their old version that the wave is compared with.",
+            example={"tenants": 240, "failing": 0},
+            absent="not compared yet, or a tenant's own",
+        ),
+    ] = None
+    can_find: Annotated[
+        str | None,
+        about(
+            "How gross a fault must be for the wave to find it, by its traffic before the upgrade.",
+            example="errors: 20 times as many as before",
+            absent="not known yet",
+            max_length=512,
+        ),
+    ] = None
+    shift: Annotated[
+        str | None,
+        about(
+            "A drift of the whole wave against its control, within the limits. It decides nothing.",
+            example="errors: the wave has more than its control",
+            absent="none was seen",
+            max_length=512,
+        ),
+    ] = None
+    override: Annotated[
+        str | None,
+        about(
+            "The UpgradeAction OverrideGate by which the wave passes in spite of its verdict.",
+            example="shop-2-4-0-override-canary",
+            absent="not overridden",
+            max_length=253,
+        ),
+    ] = None
     metrics: Annotated[
         tuple[MetricStatus, ...],
         about(
