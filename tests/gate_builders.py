@@ -17,6 +17,7 @@ from tenantwave.core.gates import (
     GateContext,
     GateRule,
     Part,
+    Purpose,
     QueryFailure,
     Ratio,
     Row,
@@ -87,7 +88,7 @@ class Fleet:
         return Rows(tuple(rows))
 
     def _value(self, name: str, ask: Ask) -> float | None:
-        traffic = self.before if ask.is_baseline else self.traffic.get(name, Traffic())
+        traffic = self.before if ask.purpose is not Purpose.LIVE else self.traffic.get(name, Traffic())
         if not traffic.has_series:
             return None
         if ask.part is Part.VALUE:

@@ -7,6 +7,7 @@ means), `book` and `reduce` (what is remembered), `waves` and `passing` (what fo
 """
 
 from .book import (
+    Comparison,
     Counts,
     GateBook,
     MetricVerdict,
@@ -18,6 +19,7 @@ from .book import (
     WaveGate,
     worst,
 )
+from .control import sample_control
 from .evidence import gate_status
 from .journal import dump_tenant, dump_wave, load_tenant, load_wave, restore, worth_storing
 from .passing import is_excused, needed_ticks, soak_left, tenant_is_through, wave_is_through
@@ -33,16 +35,18 @@ from .rules import (
     OnNoData,
     Ratio,
     RawQuery,
+    Role,
     TenantInContext,
     WaveInContext,
 )
-from .samples import Answer, Ask, FailureKind, Part, QueryFailure, Row, Rows, Source, TickRequest, TickSample
+from .samples import Answer, Ask, FailureKind, Part, Purpose, QueryFailure, Row, Rows, Source, TickRequest, TickSample
 from .ticks import due, halved, is_due, next_tick_time
 from .waves import judge_wave
 
 __all__ = [
     "Answer",
     "Ask",
+    "Comparison",
     "Counts",
     "Evaluation",
     "FailureKind",
@@ -54,10 +58,12 @@ __all__ = [
     "MetricVerdict",
     "OnNoData",
     "Part",
+    "Purpose",
     "QueryFailure",
     "Ratio",
     "RawQuery",
     "Reason",
+    "Role",
     "Row",
     "Rows",
     "Source",
@@ -87,6 +93,7 @@ __all__ = [
     "next_tick_time",
     "restore",
     "rules_of",
+    "sample_control",
     "soak_left",
     "source_of",
     "tenant_is_through",

@@ -33,6 +33,7 @@ class Reason(Enum):
     ABOVE_LIMIT = "AboveLimit"
     BELOW_LIMIT = "BelowLimit"  # a raw query with `min`
     LOW_TRAFFIC = "LowTraffic"  # events, but too few for either answer
+    TRAFFIC_LOST = "TrafficLost"  # far fewer requests than usual, while others have theirs
     NO_DATA = "NoData"  # no series, or NaN
     NOT_FINITE = "NotFinite"  # +Inf or -Inf
     BOUND_MISSING = "BoundMissing"  # requests, but no bucket of the stated bound
@@ -129,6 +130,25 @@ class TenantGate:
 
 
 @dataclass(frozen=True, slots=True)
+class Comparison:
+    """One gate of a wave held against tenants that still run the old version, at one tick.
+
+    `control_failing_count` of `control_count` show a sign of Failing, too, or did. `p_value`: how likely so many more in the wave are by
+    chance; None without anybody to compare. `is_significant`: beyond doubt. `is_ill`: the reference fails by itself at this tick. `is_incident`: it does, or did until less than
+    two ticks ago, and the wave is not clearly worse, so this gate fails nobody. `well_ticks`: ticks in a row without an ill reference.
+    """
+
+    gate: str
+    control_count: int = 0
+    control_failing_count: int = 0
+    p_value: float | None = None
+    is_ill: bool = False
+    is_incident: bool = False
+    is_significant: bool = False
+    well_ticks: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class WaveGate:
     """What the gates know about a wave as a whole.
 
@@ -159,6 +179,20 @@ class WaveGate:
     no_data_count: int = 0
     failing_tenants: tuple[str, ...] = ()
     coverage: Decimal = Decimal(0)
+    comparisons: tuple[Comparison, ...] = ()
+    dispersion: Mapping[str, float] = field(default_factory=dict)
+    fresh_since_time: datetime | None = None
+    shift: str = ""
+    can_find: str = ""
+
+    def comparison(self, gate: str) -> Comparison:
+        """Return how a gate of the wave compares with the reference."""
+        return next((each for each in self.comparisons if each.gate == gate), Comparison(gate))
+
+    @property
+    def has_incident(self) -> bool:
+        """Tell whether the whole fleet is ill by some gate, so that nothing is promoted and nobody is failed by it."""
+        return any(each.is_incident for each in self.comparisons)
 
 
 class SourceState(Enum):
@@ -173,8 +207,9 @@ class SourceState(Enum):
 class SourceHealth:
     """How the source answered lately. `kind` and `message` tell of the last failure, with the mend; empty when all is well.
 
-    `interval_factor` doubles while the source throttles us and returns to 1 after three usable ticks. `quiet_until_time`: what
-    `Retry-After` asked for.
+    `interval_factor` doubles while the source throttles us or a tick takes too long, and halves again when it no longer must.
+    `quiet_until_time`: what `Retry-After` asked for. `slow_since_time`: since when we look less often than the policy says, because a tick
+    takes longer than its interval or asks too much.
     """
 
     bad_ticks: int = 0
@@ -183,6 +218,7 @@ class SourceHealth:
     message: str = ""
     interval_factor: int = 1
     quiet_until_time: datetime | None = None
+    slow_since_time: datetime | None = None
 
     @property
     def state(self) -> SourceState:
@@ -192,11 +228,17 @@ class SourceHealth:
 
 @dataclass(frozen=True, slots=True)
 class GateBook:
-    """All that the gates remember of one upgrade. A book without a run is empty and fits any."""
+    """All that the gates remember of one upgrade. A book without a run is empty and fits any.
+
+    `control`: the tenants that still run the old version, judged like upgraded ones. `afterwards`: tenants that were taken back, judged once
+    after it. `evaluation_time`: T of the last tick.
+    """
 
     run_id: str = ""
     tenants: Mapping[str, TenantGate] = field(default_factory=dict)
     waves: Mapping[str, WaveGate] = field(default_factory=dict)
+    control: Mapping[str, TenantGate] = field(default_factory=dict)
+    afterwards: Mapping[str, TenantGate] = field(default_factory=dict)
     source: SourceHealth = SourceHealth()
     evaluation_time: datetime | None = None
 

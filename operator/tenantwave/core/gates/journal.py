@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from .book import Counts, GateBook, MetricVerdict, SourceHealth, TenantGate, Verdict, WaveGate
+from .book import Counts, GateBook, MetricVerdict, TenantGate, Verdict, WaveGate
 
 STORE_AT_LEAST_EVERY = timedelta(minutes=5)
 MAX_BYTES = 16 * 1024
@@ -99,7 +99,6 @@ def restore(run_id: str, tenants: Iterable[str], waves: Iterable[str]) -> GateBo
         run_id,
         {gate.name: gate for gate in loaded_tenants if gate is not None},
         {gate.name: gate for gate in loaded_waves if gate is not None},
-        SourceHealth(),
     )
 
 

@@ -11,7 +11,7 @@ from math import isfinite
 from .book import SourceHealth
 from .constants import RESUME_TICKS
 from .rules import GateContext, GateRule, RawQuery
-from .samples import Answer, Ask, FailureKind, Part, QueryFailure, TickSample
+from .samples import Answer, Ask, FailureKind, Part, Purpose, QueryFailure, TickSample
 from .ticks import max_age
 
 TenantPart = tuple[str, Part, str]  # gate, part, tenant
@@ -46,7 +46,7 @@ class Reading:
 
 def live_reading(context: GateContext, sample: TickSample) -> Reading:
     """Read the live answers of a tick: freshness first, since numbers of a fleet that nobody scrapes mean nothing."""
-    live = [(ask, answer) for ask, answer in sample.answers if not ask.is_baseline]
+    live = [(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.LIVE]
     reading = _read([(ask, answer) for ask, answer in live if ask.part not in (Part.FRESHNESS, Part.COVERAGE)])
     unusable = dict(reading.unusable)
     down = source_failure(sample)
@@ -59,7 +59,7 @@ def live_reading(context: GateContext, sample: TickSample) -> Reading:
 
 def baseline_reading(sample: TickSample) -> Reading:
     """Read the baselines that came with a tick. A failure concerns its own tenants alone, who will be asked for again."""
-    return _read([(ask, answer) for ask, answer in sample.answers if ask.is_baseline])
+    return _read([(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.BASELINE])
 
 
 def source_failure(sample: TickSample) -> QueryFailure | None:
@@ -67,7 +67,7 @@ def source_failure(sample: TickSample) -> QueryFailure | None:
     failures = (
         answer
         for ask, answer in sample.answers
-        if isinstance(answer, QueryFailure) and not ask.is_baseline and ask.part is not Part.COVERAGE
+        if isinstance(answer, QueryFailure) and ask.purpose is Purpose.LIVE and ask.part is not Part.COVERAGE
     )
     return next((failure for failure in failures if failure.is_of_the_source), None)
 

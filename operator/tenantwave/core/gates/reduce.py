@@ -46,7 +46,7 @@ def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBoo
     tenants = {**book.tenants, **{tenant.name: _look_at(known[tenant.name], tenant, look) for tenant in context.tenants}}
     tick = Tick(sample.time, sample.interval, look.reading.unusable)
     waves = {wave.name: judge_wave(context, wave, tenants, book.wave(wave.name) or WaveGate(wave.name), tick) for wave in context.waves}
-    return GateBook(context.run_id, tenants, {**book.waves, **waves}, next_health(book.source, sample), sample.time)
+    return GateBook(context.run_id, tenants, {**book.waves, **waves}, source=next_health(book.source, sample), evaluation_time=sample.time)
 
 
 def _with_baseline(before: TenantGate | None, tenant: TenantInContext, context: GateContext, baselines: Reading) -> TenantGate:

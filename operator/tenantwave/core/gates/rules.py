@@ -108,28 +108,43 @@ class WaveInContext:
     has_passed: bool = False
 
 
+class Role(Enum):
+    """What a tenant that was written in this run is to the gates."""
+
+    COUNTED = "Counted"  # in the wave's verdict and clock
+    OUT = "Out"  # Held, being taken back, or a straggler: not asked for
+    TAKEN_BACK = "TakenBack"  # on the old version again: judged once more, for the record
+
+
 @dataclass(frozen=True, slots=True)
 class TenantInContext:
     """A tenant that was written in this run, or is judged anew.
 
     `window_start_time`: all components converged + warm-up; None as long as they have not converged. A later value begins its evidence
-    anew.
+    anew. Of a tenant that was taken back: when it had converged on the old version + warm-up.
     `first_write_time`: of the first attempt; the baseline is the hour before it. None: the limit alone counts.
-    `is_counted`: in the wave's verdict and clock; False for Held, RolledBack, RollingBack and stragglers. A tenant that is not counted
-    is not asked for.
     """
 
     name: str
     wave: str
     window_start_time: datetime | None
     first_write_time: datetime | None = None
-    is_counted: bool = True
+    role: Role = Role.COUNTED
+
+    @property
+    def is_counted(self) -> bool:
+        """Tell whether the wave's verdict and clock depend on this tenant."""
+        return self.role is Role.COUNTED
 
 
 @dataclass(frozen=True, slots=True)
 class GateContext:
     """Everything about one run that the judge must know. `run_id` names run and attempt: another id makes latches, clocks and evidence
-    begin anew."""
+    begin anew.
+
+    `control`: tenants of this upgrade that still run their old version and are in nobody's hands, at most 1,000 (`sample_control`). They are
+    asked and judged like the wave, as if they had been upgraded to what they run: what ails them, too, is no fault of the release.
+    """
 
     run_id: str
     source: Source | None
@@ -137,6 +152,7 @@ class GateContext:
     evaluation: Evaluation
     waves: tuple[WaveInContext, ...] = ()
     tenants: tuple[TenantInContext, ...] = ()
+    control: tuple[str, ...] = ()
 
     @property
     def enforces(self) -> bool:

@@ -98,11 +98,19 @@ class Part(Enum):
     COVERAGE = "coverage"  # one row: how many of the missed ticks had fresh data
 
 
+class Purpose(Enum):
+    """What a question is asked for."""
+
+    LIVE = "live"  # what happens now
+    BASELINE = "baseline"  # what was usual: the hour before the first write
+    SPREAD = "spread"  # how unevenly errors came in that hour: one of twelve windows of five minutes
+
+
 @dataclass(frozen=True, slots=True)
 class Ask:
     """One query of a tick, for tenants that share a window. Its number does not grow with the tenants, but for chunks of 500.
 
-    `start_time` is where the window begins (None: no window). `is_baseline`: the window lies before the tenants' first write.
+    `start_time` is where the window begins (None: no window). `time` is where it ends: T for what happens now, earlier for what was before.
     """
 
     gate: str
@@ -112,7 +120,7 @@ class Ask:
     label: str
     tenants: tuple[str, ...] = ()
     start_time: datetime | None = None
-    is_baseline: bool = False
+    purpose: Purpose = Purpose.LIVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,10 +136,14 @@ class TickRequest:
 
 @dataclass(frozen=True, slots=True)
 class TickSample:
-    """The answers of a tick, in any order. Tenants whose question has no answer here are left as they were."""
+    """The answers of a tick, in any order. Tenants whose question has no answer here are left as they were.
+
+    `is_slow`: the tick took longer than its interval, or its questions would exceed what a source is asked in a minute.
+    """
 
     run_id: str
     time: datetime
     interval: timedelta
     answered_time: datetime
     answers: tuple[tuple[Ask, Answer], ...] = field(default=())
+    is_slow: bool = False

@@ -19,7 +19,7 @@ from .constants import (
 )
 from .promql import chunks, coverage_query, fresh_series, freshness_query, part_query, parts_of, tenant_matcher
 from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, TenantInContext, WaveInContext
-from .samples import Ask, Part, Source, TickRequest
+from .samples import Ask, Part, Purpose, Source, TickRequest
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 OLD_SOAKS = 3
@@ -203,7 +203,7 @@ def _baselines(book: GateBook, context: GateContext) -> Iterator[Ask]:
         wave = context.wave(wave_name)
         for rule in context.rules:
             window = min(BASELINE_WINDOW, wave.soak) if isinstance(rule.kind, Increase) and wave else BASELINE_WINDOW
-            yield from (replace(ask, is_baseline=True) for ask in _asks(rule, sorted(names), time - window, time))
+            yield from (replace(ask, purpose=Purpose.BASELINE) for ask in _asks(rule, sorted(names), time - window, time))
 
 
 def _live(context: GateContext, judged: tuple[_Judged, ...], time: datetime) -> Iterator[Ask]:
