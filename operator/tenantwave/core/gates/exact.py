@@ -47,7 +47,7 @@ _ROUNDING = 1e-9
 """1 of 1 has a chance of exactly 0.001; its logarithm comes back a little above. So much is forgiven to a p-value."""
 
 _LARGE_MEAN = 10_000.0
-"""Above this mean a Poisson tail has too many terms to sum, and Wilson and Hilferty's cube root is right to three digits of a p-value, down to 1e-9."""
+"""Above this mean a Poisson tail has too many terms to sum. Wilson and Hilferty's cube root is right to three digits of it, down to 1e-9."""
 
 
 def is_below(p_value: float, alpha: float) -> bool:
