@@ -6,7 +6,7 @@ import http.client
 import json
 import signal
 import urllib.parse
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -55,6 +55,7 @@ class Monitoring:
         self._scrape_interval = scrape_interval
         self._lookback_delta = lookback_delta
         self._rate, self._error_share = rate, error_share
+        self._controls: dict[str, str] = {}
         self._ports: dict[str, int] = {}
         self._processes: dict[str, Process] = {}
         self._guardian: Guardian | None = None
@@ -141,28 +142,42 @@ class Monitoring:
     # --- traffic ---
 
     def start_traffic(self) -> None:
-        """Start the exporter, or bring it back at the same address; its counters begin at 0 again."""
+        """Start the exporter, or bring it back at the same address; its counters begin at 0 again, overrides stay."""
 
         def command(port: int) -> list[str]:
             options = ["--port", str(port), "--rate", str(self._rate), "--error-share", str(self._error_share)]
             return python_module("localcluster.traffic", "--kubeconfig", str(self._kubeconfig), *options)
 
         self._start("traffic", command, "/metrics")
+        for namespace, control in self._controls.items():
+            self._tell("PUT", f"/control/{namespace}", control)
 
     def stop_traffic(self) -> None:
         """Take the exporter away: every tenant's series end, which is no data for everybody."""
         self._end("traffic", signal.SIGKILL)
 
-    def set_traffic(self, namespace: str = "*", **control: float | bool) -> None:
-        """Override a tenant's traffic: rate, error_share, slow_share, silent (see traffic.py). `*` means all that have no own."""
-        self._control("PUT", namespace, json.dumps(control))
+    def restart_traffic(self) -> None:
+        """Kill the exporter and bring it back: a counter reset of every tenant."""
+        self.stop_traffic()
+        self.start_traffic()
+
+    def set_traffic(self, namespace: str = "*", **control: Any) -> None:
+        """Override a tenant's traffic with the fields of `traffic.Control`: rate, error_share, silent and so on. `*`: all that have no own."""
+        text = json.dumps(control)
+        self._tell("PUT", f"/control/{namespace}", text)
+        self._controls[namespace] = text
 
     def clear_traffic(self, namespace: str = "*") -> None:
         """Take an override back."""
-        self._control("DELETE", namespace)
+        self._tell("DELETE", f"/control/{namespace}")
+        self._controls.pop(namespace, None)
 
-    def _control(self, method: str, namespace: str, body: str | None = None) -> None:
-        status, text = self._request("traffic", method, f"/control/{namespace}", body)
+    def add_requests(self, namespace: str, by_code: Mapping[str, float]) -> None:
+        """Count requests all at once, such as `{"200": 72000}`: what a tenant that was just made served in the hour before. `*`: all."""
+        self._tell("POST", f"/requests/{namespace}", json.dumps(dict(by_code)))
+
+    def _tell(self, method: str, path: str, body: str | None = None) -> None:
+        status, text = self._request("traffic", method, path, body)
         if status != 200:
             raise ValueError(text)
 

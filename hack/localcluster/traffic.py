@@ -5,11 +5,12 @@ run *now*: a tag ending in `-err` answers a share of the requests with 500, one 
 that was Ready has pods but none of them is Ready, its requests are answered with 503, as an ingress would. No randomness: the same story
 gives the same counters.
 
-Series: `http_requests_total{namespace,code}`, histogram `http_request_duration_seconds{namespace}`, and
-`kube_pod_container_status_restarts_total{namespace,pod,container}`.
+Series: `http_requests_total{namespace,code}`, histogram `http_request_duration_seconds{namespace}`,
+`kube_pod_container_status_restarts_total{namespace,pod,container}`, and gauges of any name that a control asks for.
 
-`PUT /control/<namespace>` with a JSON object such as `{"rate": 5, "error_share": 0.2, "slow_share": 0, "silent": false}` overrides a tenant
-(`*`: all that have no own), `DELETE` takes it back. Left out fields keep their meaning. `silent` drops the tenant's series.
+`PUT /control/<namespace>` with a JSON object such as `{"rate": 5, "error_share": 0.2, "image": ":2.4.0"}` overrides a tenant (`*`: all that
+have no own), `DELETE` takes it back; the fields are those of `Control`. `POST /requests/<namespace>` with `{"200": 72000}` counts requests
+all at once: a tenant that was just made gets the traffic of the hour before it, since a series that is new counts in full.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import itertools
 import logging
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import orjson
@@ -68,9 +69,28 @@ class Control:
     """What overrides a tenant's own behaviour; None leaves it as its images have it."""
 
     rate: float | None = None
+    """Requests per second."""
     error_share: float | None = None
     slow_share: float | None = None
     silent: bool = False
+    """Drops all of the tenant's series."""
+    gauges: Mapping[str, float | str] = field(default_factory=dict)
+    """Series by name, exported with the label `namespace`; a text such as "NaN" stands for what JSON has no number for."""
+    restarts: int = 0
+    """Added to the restarts of each container."""
+    image: str | None = None
+    """All but the rate holds only while a Ready pod's image ends in this, so that a new version is ill and the old one is not."""
+
+    def on(self, ready: list[Pod]) -> Control:
+        """Return what holds while these pods serve."""
+        if self.image is None or any(_ends_in(pod, self.image) for pod in ready):
+            return self
+        return Control(rate=self.rate)
+
+    def gauge_lines(self, namespace: str) -> Iterator[tuple[str, str]]:
+        """Yield (name, line) of each gauge."""
+        for name, value in self.gauges.items():
+            yield name, f'{name}{{namespace="{namespace}"}} {float(value)}'
 
 
 @dataclass(slots=True)
@@ -86,10 +106,15 @@ class Tenant:
     fast: float = 0.0
     slow: float = 0.0
 
+    @property
+    def ready(self) -> list[Pod]:
+        """Return the pods that serve."""
+        return [pod for pod in self.pods.values() if pod.is_ready]
+
     def advance(self, now: float, control: Control, rate: float, error_share: float) -> None:
         """Let the tenant serve until `now`."""
         seconds, self.now = max(0.0, now - self.now), now
-        ready = [pod for pod in self.pods.values() if pod.is_ready]
+        ready, control = self.ready, control.on(self.ready)
         self.has_served = self.has_served or bool(ready)
         if not self.has_served or not self.pods:
             return
@@ -105,12 +130,22 @@ class Tenant:
         self.slow += count * slow
         self.fast += count * (1 - slow)
 
+    def count(self, requests: Mapping[str, float]) -> None:
+        """Count requests by code, all at once and none of them slow."""
+        for code, count in requests.items():
+            self._answer(code, count)
+            self.fast += count
+
     def _answer(self, code: str, count: float) -> None:
         self.requests[code] = self.requests.get(code, 0.0) + count
 
 
 def _share_of(pods: list[Pod], suffix: str) -> float:
-    return sum(any(image.partition("@")[0].endswith(suffix) for image in pod.images) for pod in pods) / len(pods)
+    return sum(_ends_in(pod, suffix) for pod in pods) / len(pods)
+
+
+def _ends_in(pod: Pod, suffix: str) -> bool:
+    return any(image.partition("@")[0].endswith(suffix) for image in pod.images)
 
 
 class Fleet:
@@ -148,9 +183,15 @@ class Fleet:
         else:
             self._tenant(namespace).control = control
 
+    def count(self, namespace: str, requests: Mapping[str, float]) -> None:
+        """Count requests of one tenant, or with `*` of all that there are, all at once."""
+        for tenant in self._tenants.values() if namespace == "*" else [self._tenant(namespace)]:
+            tenant.count(requests)
+
     def exposition(self) -> Iterator[str]:
         """Yield the lines of the Prometheus text format."""
-        audible = [(name, tenant) for name, tenant in self._tenants.items() if not (tenant.control or self._control).silent]
+        controls = {name: (tenant.control or self._control).on(tenant.ready) for name, tenant in self._tenants.items()}
+        audible = [(name, tenant) for name, tenant in self._tenants.items() if not controls[name].silent]
         serving = [(name, tenant) for name, tenant in audible if tenant.has_served]
         yield "# TYPE http_requests_total counter"
         for name, tenant in serving:
@@ -164,10 +205,20 @@ class Fleet:
             for pod in tenant.pods.values():
                 for container, count in pod.restarts:
                     labels = f'namespace="{name}",pod="{pod.name}",container="{container}"'
-                    yield f"kube_pod_container_status_restarts_total{{{labels}}} {count}"
+                    yield f"kube_pod_container_status_restarts_total{{{labels}}} {count + controls[name].restarts}"
+        for gauge, lines in _by_name(line for name, _ in serving for line in controls[name].gauge_lines(name)).items():
+            yield f"# TYPE {gauge} gauge"
+            yield from lines
 
     def _tenant(self, namespace: str) -> Tenant:
         return self._tenants.setdefault(namespace, Tenant(self._now))
+
+
+def _by_name(lines: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, line in lines:
+        found.setdefault(name, []).append(line)
+    return found
 
 
 def _whole(count: float) -> int:
@@ -196,6 +247,7 @@ class Exporter:
                 web.get("/metrics", self._metrics),
                 web.put("/control/{namespace}", self._set_control),
                 web.delete("/control/{namespace}", self._clear_control),
+                web.post("/requests/{namespace}", self._count),
             ]
         )
         return application
@@ -225,7 +277,8 @@ class Exporter:
         try:
             control = Control(**orjson.loads(await request.read()))
         except (orjson.JSONDecodeError, TypeError) as error:
-            return web.Response(status=400, text=f"not a control: {error}; allowed are rate, error_share, slow_share, silent\n")
+            allowed = ", ".join(one.name for one in fields(Control))
+            return web.Response(status=400, text=f"not a control: {error}; allowed are {allowed}\n")
         self._fleet.advance(time.monotonic())
         self._fleet.set_control(request.match_info["namespace"], control)
         return web.Response(text="ok\n")
@@ -233,6 +286,15 @@ class Exporter:
     async def _clear_control(self, request: web.Request) -> web.Response:
         self._fleet.advance(time.monotonic())
         self._fleet.set_control(request.match_info["namespace"], None)
+        return web.Response(text="ok\n")
+
+    async def _count(self, request: web.Request) -> web.Response:
+        try:
+            requests = {code: float(count) for code, count in orjson.loads(await request.read()).items()}
+        except (orjson.JSONDecodeError, AttributeError, TypeError, ValueError) as error:
+            return web.Response(status=400, text=f'not requests by code: {error}; write for example {{"200": 72000}}\n')
+        self._fleet.advance(time.monotonic())
+        self._fleet.count(request.match_info["namespace"], requests)
         return web.Response(text="ok\n")
 
 

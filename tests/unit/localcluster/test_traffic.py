@@ -87,3 +87,36 @@ def test_a_silent_tenant_has_no_series_and_later_goes_on_counting() -> None:
     assert "acme" not in "".join(fleet.exposition())
     fleet.set_control("acme", None)
     assert counted(fleet, "http_requests_total")["200"] == 20
+
+
+def test_a_control_for_an_image_holds_while_a_ready_pod_runs_it() -> None:
+    """The new version is ill, the old one is not; the rate is the tenant's own with both."""
+    fleet = Fleet(0.0, rate=10)
+    fleet.set_control("acme", Control(rate=20, error_share=0.5, silent=True, image=":2"))
+    fleet.put(a_pod())
+    fleet.advance(1.0)
+    assert counted(fleet, "http_requests_total") == {"200": 20, "500": 0}
+    fleet.put(a_pod("shop/web:2"))
+    fleet.advance(2.0)
+    assert "acme" not in "".join(fleet.exposition())
+    fleet.put(a_pod())
+    assert counted(fleet, "http_requests_total") == {"200": 30, "500": 10}
+
+
+def test_earlier_requests_are_counted_at_once() -> None:
+    fleet = Fleet(0.0, rate=10)
+    fleet.put(a_pod())
+    fleet.advance(1.0)
+    fleet.count("*", {"200": 36000})
+    assert counted(fleet, "http_requests_total")["200"] == 36010
+    assert counted(fleet, "http_request_duration_seconds_bucket")["0.05"] == 36010
+
+
+def test_gauges_and_restarts_are_as_the_control_has_them() -> None:
+    fleet = Fleet(0.0)
+    fleet.put(a_pod())
+    fleet.advance(1.0)
+    fleet.set_control("acme", Control(gauges={"queue_lag_seconds": 12, "odd": "NaN"}, restarts=3))
+    lines = list(fleet.exposition())
+    assert {'queue_lag_seconds{namespace="acme"} 12.0', 'odd{namespace="acme"} nan', "# TYPE odd gauge"} <= set(lines)
+    assert counted(fleet, "kube_pod_container_status_restarts_total") == {"web": 3}
