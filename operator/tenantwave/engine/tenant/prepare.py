@@ -155,6 +155,7 @@ async def prepare(work: Work) -> None:
 
 async def hold_before_writing(work: Work, status: TenantRunStatus) -> None:
     """End a preflight without a write: the lock goes first, so that a crash leaves a preflight that starts over."""
+    await work.fence()  # the lock is the run's, whoever took it: another process may be writing under it by now
     await let_go(work)
     await work.handle.save(status)
 

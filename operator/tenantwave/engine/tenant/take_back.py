@@ -41,6 +41,7 @@ async def take_back(work: Work) -> None:
                 return
     for document in documents.values():
         await _verify(work, document)
+    await work.fence()  # the next attempt has the same lock: it may have begun since this was decided
     landed = any(intent.state is IntentState.REVERTED for intent in work.status.intents)
     if landed:
         await _move_record_back(work)
