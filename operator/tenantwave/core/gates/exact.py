@@ -46,6 +46,9 @@ _NEGLIGIBLE = 1e-17
 _ROUNDING = 1e-9
 """1 of 1 has a chance of exactly 0.001; its logarithm comes back a little above. So much is forgiven to a p-value."""
 
+_LEAST_EVENTS = 1e-6
+"""Counts are extrapolated differences; what is less than this is a rounding error, not an event."""
+
 _LARGE_MEAN = 10_000.0
 """Above this mean a Poisson tail has too many terms to sum. Wilson and Hilferty's cube root is right to three digits of it, down to 1e-9."""
 
@@ -144,7 +147,7 @@ def has_lost_traffic(expected: float, seen: float) -> bool:
     """
     if seen >= KEPT_SHARE * expected:
         return False  # the usual case, without a sum
-    return is_below(poisson_tail_below(KEPT_SHARE * expected, ceil(seen - 1e-6)), ALPHA_LOST)
+    return is_below(poisson_tail_below(KEPT_SHARE * expected, ceil(seen - _LEAST_EVENTS)), ALPHA_LOST)
 
 
 def score(bad_after: float, total_after: float, bad_before: float, total_before: float) -> float:
@@ -153,7 +156,7 @@ def score(bad_after: float, total_after: float, bad_before: float, total_before:
     The signed root of the likelihood ratio that the bad events split between the two windows as the traffic does.
     """
     bad, total = bad_after + bad_before, total_after + total_before
-    if bad <= 0 or total_after <= 0 or total_before <= 0:
+    if min(bad, total_after, total_before) < _LEAST_EVENTS:
         return 0.0
     expected_after, expected_before = bad * total_after / total, bad * total_before / total
     deviance = 2 * (_surprise(bad_after, expected_after) + _surprise(bad_before, expected_before))
@@ -203,7 +206,7 @@ def _rest(log_first: float, ratios: Iterable[float]) -> float:
 
 
 def _surprise(seen: float, expected: float) -> float:
-    return seen * log(seen / expected) if seen > 0 else 0.0
+    return seen * log(seen / expected) if seen >= _LEAST_EVENTS else 0.0
 
 
 def _normal_above(z: float) -> float:
