@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import Block
-from fleet import Fleet, a_fleet
+from fleets.fleet import Fleet, a_fleet
 from tenantwave.api.conditions import FailReason, ReadyReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
@@ -105,7 +105,7 @@ def happen(fleet: Fleet, event: str, tenant: str, pick: int) -> None:
         case "delete":
             fleet.delete()
         case "blind" | "see":
-            fleet.blind = event == "blind"
+            fleet.gates.blind = event == "blind"
         case "wait":
             fleet.now += timedelta(minutes=pick)
         case "mend":
@@ -114,7 +114,7 @@ def happen(fleet: Fleet, event: str, tenant: str, pick: int) -> None:
 
 def mend(fleet: Fleet) -> None:
     """Take every trouble away."""
-    fleet.blind = False
+    fleet.gates.blind = False
     for member in fleet.members.values():
         member.bad.clear()
         member.ill.clear()
@@ -149,7 +149,7 @@ def test_every_run_ends_or_says_who_must_act(fleet: Fleet, events: list[tuple[in
         assert fleet.plan.summary.reason in ENDS, f"rests at {fleet.ready}: {fleet.states()}\n{told}"
     for name, member in fleet.members.items():
         state = fleet.state(name)
-        assert state not in tenant_run.IN_FLIGHT | {S.ROLLING_BACK} or fleet.blind, f"{name} rests {state}\n{told}"
+        assert state not in tenant_run.IN_FLIGHT | {S.ROLLING_BACK} or fleet.gates.blind, f"{name} rests {state}\n{told}"
         if state is S.SUCCEEDED and not member.claims:
             assert member.record is not None, f"{name} succeeded without a record"
             assert member.record.version == member.live, told

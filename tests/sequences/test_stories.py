@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from fleet import Fleet
-from sequences.stories import STORIES
+from fleets.fleet import Fleet
+from sequences.stories import edits, failures, gates, orders, waves
+from sequences.stories.telling import STORIES
 
+TOLD_IN = (waves, gates, orders, failures, edits)
+"""Importing them fills the collection."""
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = "TENANTWAVE_UPDATE_GOLDEN"
 """Set it to 1 to write the transcripts anew; then read them as prose."""

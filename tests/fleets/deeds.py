@@ -1,0 +1,112 @@
+"""What becomes of the steps of a plan in a fleet in memory: the work that the engine does in a tenant, without a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from builders import OLD
+from fleets.member import Member
+from tenantwave.api.conditions import FailReason, RunReason
+from tenantwave.api.tenant_run import Conflict, TenantPlan, TenantRunStatus, TenantState
+from tenantwave.core import tenant_run
+from tenantwave.core.plan import Deed, Step
+from tenantwave.core.world import VersionRecord
+
+if TYPE_CHECKING:
+    from fleets.fleet import Fleet
+
+S = TenantState
+
+
+class Fails(Exception):  # noqa: N818 - an outcome
+    """The step fails its tenant."""
+
+    def __init__(self, reason: FailReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+def _preview(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    if member.conflict:
+        shown = (Conflict(config_map="app-config", key=member.conflict, mend="make both equal"),)
+        fleet.store(member.name, status.model_copy(update={"conflicts": shown}))
+    elif member.owner and status.state is S.HELD:
+        return  # as in the preflight: the owner is still there
+    elif status.state is S.HELD:
+        fleet.store(
+            member.name, tenant_run.to(status, S.QUEUED, RunReason.PLANNED, "what held the tenant is mended", fleet.now, conflicts=())
+        )
+    else:
+        fleet.store(member.name, status.model_copy(update={"preview": TenantPlan(digest="sha256:" + "0" * 64), "conflicts": ()}))
+
+
+def _prepare(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    if member.conflict:
+        shown = (Conflict(config_map="app-config", key=member.conflict, mend="make both equal"),)
+        fleet.store(member.name, status.model_copy(update={"conflicts": shown}))
+        raise Fails(FailReason.CONFIG_CONFLICT, f"app-config/{member.conflict}: changed by both; make both equal")
+    if member.owner:
+        raise Fails(FailReason.OWNERSHIP_CONFLICT, f"{member.owner}; use that tool's driver")
+    fleet.store(
+        member.name,
+        tenant_run.to(
+            status, S.APPLYING, RunReason.IN_PROGRESS, "one workload is to be written", fleet.now,
+            component=0, epoch=status.epoch + 1, applied_time=None, converged_time=None,
+        ),
+    )  # fmt: skip
+
+
+def _apply(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    member.live, member.touched = fleet.planned_spec().release.version, True
+    changes = {"applied_time": fleet.now, "written": True, "last_seq": status.last_seq + 1}
+    fleet.store(member.name, tenant_run.to(status, S.CONVERGING, RunReason.IN_PROGRESS, "api is written", fleet.now, **changes))
+
+
+def _confirm(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    following = status.component + 1
+    if following < len(fleet.planned_spec().components):
+        text = "the next component is written"
+        fleet.store(member.name, tenant_run.to(status, S.APPLYING, RunReason.IN_PROGRESS, text, fleet.now, component=following))
+    else:
+        text = f"runs {fleet.planned_spec().release.version}; it must stay healthy"
+        fleet.store(member.name, tenant_run.to(status, S.SOAKING, RunReason.IN_PROGRESS, text, fleet.now, converged_time=fleet.now))
+
+
+def _finalise(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    version = fleet.planned_spec().release.version
+    member.record = VersionRecord(version, version, fleet.now)
+    fleet.store(member.name, tenant_run.succeeded(status, RunReason.UPGRADED, f"runs {version}", fleet.now))
+
+
+def _take_back(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    if member.stuck:
+        return
+    if member.fails_back is not None:
+        raise Fails(member.fails_back, "the object is another one")
+    landed = status.written
+    if landed:
+        member.live = status.from_version or OLD
+        member.record = VersionRecord(member.live, member.live, fleet.now)
+    cause = status.take_back.cause if status.take_back is not None else status.reason
+    after = tenant_run.to(status, S.ROLLED_BACK, cause, f"taken back to {member.live}", fleet.now, completion_time=fleet.now)
+    fleet.store(member.name, after.model_copy(update={"written": False, "rolled_back_version": status.to_version if landed else ""}))
+
+
+def _let_go(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    assert step.outcome is not None
+    if step.outcome.state is S.SUCCEEDED:
+        version = fleet.planned_spec().release.version
+        member.record = VersionRecord(version, version, fleet.now)
+    fleet.store(member.name, step.outcome)
+
+
+DEEDS: dict[Deed, Callable[[Fleet, Member, TenantRunStatus, Step], None]] = {
+    Deed.PREVIEW: _preview,
+    Deed.PREPARE: _prepare,
+    Deed.APPLY: _apply,
+    Deed.CONFIRM: _confirm,
+    Deed.FINALISE: _finalise,
+    Deed.TAKE_BACK: _take_back,
+    Deed.LET_GO: _let_go,
+}

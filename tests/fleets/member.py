@@ -1,0 +1,39 @@
+"""One tenant of a fleet in memory: what it runs, and what will go wrong in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from builders import OLD
+from tenantwave.api.conditions import FailReason
+from tenantwave.core.calendar import Calendar
+from tenantwave.core.world import Claim, StoredRun, VersionRecord
+
+
+@dataclass
+class Member:
+    """One tenant as it is: what it runs, and what will go wrong in it. `bad` are versions that never become ready there."""
+
+    name: str
+    labels: dict[str, str]
+    live: str = OLD
+    record: VersionRecord | None = None
+    bad: set[str] = field(default_factory=set)
+    ill: set[str] = field(default_factory=set)
+    """Versions whose gates latch."""
+    conflict: str = ""
+    owner: str = ""
+    stuck: bool = False
+    """A rollback does not come to its end."""
+    fails_back: FailReason | None = None
+    exists: bool = True
+    selected: bool = True
+    uid: str = ""
+    calendar: Calendar | None = None
+    claims: tuple[Claim, ...] = ()
+    run: StoredRun | None = None
+    touched: bool = False
+
+
+class Broken(AssertionError):  # noqa: N818 - an invariant, not an error of the program
+    """An invariant does not hold."""
