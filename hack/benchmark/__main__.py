@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmark.fleet import FleetFigures, measure
+from benchmark.gates import command as gates
 
 HELP = """\
 fleet: N tenants (a Namespace, a Deployment of one pod, a ConfigMap with an edit of its own) are upgraded in two waves (one tenth, then the
@@ -31,14 +32,20 @@ VERBS = ("create", "update", "patch", "apply", "delete", "get", "list")
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print a table or JSON."""
-    parser = argparse.ArgumentParser(prog="hack/bench", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet")
+    parser = argparse.ArgumentParser(prog="hack/bench", description="Measures what tenantwave costs, and what its gates find.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|gates")
     fleet = commands.add_parser(
         "fleet", help="one upgrade of a whole fleet", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     fleet.add_argument("--tenants", type=int, nargs="+", default=[100, 1000], metavar="N", help="sizes of the fleet (default: 100 1000)")
     fleet.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    gates.add_to(commands)
     found = parser.parse_args(arguments)
+    return gates.run_gates(found) if found.command == "gates" else run_fleet(found)
+
+
+def run_fleet(found: argparse.Namespace) -> int:
+    """Measure fleets one after the other, and print what they took."""
     measured = [asyncio.run(measure(count, lambda line: print(line, file=sys.stderr, flush=True))) for count in found.tenants]
     if found.json:
         print(json.dumps([figures.document() for figures in measured], indent=1))
