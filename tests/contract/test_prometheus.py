@@ -3,108 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
-import ssl
-import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import re
+import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from email.utils import format_datetime
 
 import pytest
 from aiohttp import web
 
 from gate_builders import Fleet, a_context, run, tick
+from support.scripted_prometheus import SUCCESS, TIME, Handler, a_result, ask, holding, replying, row, serving, vector
+from tenantwave.adapters import prometheus_answers
 from tenantwave.adapters.prometheus import PrometheusMetrics
-from tenantwave.core.gates import Answer, Ask, FailureKind, GateBook, QueryFailure, Row, Rows, Source, Verdict
-from tenantwave.faults import Unavailable
+from tenantwave.core.gates import Answer, Ask, FailureKind, GateBook, QueryFailure, Row, Rows, Source, Verdict, due
+from tenantwave.engine.prober import Prober
 
-TIME = datetime(2026, 1, 1, 12, tzinfo=UTC)
-TIMEOUT = timedelta(seconds=5)
-PASSWORD = "correct-horse-battery"
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-@dataclass
-class Script:
-    """What the server answers, and what it was asked."""
-
-    handler: Handler
-    forms: list[dict[str, str]] = field(default_factory=list)
-    headers: list[Mapping[str, str]] = field(default_factory=list)
-    methods: list[str] = field(default_factory=list)
-    url: str = ""
-
-
-@asynccontextmanager
-async def serving(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[Script]:
-    """Run a server on a free port of the loopback interface."""
-    script = Script(handler)
-
-    async def answer(request: web.Request) -> web.StreamResponse:
-        script.methods.append(request.method)
-        script.headers.append(dict(request.headers))
-        script.forms.append({name: str(value) for name, value in (await request.post()).items()})
-        return await script.handler(request)
-
-    app = web.Application()
-    app.router.add_route("*", "/{path:.*}", answer)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls)
-    await site.start()
-    port = runner.addresses[0][1]
-    script.url = f"{'https' if tls else 'http'}://localhost:{port}" if tls else f"http://127.0.0.1:{port}"
-    try:
-        yield script
-    finally:
-        await runner.cleanup()
-
-
-def replying(status: int, body: object = "", headers: Mapping[str, str] | None = None) -> Handler:
-    """Return a handler with one answer."""
-
-    async def handler(_: web.Request) -> web.StreamResponse:
-        text = body if isinstance(body, str) else json.dumps(body)
-        return web.Response(status=status, text=text, headers=dict(headers or {}))
-
-    return handler
-
-
-def vector(*rows: object, **more: object) -> dict[str, object]:
-    """Return a successful answer."""
-    return {"status": "success", "data": {"resultType": "vector", "result": list(rows)}, **more}
-
-
-def a_result(kind: str, result: object) -> dict[str, object]:
-    """Return a successful answer of another kind."""
-    return {"status": "success", "data": {"resultType": kind, "result": result}}
-
-
-def row(tenant: str, value: str) -> dict[str, object]:
-    """Return one element of a vector."""
-    return {"metric": {"namespace": tenant}, "value": [1767268800, value]}
-
-
-async def no_secret(_: str) -> Mapping[str, bytes] | None:
-    """Find no Secret."""
-    return None
-
-
-async def ask(
-    source: Source, read_secret: Callable[[str], Awaitable[Mapping[str, bytes] | None]] = no_secret, timeout: timedelta = TIMEOUT
-) -> Answer:
-    """Ask one question with an adapter of its own."""
-    metrics = PrometheusMetrics(read_secret)
-    try:
-        return await metrics.query(source, "up", TIME, timeout)
-    finally:
-        await metrics.close()
-
-
-SUCCESS = vector(row("acme", "1"))
 ERROR_422 = {"status": "error", "errorType": "execution", "error": "query processing would load too many samples into memory"}
 ERROR_400 = {"status": "error", "errorType": "bad_data", "error": "parse error: unexpected end"}
 SEEN = [
@@ -135,6 +49,21 @@ SEEN = [
     pytest.param(replying(200, vector({"metric": {}, "value": [1, "x"]})), FailureKind.NOT_PROMETHEUS, "cannot be read", id="no number"),
     pytest.param(replying(200, vector({"metric": {}, "value": [1, 1.5]})), FailureKind.NOT_PROMETHEUS, "cannot be read", id="a bare number"),
     pytest.param(replying(200, vector(7)), FailureKind.NOT_PROMETHEUS, "cannot be read", id="no row"),
+    pytest.param(replying(405), FailureKind.NOT_PROMETHEUS, "path prefix", id="405, no POST here"),
+    pytest.param(replying(204), FailureKind.NOT_PROMETHEUS, "path prefix", id="204"),
+    pytest.param(replying(422, {"status": "error", "error": "unknown function"}), FailureKind.QUERY_INVALID, "metric names", id="422"),
+    pytest.param(replying(422, "<html>"), FailureKind.NOT_PROMETHEUS, "path prefix", id="422, but HTML"),
+    pytest.param(replying(503, {"status": "error", "errorType": "timeout"}), FailureKind.THROTTLED, "less often", id="503, the query took too long"),
+    pytest.param(replying(302), FailureKind.REDIRECTED, "another place", id="302 to nowhere"),
+    pytest.param(replying(200, vector(row("acme", "1"), isPartial="yes")), FailureKind.PARTIAL, "in part", id="partial in other words"),
+    pytest.param(replying(200, vector(row("acme", "1"), warnings="odd")), FailureKind.PARTIAL, "odd", id="a warning that is no list"),
+    pytest.param(replying(200, vector(row("acme", "1"), infos=["lost"])), FailureKind.PARTIAL, "lost", id="an info that is none of PromQL"),
+    pytest.param(replying(200, vector(row("acme", "1"), warnings=["PromQL info: x", "gone"])), FailureKind.PARTIAL, "gone", id="one of two is grave"),
+    pytest.param(replying(200, a_result("string", [1, "x"])), FailureKind.QUERY_INVALID, "string", id="string"),
+    pytest.param(replying(200, a_result("vector", {})), FailureKind.QUERY_INVALID, "instant vector", id="a vector that is no list"),
+    pytest.param(replying(200, vector({**row("acme", "1"), "histogram": [1, {}]})), FailureKind.QUERY_INVALID, "histogram", id="both"),
+    pytest.param(replying(200, vector(row("acme", "1"), {"metric": {}})), FailureKind.NOT_PROMETHEUS, "cannot be read", id="a row without value"),
+    pytest.param(replying(200, vector(row("acme", "1_000"))), FailureKind.NOT_PROMETHEUS, "cannot be read", id="a number of another language"),
 ]  # fmt: skip
 
 
@@ -195,13 +124,25 @@ async def test_a_question_is_a_post_with_its_time_and_what_makes_answers_complet
     assert script.headers[0]["X-Scope-OrgID"] == "platform"
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("70", 70), ("9999999", 3600), ("soon", None), ("-5", None), ("", None)])
-async def test_retry_after_is_kept_within_bounds(text: str, seconds: int | None) -> None:
+@pytest.mark.parametrize("status", [429, 503])
+@pytest.mark.parametrize(("text", "seconds"), [("70", 70), ("9999999", 3600), ("soon", None), ("-5", None), ("", None), ("9" * 40, None)])
+async def test_retry_after_is_kept_within_bounds(status: int, text: str, seconds: int | None) -> None:
     """At most an hour; nonsense is no wish at all."""
-    async with serving(replying(429, headers={"Retry-After": text})) as script:
+    async with serving(replying(status, headers={"Retry-After": text})) as script:
         answer = await ask(Source(script.url))
     assert isinstance(answer, QueryFailure)
     assert answer.retry_after == (None if seconds is None else timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize(("ahead", "least", "most"), [(120, 100, 120), (-120, 0, 0), (10**6, 3600, 3600)])
+async def test_retry_after_may_be_a_date(ahead: int, least: int, most: int) -> None:
+    """A past one is now."""
+    date = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
+    async with serving(replying(429, headers={"Retry-After": date})) as script:
+        answer = await ask(Source(script.url))
+    assert isinstance(answer, QueryFailure)
+    assert answer.retry_after is not None
+    assert least <= answer.retry_after.total_seconds() <= most
 
 
 async def test_too_many_samples_may_be_split_and_other_refusals_not() -> None:
@@ -260,7 +201,20 @@ async def test_a_body_of_a_hundred_megabytes_is_cut_off() -> None:
     assert sent < 100
 
 
-async def test_a_refused_connection_is_tried_twice_and_told() -> None:
+async def test_a_server_that_never_answers_ends_at_the_timeout() -> None:
+    """Not even a status line; the retry is within the same time."""
+
+    async def wait(_: web.Request) -> web.StreamResponse:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with serving(wait) as script:
+        answer = await ask(Source(script.url), timeout=timedelta(seconds=0.3))
+    assert isinstance(answer, QueryFailure)
+    assert (answer.kind, len(script.methods)) == (FailureKind.UNREACHABLE, 1)
+
+
+async def test_a_refused_connection_is_told() -> None:
     """Nobody listens there."""
     async with serving(replying(200, SUCCESS)) as script:
         url = script.url
@@ -268,6 +222,32 @@ async def test_a_refused_connection_is_tried_twice_and_told() -> None:
     assert isinstance(answer, QueryFailure)
     assert answer.kind is FailureKind.UNREACHABLE
     assert "cannot be reached" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("words", "calls", "kind"),
+    [
+        pytest.param(b"", 2, FailureKind.UNREACHABLE, id="hangs up without a word: asked once more"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n{", 1, FailureKind.UNREACHABLE, id="breaks off in the answer"),
+        pytest.param(b"SSH-2.0-OpenSSH_9.2\r\n", 1, FailureKind.NOT_PROMETHEUS, id="speaks another language"),
+        pytest.param(b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, 1, FailureKind.NOT_PROMETHEUS, id="a header without end"),
+    ],
+)
+async def test_what_is_no_answer_in_http_is_a_failure(words: bytes, calls: int, kind: FailureKind) -> None:
+    """Only a lost connection is worth a second question in the same tick, and one is enough."""
+    connections = 0
+
+    async def speak(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal connections
+        connections += 1
+        await reader.readuntil(b"deny_partial_response=1")
+        writer.write(words)
+        writer.close()
+
+    async with await asyncio.start_server(speak, "127.0.0.1", 0) as server:
+        answer = await ask(Source(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"))
+    assert isinstance(answer, QueryFailure)
+    assert (answer.kind, connections) == (kind, calls), answer
 
 
 async def test_a_dropped_connection_is_asked_once_more() -> None:
@@ -294,134 +274,93 @@ async def test_an_error_of_the_server_is_not_retried() -> None:
     assert len(script.methods) == 1
 
 
-async def test_a_redirect_is_never_followed() -> None:
-    """Credentials would travel along."""
-    async with serving(replying(200, SUCCESS)) as target, serving(replying(307, headers={"Location": target.url})) as script:
-        await ask(Source(script.url))
-    assert target.methods == []
-
-
-@pytest.mark.parametrize(
-    ("secret", "header"),
-    [
-        pytest.param({"token": b"abc\n"}, "Bearer abc", id="token"),
-        pytest.param(
-            {"username": b"ann", "password": PASSWORD.encode()}, "Basic YW5uOmNvcnJlY3QtaG9yc2UtYmF0dGVyeQ==", id="username and password"
-        ),
-    ],
-)
-async def test_credentials_go_into_one_header(secret: Mapping[str, bytes], header: str) -> None:
-    """And not into the URL or the form."""
-
-    async def read(_: str) -> Mapping[str, bytes]:
-        return secret
-
-    async with serving(replying(200, SUCCESS)) as script:
-        await ask(Source(script.url, secret_name="prometheus-auth"), read)
-    assert script.headers[0]["Authorization"] == header
-
-
-async def test_refused_credentials_are_read_again_once() -> None:
-    """A token that was renewed in the meantime works at the second try."""
-    tokens = iter([b"old", b"new", b"newer"])
-
-    async def read(_: str) -> Mapping[str, bytes]:
-        return {"token": next(tokens)}
-
-    async def only_new(request: web.Request) -> web.StreamResponse:
-        return web.json_response(SUCCESS) if request.headers["Authorization"] == "Bearer new" else web.Response(status=401)
-
-    async with serving(only_new) as script:
-        assert isinstance(await ask(Source(script.url, secret_name="prometheus-auth"), read), Rows)
-    assert len(script.methods) == 2
-
-
-@pytest.mark.parametrize(
-    ("secret", "words"),
-    [
-        pytest.param(None, "not in the operator's namespace", id="no Secret"),
-        pytest.param({"token": b"x", "username": b"y", "password": b"z"}, "both token and username", id="both"),
-        pytest.param({"username": b"y"}, "only one of username and password", id="half"),
-        pytest.param({"token": b"a\nb"}, "line breaks", id="line break in a token"),
-        pytest.param({"token": b"\xff"}, "not text", id="no text"),
-        pytest.param({"tls.crt": b"x"}, "only one of tls.crt and tls.key", id="half a certificate"),
-    ],
-)
-async def test_a_secret_that_cannot_be_used_is_named(secret: Mapping[str, bytes] | None, words: str) -> None:
-    """Nothing is sent, and none of its content is shown."""
-
-    async def read(_: str) -> Mapping[str, bytes] | None:
-        return secret
-
-    async with serving(replying(200, SUCCESS)) as script:
-        answer = await ask(Source(script.url, secret_name="prometheus-auth"), read)
-    assert isinstance(answer, QueryFailure)
-    assert answer.kind is FailureKind.AUTH_FAILED
-    assert "prometheus-auth" in answer.message
-    assert words in answer.message
-    assert script.methods == []
-
-
-async def test_a_secret_that_cannot_be_read_now_is_told() -> None:
-    """The API server's own sentence says why."""
-
-    async def read(_: str) -> Mapping[str, bytes] | None:
-        raise Unavailable("get secrets prometheus-auth: no answer")
-
-    answer = await ask(Source("http://127.0.0.1:1", secret_name="prometheus-auth"), read)
-    assert isinstance(answer, QueryFailure)
-    assert answer.kind is FailureKind.AUTH_FAILED
-
-
-@pytest.mark.parametrize(
-    "handler", [replying(401), replying(403), replying(500, PASSWORD), replying(200, "x"), replying(302), replying(429)]
-)
-async def test_no_message_or_log_shows_a_credential(handler: Handler, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever goes wrong."""
-
-    async def read(_: str) -> Mapping[str, bytes]:
-        return {"username": b"ann", "password": PASSWORD.encode()}
-
-    with caplog.at_level(logging.DEBUG):
+async def test_a_servers_words_stay_on_one_line() -> None:
+    """So that none of them passes for a line of our log, or colours a terminal."""
+    evil = "no such series\n2026-01-01T00:00:00Z INFO all is well\x1b[2J\r\u2028"
+    for handler in (replying(400, {"status": "error", "error": evil}), replying(500, evil), replying(200, vector(warnings=[evil]))):
         async with serving(handler) as script:
-            metrics = PrometheusMetrics(read)
-            answer = await metrics.query(Source(script.url, secret_name="prometheus-auth"), "up", TIME, TIMEOUT)
-            shown = f"{vars(metrics)!r}"
-            await metrics.close()
+            answer = await ask(Source(script.url))
+        assert isinstance(answer, QueryFailure)
+        assert "no such series" in answer.detail
+        assert (answer.message + answer.detail).isprintable()
+
+
+async def test_a_large_answer_is_read_beside_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From 256 kB on in a thread of its own; smaller ones are not worth it."""
+    threads: list[str] = []
+    document = prometheus_answers._document
+
+    def noted(body: bytes) -> dict[str, object] | None:
+        threads.append(threading.current_thread().name)
+        return document(body)
+
+    monkeypatch.setattr(prometheus_answers, "_document", noted)
+    for count in (100, 5000):
+        async with serving(replying(200, vector(*(row(f"tenant-{number}", "1") for number in range(count))))) as script:
+            answer = await ask(Source(script.url))
+        assert isinstance(answer, Rows)
+        assert len(answer.rows) == count
+    assert [name == threading.main_thread().name for name in threads] == [True, False]
+
+
+@pytest.mark.parametrize("status", [200, 422], ids=["too large an answer", "too many samples"])
+async def test_a_question_that_is_too_large_is_asked_in_halves(status: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All the way: the server refuses what is too large, the adapter says so, and the prober asks for half as many until all are known."""
+    monkeypatch.setattr("tenantwave.adapters.prometheus.MAX_BODY_BYTES", 2000)
+    names = [f"tenant-{number}" for number in range(16)]
+    sizes: list[int] = []
+
+    async def small_alone(request: web.Request) -> web.StreamResponse:
+        query = str((await request.post())["query"])
+        if "timestamp" in query:
+            return web.json_response(vector({"metric": {}, "value": [0, str((TIME + timedelta(minutes=2)).timestamp())]}))
+        asked = [name for name in names if re.search(rf"\b{name}\b", query)]
+        sizes.append(len(asked))
+        if len(asked) > 4 and status == 422:
+            return web.json_response(ERROR_422, status=422)
+        value = "0" if "5.." in query else "1200"
+        return web.json_response(vector(*({**row(name, value), "padding": "x" * 400 * (len(asked) > 4)} for name in asked)))
+
+    async with serving(small_alone) as script:
+        metrics = PrometheusMetrics(holding(None))
+        news: asyncio.Queue[str] = asyncio.Queue()
+        prober = Prober(metrics, Noon(), news.put_nowait)
+        prober.look("shop", replace(a_context(*names), source=Source(script.url)))
+        await asyncio.wait_for(news.get(), 10)
+        book = prober.book("shop")
+        await prober.close()
+        await metrics.close()
+    assert book is not None
+    assert sorted(set(sizes)) == [4, 8, 16]
+    assert {gate.verdict for gate in book.tenants.values()} == {Verdict.HEALTHY}, book.waves
+    assert len(book.tenants) == 16
+
+
+class Noon:
+    """A clock that stands at the first look."""
+
+    def now(self) -> datetime:
+        return TIME + timedelta(minutes=2)
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+async def test_a_source_that_throttles_is_left_alone_for_as_long_as_it_says() -> None:
+    """Retry-After, all the way to the next tick; then the interval is doubled until three ticks in a row are usable."""
+    async with serving(replying(429, headers={"Retry-After": "300"})) as script:
+        answer = await ask(Source(script.url))
     assert isinstance(answer, QueryFailure)
-    for text in (answer.message, caplog.text, shown):
-        assert PASSWORD not in text
-        assert "YW5uOm" not in text
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with a self-signed certificate for localhost."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
-         "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", str(folder / "tls.key"), "-out", str(folder / "tls.crt")],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    return folder
-
-
-async def test_an_untrusted_certificate_is_refused_and_its_root_adds_trust(certificate: Path) -> None:
-    """Verification cannot be switched off; `ca.crt` is the way."""
-
-    async def read(_: str) -> Mapping[str, bytes]:
-        return {"ca.crt": (certificate / "tls.crt").read_bytes()}
-
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificate / "tls.crt", certificate / "tls.key")
-    async with serving(replying(200, SUCCESS), tls) as script:
-        refused = await ask(Source(script.url))
-        trusted = await ask(Source(script.url, secret_name="prometheus-auth"), read)
-    assert isinstance(refused, QueryFailure)
-    assert refused.kind is FailureKind.TLS_FAILED
-    assert "ca.crt" in refused.message
-    assert isinstance(trusted, Rows)
+    context = a_context()
+    book = run(context, Fleet(outage=answer), 1)
+    assert book.source.quiet_until_time == TIME + timedelta(seconds=300)
+    assert due(book, context, TIME + timedelta(seconds=299)) is None
+    request = due(book, context, TIME + timedelta(seconds=300))
+    assert request is not None
+    assert request.interval == 2 * context.evaluation.interval
+    for number in range(3):
+        book = tick(book, context, Fleet(), TIME + timedelta(seconds=300 + 60 * number))
+    assert book.source.interval_factor == 1
 
 
 @pytest.mark.parametrize(

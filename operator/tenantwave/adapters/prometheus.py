@@ -2,20 +2,16 @@
 raised.
 
 Only a complete and well-formed answer becomes `Rows`. Credentials leave in one header and nowhere else: no message, log or URL carries
-them, no redirect
-is followed with them, and TLS is always verified.
+them, no redirect is followed with them, and TLS is always verified.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import hashlib
-import os
 import ssl
-import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Final
@@ -23,7 +19,8 @@ from urllib.parse import urlsplit
 
 import aiohttp
 
-from tenantwave.adapters.prometheus_answers import Reply, read_reply
+from tenantwave.adapters.prometheus_answers import Reply, clean, not_prometheus, read_reply
+from tenantwave.adapters.prometheus_credentials import NO_CREDENTIALS, Credentials, SecretError, credentials_of, tls_context
 from tenantwave.core.gates.samples import Answer, FailureKind, QueryFailure, Source
 from tenantwave.faults import Fault
 
@@ -37,24 +34,14 @@ SecretReader = Callable[[str], Awaitable[Mapping[str, bytes] | None]]
 """Reads the data of a Secret in the operator's namespace, decoded; None if there is none. May raise a Fault."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Credentials:
-    """What a Secret says. `authorization` is never shown."""
+@dataclass(slots=True)
+class _Line:
+    """The connections to one source with one set of certificates, and how many questions use them now."""
 
-    authorization: str | None = field(default=None, repr=False)
-    root: bytes = field(default=b"", repr=False)
-    certificate: bytes = field(default=b"", repr=False)
-    key: bytes = field(default=b"", repr=False)
-
-    @property
-    def identity(self) -> str:
-        """Return what tells apart TLS settings, so that a renewed certificate gets connections of its own."""
-        parts = (self.root, self.certificate, self.key)
-        return hashlib.sha256(b"\0".join(hashlib.sha256(part).digest() for part in parts)).hexdigest()
-
-
-class _SecretError(Exception):
-    """The Secret cannot be used. The message names it and the mend, and nothing of its content."""
+    session: aiohttp.ClientSession
+    identity: str
+    users: int = 0
+    is_retired: bool = False
 
 
 class PrometheusMetrics:
@@ -62,8 +49,8 @@ class PrometheusMetrics:
 
     def __init__(self, read_secret: SecretReader) -> None:
         self._read_secret = read_secret
-        self._credentials: dict[str, tuple[float, _Credentials]] = {}
-        self._sessions: dict[tuple[str, str], aiohttp.ClientSession] = {}
+        self._credentials: dict[str, tuple[float, Credentials]] = {}
+        self._lines: dict[tuple[str, str | None], _Line] = {}
 
     async def query(self, source: Source, promql: str, time: datetime, timeout: timedelta) -> Answer:
         """Ask one instant query at `time`, by POST. `timeout` is sent along and bounds everything, slow bodies and the retry included."""
@@ -74,31 +61,31 @@ class PrometheusMetrics:
             return _failure(
                 FailureKind.UNREACHABLE, source, f"did not answer within {timeout.total_seconds():g} s; check its load, or raise timeout"
             )
-        except _SecretError as problem:
+        except SecretError as problem:
             return QueryFailure(FailureKind.AUTH_FAILED, str(problem))
 
     async def close(self) -> None:
         """Close all connections."""
-        sessions, self._sessions = list(self._sessions.values()), {}
-        for session in sessions:
-            await session.close()
+        lines, self._lines = list(self._lines.values()), {}
+        for line in lines:
+            await line.session.close()
 
     async def _authorized(self, source: Source, promql: str, time: datetime, timeout: timedelta) -> Answer:
         """Ask; where the credentials are refused read the Secret again and ask once more, for it may have been renewed."""
-        reply = await self._connected(source, await self._credentials_of(source), promql, time, timeout)
+        credentials = await self._credentials_of(source)
+        reply = await self._connected(source, credentials, promql, time, timeout)
+        if isinstance(reply, Reply) and reply.status in (401, 403) and source.secret_name is not None:
+            self._credentials.pop(source.secret_name, None)
+            credentials = await self._credentials_of(source)
+            reply = await self._connected(source, credentials, promql, time, timeout)
         if isinstance(reply, QueryFailure):
             return reply
-        if reply.status in (401, 403) and source.secret_name is not None:
-            self._credentials.pop(source.secret_name, None)
-            reply = await self._connected(source, await self._credentials_of(source), promql, time, timeout)
-            if isinstance(reply, QueryFailure):
-                return reply
         if len(reply.body) > PARSE_IN_THREAD_BYTES:
-            return await asyncio.to_thread(read_reply, source, reply)
-        return read_reply(source, reply)
+            return await asyncio.to_thread(read_reply, source, reply, credentials.hide)
+        return read_reply(source, reply, credentials.hide)
 
     async def _connected(
-        self, source: Source, credentials: _Credentials, promql: str, time: datetime, timeout: timedelta
+        self, source: Source, credentials: Credentials, promql: str, time: datetime, timeout: timedelta
     ) -> Reply | QueryFailure:
         """Ask; where the connection fails ask once more, for it may have been an old one that the server had closed."""
         reply = await self._post(source, credentials, promql, time, timeout)
@@ -107,7 +94,7 @@ class PrometheusMetrics:
         return reply.failure if isinstance(reply, _Disconnected) else reply
 
     async def _post(
-        self, source: Source, credentials: _Credentials, promql: str, time: datetime, timeout: timedelta
+        self, source: Source, credentials: Credentials, promql: str, time: datetime, timeout: timedelta
     ) -> Reply | QueryFailure | _Disconnected:
         form = {
             "query": promql,
@@ -121,22 +108,26 @@ class PrometheusMetrics:
         if credentials.authorization is not None:
             headers["Authorization"] = credentials.authorization
         try:
-            session = self._session(source, credentials)
-            async with session.post(
-                f"{source.url.rstrip('/')}/api/v1/query", data=form, headers=headers, allow_redirects=False
-            ) as response:
+            async with (
+                self._line(source, credentials) as session,
+                session.post(f"{source.url.rstrip('/')}/api/v1/query", data=form, headers=headers, allow_redirects=False) as response,
+            ):
                 body = await _bounded_body(response)
                 if body is None:
                     return _too_large(source)
-                location = urlsplit(response.headers.get("Location", "")).hostname or ""
+                location = response.headers.get("Location", "")
                 return Reply(response.status, body, _retry_after(response.headers.get("Retry-After", "")), location)
         except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            return _tls_failure(source, error)
+            return _tls_failure(source, error.__cause__ or error)
         except (aiohttp.ClientConnectionError, ConnectionError) as error:
-            cause = type(error).__name__
-            return _Disconnected(
-                _failure(FailureKind.UNREACHABLE, source, "cannot be reached; check the address, its Pods and network policies", cause)
-            )
+            if isinstance(error.__cause__, ssl.SSLError):  # a server that wants our certificate says so after the handshake
+                return _tls_failure(source, error.__cause__)
+            what = "cannot be reached; check the address, its Pods and network policies"
+            if source.url.startswith("https:") and not credentials.certificate and _has_hung_up(error):
+                what += f"; if it wants a client certificate, {_wants_ours(source)}"  # some servers hang up without a word
+            return _Disconnected(_failure(FailureKind.UNREACHABLE, source, what, type(error).__name__))
+        except aiohttp.ClientResponseError as error:
+            return not_prometheus(source, "in HTTP", clean(error.message, credentials.hide))
         except (aiohttp.ClientError, ValueError, OSError) as error:
             return _failure(
                 FailureKind.UNREACHABLE,
@@ -145,27 +136,30 @@ class PrometheusMetrics:
                 type(error).__name__,
             )
 
-    def _session(self, source: Source, credentials: _Credentials) -> aiohttp.ClientSession:
-        key = (source.url, credentials.identity)
-        session = self._sessions.get(key)
-        if session is None or session.closed:
-            connector = aiohttp.TCPConnector(
-                limit=MAX_CONNECTIONS, ssl=_tls(source, credentials) if source.url.startswith("https:") else True
-            )
-            session = aiohttp.ClientSession(
-                connector=connector,
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # `query` bounds the whole
-                auto_decompress=False,
-            )
-            self._sessions[key] = session
-        return session
+    @asynccontextmanager
+    async def _line(self, source: Source, credentials: Credentials) -> AsyncIterator[aiohttp.ClientSession]:
+        """Lend the connections to a source. Those with a certificate that was renewed since are closed when the last question is through."""
+        key, identity = (source.url, source.secret_name), credentials.identity
+        line = self._lines.get(key)
+        if line is None or line.identity != identity:
+            fresh = _Line(_session(source, credentials), identity)
+            self._lines[key] = fresh
+            if line is not None:
+                line.is_retired = True
+                await _closed_if_unused(line)
+            line = fresh
+        line.users += 1
+        try:
+            yield line.session
+        finally:
+            line.users -= 1
+            await _closed_if_unused(line)
 
-    async def _credentials_of(self, source: Source) -> _Credentials:
+    async def _credentials_of(self, source: Source) -> Credentials:
         """Return what the Secret says, read again once a minute, so that a renewed one is used without a restart."""
         name = source.secret_name
         if name is None:
-            return _Credentials()
+            return NO_CREDENTIALS
         now = asyncio.get_running_loop().time()
         known = self._credentials.get(name)
         if known is not None and now - known[0] < SECRET_SECONDS:
@@ -175,10 +169,10 @@ class PrometheusMetrics:
         except Fault as fault:
             if known is not None:
                 return known[1]
-            raise _SecretError(f"the Secret {name} with the credentials for Prometheus cannot be read: {fault.message}") from fault
+            raise SecretError(f"the Secret {name} with the credentials for Prometheus cannot be read: {fault.message}") from fault
         if data is None:
-            raise _SecretError(f"the Secret {name} (prometheus.secretRef) is not in the operator's namespace; create it there")
-        credentials = _credentials(name, data)
+            raise SecretError(f"the Secret {name} (prometheus.secretRef) is not in the operator's namespace; create it there")
+        credentials = credentials_of(name, data)
         self._credentials[name] = (now, credentials)
         return credentials
 
@@ -190,46 +184,19 @@ class _Disconnected:
     failure: QueryFailure
 
 
-def _credentials(name: str, data: Mapping[str, bytes]) -> _Credentials:
-    token, username, password = (_text(name, data, key) for key in ("token", "username", "password"))
-    certificate, key = data.get("tls.crt", b""), data.get("tls.key", b"")
-    if token and (username or password):
-        raise _SecretError(f"the Secret {name} has both token and username with password; remove one of the two")
-    if bool(username) != bool(password):
-        raise _SecretError(f"the Secret {name} has only one of username and password; add the other one")
-    if bool(certificate) != bool(key):
-        raise _SecretError(f"the Secret {name} has only one of tls.crt and tls.key; add the other one")
-    authorization = f"Bearer {token}" if token else None
-    if username:
-        authorization = f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"
-    return _Credentials(authorization, data.get("ca.crt", b""), certificate, key)
+def _session(source: Source, credentials: Credentials) -> aiohttp.ClientSession:
+    tls = tls_context(source.secret_name, credentials) if source.url.startswith("https:") else True
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None),  # `query` bounds the whole
+        auto_decompress=False,
+    )
 
 
-def _text(name: str, data: Mapping[str, bytes], key: str) -> str:
-    try:
-        text = data.get(key, b"").decode().strip()
-    except UnicodeDecodeError:
-        raise _SecretError(f"{key} of the Secret {name} is not text; store it as UTF-8") from None
-    if not text.isprintable() or (key == "token" and not text.isascii()):
-        raise _SecretError(f"{key} of the Secret {name} contains line breaks or characters that no header may carry; store it without them")
-    return text
-
-
-def _tls(source: Source, credentials: _Credentials) -> ssl.SSLContext:
-    """Return TLS settings: the system's roots and that of `ca.crt`, always verified; our certificate, if there is one."""
-    context = ssl.create_default_context()
-    try:
-        if credentials.root:
-            context.load_verify_locations(cadata=credentials.root.decode())
-        if credentials.certificate:
-            with tempfile.TemporaryDirectory(prefix="tenantwave-") as folder:  # the ssl module reads client certificates from files alone
-                chain = os.path.join(folder, "chain.pem")
-                with open(os.open(chain, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-                    file.write(credentials.certificate + b"\n" + credentials.key)
-                context.load_cert_chain(chain)
-    except (ssl.SSLError, ValueError):
-        raise _SecretError(f"ca.crt, tls.crt or tls.key of the Secret {source.secret_name} is no valid PEM; store it again") from None
-    return context
+async def _closed_if_unused(line: _Line) -> None:
+    if line.is_retired and line.users == 0:
+        await line.session.close()
 
 
 async def _bounded_body(response: aiohttp.ClientResponse) -> bytes | None:
@@ -262,18 +229,25 @@ def _too_large(source: Source) -> QueryFailure:
     return QueryFailure(FailureKind.TOO_LARGE, message, can_split=True)
 
 
-def _tls_failure(source: Source, error: Exception) -> QueryFailure:
-    hint = (
-        f"put its root into ca.crt of the Secret {source.secret_name}"
-        if source.secret_name
-        else "name a Secret with its root as ca.crt in secretRef"
-    )
-    reason = (
-        getattr(error, "reason", None) or getattr(getattr(error, "certificate_error", None), "verify_message", None) or type(error).__name__
-    )
-    return _failure(
-        FailureKind.TLS_FAILED, source, f"could not be trusted; {hint}, or use a name that its certificate has", str(reason)[:200]
-    )
+def _tls_failure(source: Source, error: BaseException) -> QueryFailure:
+    """Return who of both does not trust the other, as far as TLS tells: an alert is the server's word, all else is ours."""
+    reason = str(getattr(error, "verify_message", None) or getattr(error, "reason", None) or type(error).__name__)
+    if "ALERT" in reason.upper():
+        what = f"refused our TLS handshake; if it wants a client certificate, {_wants_ours(source)}"
+    else:
+        secret = f"put its root into ca.crt of the Secret {source.secret_name}"
+        hint = secret if source.secret_name else "name a Secret with its root as ca.crt in secretRef"
+        what = f"could not be trusted; {hint}, or use a name that its certificate has"
+    return _failure(FailureKind.TLS_FAILED, source, what, reason[:200])
+
+
+def _has_hung_up(error: BaseException) -> bool:
+    """Tell whether somebody was there and closed the connection, while nobody is there at a refused one."""
+    return isinstance(error, aiohttp.ServerDisconnectedError | ConnectionResetError) or isinstance(error.__cause__, ConnectionResetError)
+
+
+def _wants_ours(source: Source) -> str:
+    return f"put it into tls.crt and tls.key of {f'the Secret {source.secret_name}' if source.secret_name else 'a Secret named in secretRef'}"
 
 
 def _failure(kind: FailureKind, source: Source, what: str, detail: str = "") -> QueryFailure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -13,26 +14,31 @@ from tenantwave.core.gates.samples import Answer, FailureKind, QueryFailure, Row
 
 DETAIL_CHARACTERS = 2000
 SHOWN_CHARACTERS = 200
+READ_CHARACTERS = 20_000
 _ADVISORY = ("PromQL warning:", "PromQL info:")
 _PATH_HINT = "check prometheus.url and its path prefix (/prometheus for Mimir, /select/0/prometheus for VictoriaMetrics)"
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An HTTP answer. `location_host` is where a redirect wants to go."""
+    """An HTTP answer. `location` is where a redirect wants to go, as it stands in the header."""
 
     status: int
     body: bytes
     retry_after: timedelta | None = None
-    location_host: str = ""
+    location: str = ""
 
 
-def read_reply(source: Source, reply: Reply) -> Answer:
+Hide = Callable[[str], str]
+"""Blots out our credentials: servers and proxies repeat in their errors what they were sent."""
+
+
+def read_reply(source: Source, reply: Reply, hide: Hide = str) -> Answer:
     """Return the rows of a complete answer, or why there are none. The first rule that matches wins."""
     host = f"Prometheus at {urlsplit(source.url).hostname}"
     status = reply.status
     if 300 <= status < 400:
-        target = reply.location_host or "another place"
+        target = _host_of(reply.location, hide) or "another place"
         return QueryFailure(
             FailureKind.REDIRECTED, f"{host} redirects to {target}, which is never followed; put the final address into prometheus.url"
         )
@@ -49,32 +55,36 @@ def read_reply(source: Source, reply: Reply) -> Answer:
         )
     if status >= 500:
         return QueryFailure(
-            FailureKind.UNREACHABLE, f"{host} has an error of its own (HTTP {status}); see its log", detail=_text(reply.body)
+            FailureKind.UNREACHABLE, f"{host} has an error of its own (HTTP {status}); see its log", detail=_cut(reply.body, hide)
         )
     document = _document(reply.body)
     if status in (400, 422) and document is not None and document.get("status") == "error":
-        return _refused(host, document, status)
+        return _refused(host, document, status, hide)
     if status != 200 or document is None or document.get("status") != "success":
-        return QueryFailure(
-            FailureKind.NOT_PROMETHEUS, f"{host} did not answer as Prometheus does (HTTP {status}); {_PATH_HINT}", detail=_text(reply.body)
-        )
-    return _success(host, document)
+        return not_prometheus(source, f"as Prometheus does (HTTP {status})", _cut(reply.body, hide))
+    return _success(host, document, hide)
 
 
-def _refused(host: str, document: dict[str, Any], status: int) -> QueryFailure:
-    error = str(document.get("error", ""))
+def not_prometheus(source: Source, how: str, detail: str) -> QueryFailure:
+    """Return that something else answers at this URL: `how` completes "did not answer ..."."""
+    message = f"Prometheus at {urlsplit(source.url).hostname} did not answer {how}; {_PATH_HINT}"
+    return QueryFailure(FailureKind.NOT_PROMETHEUS, message, detail=detail)
+
+
+def _refused(host: str, document: dict[str, Any], status: int, hide: Hide) -> QueryFailure:
+    error = clean(str(document.get("error", "")), hide)
     too_many = status == 422 and "too many samples" in error
-    shown = error[:SHOWN_CHARACTERS].replace("\n", " ")
+    shown = error[:SHOWN_CHARACTERS]
     mend = "it is asked in smaller parts" if too_many else "correct the gate's metric names and matchers"
     return QueryFailure(
         FailureKind.QUERY_INVALID, f"{host} refused the query: {shown}; {mend}", can_split=too_many, detail=error[:DETAIL_CHARACTERS]
     )
 
 
-def _success(host: str, document: dict[str, Any]) -> Answer:
-    warnings = _strings(document.get("warnings")) + _strings(document.get("infos"))
+def _success(host: str, document: dict[str, Any], hide: Hide) -> Answer:
+    warnings = tuple(clean(text, hide) for name in ("warnings", "infos") for text in _strings(document.get(name)))
     grave = next((warning for warning in warnings if not warning.startswith(_ADVISORY)), None)
-    if document.get("isPartial") is True or grave is not None:
+    if document.get("isPartial", False) is not False or grave is not None:
         told = f": {grave[:SHOWN_CHARACTERS]}" if grave else ""
         return QueryFailure(
             FailureKind.PARTIAL, f"{host} answered only in part{told}; check its stores", detail="; ".join(warnings)[:DETAIL_CHARACTERS]
@@ -96,7 +106,7 @@ def _success(host: str, document: dict[str, Any]) -> Answer:
             return QueryFailure(
                 FailureKind.NOT_PROMETHEUS,
                 f"{host} answered a row that cannot be read; {_PATH_HINT}",
-                detail=str(element)[:DETAIL_CHARACTERS],
+                detail=clean(str(element), hide),
             )
         rows.append(row)
     return Rows(tuple(rows), tuple(warning[:SHOWN_CHARACTERS] for warning in warnings[:10]))
@@ -104,7 +114,7 @@ def _success(host: str, document: dict[str, Any]) -> Answer:
 
 def _row(element: Any) -> Row | None:
     match element:
-        case {"metric": dict(labels), "value": [_, str(text)]} if "_" not in text:
+        case {"metric": dict(labels), "value": [_, str(text)], **more} if "_" not in text and "histogram" not in more:
             try:
                 return Row({str(name): str(value) for name, value in labels.items()}, float(text))
             except ValueError:
@@ -131,5 +141,18 @@ def _invalid(message: str) -> QueryFailure:
     return QueryFailure(FailureKind.QUERY_INVALID, message)
 
 
-def _text(body: bytes) -> str:
-    return body[:DETAIL_CHARACTERS].decode(errors="replace")
+def clean(text: str, hide: Hide, length: int = DETAIL_CHARACTERS) -> str:
+    """Return a server's words without our credentials, on one line, so that they cannot pass for lines of our log; cut last."""
+    return "".join(character if character.isprintable() else " " for character in hide(text[:READ_CHARACTERS])[:length])
+
+
+def _cut(body: bytes, hide: Hide) -> str:
+    return clean(body[:READ_CHARACTERS].decode(errors="replace"), hide)
+
+
+def _host_of(location: str, hide: Hide) -> str:
+    """Return the host that a redirect names, and nothing else: the rest may carry a credential."""
+    try:
+        return clean(urlsplit(location).hostname or "", hide, SHOWN_CHARACTERS)
+    except ValueError:
+        return ""
