@@ -8,7 +8,6 @@ means), `book` and `reduce` (what is remembered), `waves` and `passing` (what fo
 
 from .book import (
     Comparison,
-    Counts,
     GateBook,
     MetricVerdict,
     Reason,
@@ -20,6 +19,7 @@ from .book import (
     worst,
 )
 from .control import sample_control
+from .counts import Counts
 from .evidence import gate_status
 from .journal import dump_tenant, dump_wave, load_tenant, load_wave, restore, worth_storing
 from .passing import is_excused, needed_ticks, soak_left, tenant_is_through, wave_is_through

@@ -11,6 +11,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
+from .counts import Counts
+from .dispersion import Spread
+
 
 class Verdict(Enum):
     """What a look at the metrics says, mildest first."""
@@ -51,20 +54,15 @@ EXCUSED_BY_POOL = frozenset({Reason.LOW_TRAFFIC.value, Reason.NO_DATA.value})
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
-    """Bad events of all events in a window, clamped to 0 <= bad <= total. Extrapolated, so not whole."""
-
-    bad: float
-    total: float
-
-
-@dataclass(frozen=True, slots=True)
 class MetricVerdict:
     """One gate's verdict at one tick, with the numbers that led to it.
 
-    `counts` for ratio and latency, `value` for increase and query. `limit` is the effective one (own baseline included). `window` is W.
-    `history` are the counts of up to two ticks before. `candidate_ticks`: ticks in a row with a sign of Failing. `within_ticks`: of a
-    raw query.
+    `counts` for ratio and latency, `value` for increase and query. `limit` is the effective one (own baseline included). `window` is W, and
+    `since_time` where it begins. `expected`: requests that would have been usual, where they were lost.
+    `history`: the counts of up to two ticks before, in the same window. `candidate_ticks`: ticks in a row with a sign of Failing.
+    `beyond_ticks`, `within_ticks`: of single numbers.
+    `banked`: what blocks counted that the window has left behind. `closing`: what the window had counted when its block ended.
+    `spread`: how evenly bad events came; of a tenant of the control.
     """
 
     gate: str
@@ -81,6 +79,11 @@ class MetricVerdict:
     beyond_ticks: int = 0
     within_ticks: int = 0
     detail: str = ""
+    since_time: datetime | None = None
+    banked: Counts | None = None
+    closing: Counts | None = None
+    spread: Spread | None = None
+    expected: float | None = None
 
     @property
     def is_candidate(self) -> bool:
@@ -134,8 +137,9 @@ class Comparison:
     """One gate of a wave held against tenants that still run the old version, at one tick.
 
     `control_failing_count` of `control_count` show a sign of Failing, too, or did. `p_value`: how likely so many more in the wave are by
-    chance; None without anybody to compare. `is_significant`: beyond doubt. `is_ill`: the reference fails by itself at this tick. `is_incident`: it does, or did until less than
-    two ticks ago, and the wave is not clearly worse, so this gate fails nobody. `well_ticks`: ticks in a row without an ill reference.
+    chance; None without anybody to compare. `is_significant`: beyond doubt. `is_ill`: the reference fails by itself at this tick.
+    `is_incident`: it does, or did until less than two ticks ago, and the wave is not clearly worse, so this gate fails nobody.
+    `well_ticks`: ticks in a row without an ill reference.
     """
 
     gate: str
@@ -153,9 +157,13 @@ class WaveGate:
     """What the gates know about a wave as a whole.
 
     `clock`: healthy soak so far, None before `healthy_since_time`. `pool`: the verdict of the tenants with little traffic, as one; None
-    where there are none.
-    `members`: a digest of who is counted since when; another one starts the clock anew. `unknown_since_time`: the first unusable tick;
-    cleared by three usable ones in a row. The names of failing tenants are the first ten.
+    where there are none. `members`: a digest of who is counted since when; another one starts the clock anew. `unknown_since_time`: the
+    first unusable tick; cleared by three usable ones in a row. `failing_tenants`: the first ten names.
+    `comparisons`: with the control, by gate. `dispersion`: by gate. `control_since_time`: the wave's first write, where the control's
+    baseline ends. `control_latched`: tenants of the control that failed like the wave's, and by which gate, at most 100.
+    `fresh_since_time`: an incident of the fleet ended, so evidence begins there at the earliest.
+    `shift`: a sentence, where the wave moved within its limits; `shift_looks`: how often that was looked for. `can_find`: what the wave's
+    traffic allows to find, as a sentence.
     """
 
     name: str
@@ -181,7 +189,10 @@ class WaveGate:
     coverage: Decimal = Decimal(0)
     comparisons: tuple[Comparison, ...] = ()
     dispersion: Mapping[str, float] = field(default_factory=dict)
+    control_since_time: datetime | None = None
+    control_latched: Mapping[str, str] = field(default_factory=dict)
     fresh_since_time: datetime | None = None
+    shift_looks: int = 0
     shift: str = ""
     can_find: str = ""
 
@@ -231,7 +242,7 @@ class GateBook:
     """All that the gates remember of one upgrade. A book without a run is empty and fits any.
 
     `control`: the tenants that still run the old version, judged like upgraded ones. `afterwards`: tenants that were taken back, judged once
-    after it. `evaluation_time`: T of the last tick.
+    after it. `evaluation_time`: T of the last tick. `is_restored`: out of a journal, so the ticks just before are to be asked again.
     """
 
     run_id: str = ""
@@ -241,6 +252,7 @@ class GateBook:
     afterwards: Mapping[str, TenantGate] = field(default_factory=dict)
     source: SourceHealth = SourceHealth()
     evaluation_time: datetime | None = None
+    is_restored: bool = False
 
     def of_run(self, run_id: str) -> GateBook:
         """Return the book of this run: the same one, or for another run an empty one, without any latch, clock or evidence of the old.

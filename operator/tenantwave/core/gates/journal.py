@@ -13,7 +13,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from .book import Counts, GateBook, MetricVerdict, TenantGate, Verdict, WaveGate
+from .book import Comparison, GateBook, MetricVerdict, TenantGate, Verdict, WaveGate
+from .counts import Counts
 
 STORE_AT_LEAST_EVERY = timedelta(minutes=5)
 MAX_BYTES = 16 * 1024
@@ -78,6 +79,13 @@ def dump_wave(gate: WaveGate, run_id: str) -> str:
             "counts": [gate.judged_count, gate.healthy_count, gate.failing_count, gate.inconclusive_count, gate.no_data_count],
             "failing": list(gate.failing_tenants),
             "coverage": str(gate.coverage),
+            "comparisons": [_comparison_json(each) for each in gate.comparisons],
+            "dispersion": dict(gate.dispersion),
+            "controlSince": _instant(gate.control_since_time),
+            "controlLatched": dict(gate.control_latched),
+            "freshSince": _instant(gate.fresh_since_time),
+            "shift": [gate.shift_looks, gate.shift],
+            "canFind": gate.can_find,
         }
     )
 
@@ -92,13 +100,23 @@ def load_wave(text: str, run_id: str) -> WaveGate | None:
 
 
 def restore(run_id: str, tenants: Iterable[str], waves: Iterable[str]) -> GateBook:
-    """Return the book of a run out of what is stored. The time of the last tick is not restored: the next tick may be asked at once."""
-    loaded_tenants = (load_tenant(text, run_id) for text in tenants)
-    loaded_waves = (load_wave(text, run_id) for text in waves)
+    """Return the book of a run out of what is stored. The time of the last tick is not restored: the ticks before now are asked again.
+
+    Of the control only who failed is stored; its numbers and baselines come again from Prometheus.
+    """
+    loaded_tenants = tuple(filter(None, (load_tenant(text, run_id) for text in tenants)))
+    loaded_waves = tuple(filter(None, (load_wave(text, run_id) for text in waves)))
+    control = {
+        name: TenantGate(name, "", latched=gate, window_start_time=wave.fresh_since_time)
+        for wave in loaded_waves
+        for name, gate in wave.control_latched.items()
+    }
     return GateBook(
         run_id,
-        {gate.name: gate for gate in loaded_tenants if gate is not None},
-        {gate.name: gate for gate in loaded_waves if gate is not None},
+        {gate.name: gate for gate in loaded_tenants},
+        {gate.name: gate for gate in loaded_waves},
+        control,
+        is_restored=any(gate.evaluation_time is not None for gate in loaded_tenants),
     )
 
 
@@ -117,7 +135,9 @@ def _essence(gate: TenantGate | WaveGate) -> tuple[object, ...]:
     common = (gate.verdict, gate.reason, values, gate.clock is None)
     if isinstance(gate, TenantGate):
         return (*common, gate.latched, gate.window_start_time, gate.is_judged, gate.has_first_verdict, gate.baseline_time)
-    return (*common, gate.healthy_since_time, gate.unknown_since_time, gate.members, gate.failing_tenants, gate.pool)
+    incidents = tuple(each.gate for each in gate.comparisons if each.is_incident)
+    timers = (gate.healthy_since_time, gate.unknown_since_time, gate.fresh_since_time, gate.control_since_time)
+    return (*common, *timers, gate.members, gate.failing_tenants, gate.pool, incidents, gate.shift, gate.can_find)
 
 
 def _two_digits(value: float | None) -> str | None:
@@ -145,6 +165,10 @@ def _metric_json(metric: MetricVerdict) -> Json:
         "logE": metric.log_e,
         "window": _seconds(metric.window),
         "history": [_pair(counts) for counts in metric.history],
+        "since": _instant(metric.since_time),
+        "banked": _pair(metric.banked),
+        "closing": _pair(metric.closing),
+        "expected": metric.expected,
         "ticks": [metric.candidate_ticks, metric.beyond_ticks, metric.within_ticks],
         "detail": metric.detail[:_DETAIL_CHARACTERS],
     }
@@ -168,6 +192,29 @@ def _metric(data: Json) -> MetricVerdict:
         beyond_ticks=int(beyond),
         within_ticks=int(within),
         detail=data.get("detail", ""),
+        since_time=_read_instant(data.get("since")),
+        banked=_counts(data["banked"]) if "banked" in data else None,
+        closing=_counts(data["closing"]) if "closing" in data else None,
+        expected=float(data["expected"]) if "expected" in data else None,
+    )
+
+
+def _comparison_json(each: Comparison) -> list[object]:
+    flags = [each.is_ill, each.is_incident, each.is_significant]
+    return [each.gate, each.control_count, each.control_failing_count, each.p_value, *flags, each.well_ticks]
+
+
+def _comparison(row: list[Any]) -> Comparison:  # Any: the shape is checked by reading it back
+    gate, count, failing, p_value, ill, incident, significant, well = row
+    return Comparison(
+        str(gate),
+        int(count),
+        int(failing),
+        None if p_value is None else float(p_value),
+        bool(ill),
+        bool(incident),
+        bool(significant),
+        int(well),
     )
 
 
@@ -224,6 +271,14 @@ def _wave(data: Json) -> WaveGate:
         no_data,
         tuple(data["failing"]),
         Decimal(data["coverage"]),
+        tuple(_comparison(each) for each in data["comparisons"]),
+        {gate: float(value) for gate, value in data["dispersion"].items()},
+        _read_instant(data["controlSince"]),
+        {str(tenant): str(gate) for tenant, gate in data["controlLatched"].items()},
+        _read_instant(data["freshSince"]),
+        int(data["shift"][0]),
+        str(data["shift"][1]),
+        data["canFind"],
     )
 
 

@@ -21,14 +21,14 @@ def needed_ticks(soak: timedelta, evaluation: Evaluation) -> int:
 def tenant_is_through(tenant: TenantGate | None, wave: WaveGate | None, soak: timedelta, evaluation: Evaluation) -> bool:
     """Tell whether a soaking tenant may become Succeeded.
 
-    It must have been Healthy on its own for `soak`, with enough fresh data. One with too little traffic is excused by `onNoData: Pool`
-    at the end of the
-    wave's soak, if the pool is Healthy.
+    It must have been Healthy on its own for `soak`, with enough fresh data, while the fleet as a whole is well. One with too little traffic is
+    excused by `onNoData: Pool` at the end of the wave's soak, if the pool is Healthy.
     """
     if (
         tenant is None
         or tenant.latched
         or tenant.is_candidate
+        or (wave is not None and wave.has_incident)
         or not _has_soaked(tenant.clock, tenant.usable_ticks, tenant.coverage, soak, evaluation)
     ):
         return False

@@ -3,55 +3,84 @@ used."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from math import isfinite
 
 from .book import SourceHealth
 from .constants import RESUME_TICKS
-from .rules import GateContext, GateRule, RawQuery
+from .counts import Counts
+from .rules import GateContext, GateRule, Latency, RawQuery
 from .samples import Answer, Ask, FailureKind, Part, Purpose, QueryFailure, TickSample
 from .ticks import max_age
 
-TenantPart = tuple[str, Part, str]  # gate, part, tenant
+Numbers = Mapping[str, float]
+"""Tenant -> number."""
+
+_NONE: Numbers = {}
+MOST_SLOWED = 64
+FAST_TICKS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The numbers of one tick.
+    """The numbers of one tick, by gate.
 
-    `values`: by gate, part and tenant; absent means that the tenant has no row. `asked`: for whom a gate was asked. `unusable`: gates
-    about which
-    nothing can be said; `failed`: the same for single tenants, where a chunk failed. `recovered`: the share of missed ticks that had
-    fresh data.
+    `values`: by gate and part, for tenants that have a row. `asked`: for whom a gate was asked. `unusable`: gates about which nothing can be
+    said; `failed`: the same for single tenants, where a chunk failed. `recovered`: the share of missed ticks that had fresh data.
     """
 
-    values: Mapping[TenantPart, float] = field(default_factory=dict)
-    asked: frozenset[tuple[str, str]] = frozenset()
+    values: Mapping[tuple[str, Part], Numbers] = field(default_factory=dict)
+    asked: Mapping[str, frozenset[str]] = field(default_factory=dict)
     unusable: Mapping[str, QueryFailure] = field(default_factory=dict)
-    failed: Mapping[tuple[str, str], QueryFailure] = field(default_factory=dict)
+    failed: Mapping[str, Mapping[str, QueryFailure]] = field(default_factory=dict)
     recovered: float = 0.0
     dropped_count: int = 0
 
+    def is_asked(self, gate: str, tenant: str) -> bool:
+        """Tell whether a gate was asked for a tenant."""
+        return tenant in self.asked.get(gate, ())
+
     def failure(self, gate: str, tenant: str) -> QueryFailure | None:
         """Return why nothing can be said about a gate of a tenant; None if something can."""
-        return self.unusable.get(gate) or self.failed.get((gate, tenant))
+        failed = self.failed.get(gate)
+        return self.unusable.get(gate) or (failed.get(tenant) if failed else None)
 
-    def counts(self, gate: str, tenant: str) -> tuple[float | None, float | None, float | None]:
-        """Return total, bad and fast events of a tenant, None for those without a row."""
-        total, bad, fast = (self.values.get((gate, part, tenant)) for part in (Part.TOTAL, Part.BAD, Part.FAST))
-        return total, bad, fast
+    def value(self, gate: str, tenant: str) -> float | None:
+        """Return the number that is compared, of an increase or a raw query; None without a row."""
+        return self.values.get((gate, Part.VALUE), _NONE).get(tenant)
+
+    def has_requests_without_bound(self, rule: GateRule, tenant: str) -> bool:
+        """Tell whether a histogram has requests of the tenant, but no bucket of the bound in question."""
+        if not isinstance(rule.kind, Latency) or tenant in self.values.get((rule.name, Part.FAST), _NONE):
+            return False
+        return self.values.get((rule.name, Part.TOTAL), _NONE).get(tenant, 0.0) > 0
+
+    def counts(self, rule: GateRule, tenant: str) -> Counts | None:
+        """Return a tenant's counts as they came; None without a row of all events.
+
+        Bad events without a row are none; a missing bucket is NaN unless nothing happened.
+        """
+        total = self.values.get((rule.name, Part.TOTAL), _NONE).get(tenant)
+        if total is None:
+            return None
+        if not isinstance(rule.kind, Latency):
+            return Counts(self.values.get((rule.name, Part.BAD), _NONE).get(tenant, 0.0), total)
+        fast = self.values.get((rule.name, Part.FAST), _NONE).get(tenant)
+        if fast is None:
+            return Counts(float("nan") if total > 0 else 0.0, total)
+        return Counts(total - fast, total)
 
 
 def live_reading(context: GateContext, sample: TickSample) -> Reading:
     """Read the live answers of a tick: freshness first, since numbers of a fleet that nobody scrapes mean nothing."""
     live = [(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.LIVE]
-    reading = _read([(ask, answer) for ask, answer in live if ask.part not in (Part.FRESHNESS, Part.COVERAGE)])
+    reading = read([(ask, answer) for ask, answer in live if ask.part not in (Part.FRESHNESS, Part.COVERAGE)])
     unusable = dict(reading.unusable)
     down = source_failure(sample)
     for rule in context.rules:
-        problem = down or _freshness_problem(rule, live, sample.time, max_age(context.evaluation)) or _is_blind(rule, reading)
+        problem = down or _freshness_problem(rule, live, sample.time, max_age(context.evaluation)) or _blindness(rule, context, reading)
         if problem is not None:
             unusable[rule.name] = problem
     return Reading(reading.values, reading.asked, unusable, reading.failed, _recovered(live, sample.interval), reading.dropped_count)
@@ -59,7 +88,7 @@ def live_reading(context: GateContext, sample: TickSample) -> Reading:
 
 def baseline_reading(sample: TickSample) -> Reading:
     """Read the baselines that came with a tick. A failure concerns its own tenants alone, who will be asked for again."""
-    return _read([(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.BASELINE])
+    return read([(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.BASELINE])
 
 
 def source_failure(sample: TickSample) -> QueryFailure | None:
@@ -73,29 +102,39 @@ def source_failure(sample: TickSample) -> QueryFailure | None:
 
 
 def next_health(before: SourceHealth, sample: TickSample) -> SourceHealth:
-    """Return how the source does after this tick. Throttling doubles the interval; three usable ticks in a row end it."""
+    """Return how the source does after this tick.
+
+    Throttling and slowness double the interval. Three usable ticks in a row end the first. Where we were too slow, we dare to halve it after
+    twenty, so that a server at its limit is not pushed over it again and again.
+    """
     failure = source_failure(sample)
-    if failure is None:
-        in_row = before.usable_in_row + 1
-        return SourceHealth(usable_in_row=in_row, interval_factor=1 if in_row >= RESUME_TICKS else before.interval_factor)
-    throttled = failure.kind is FailureKind.THROTTLED
-    factor = min(64, before.interval_factor * 2) if throttled else before.interval_factor
-    quiet_until = sample.answered_time + failure.retry_after if failure.retry_after is not None else None
-    return SourceHealth(before.bad_ticks + 1, 0, failure.kind.value, failure.message, factor, quiet_until)
+    throttled = failure is not None and failure.kind is FailureKind.THROTTLED
+    slow_since = before.slow_since_time or (sample.time if sample.is_slow else None)
+    factor = min(MOST_SLOWED, before.interval_factor * 2) if sample.is_slow or throttled else before.interval_factor
+    if failure is not None:
+        quiet_until = sample.answered_time + failure.retry_after if failure.retry_after is not None else None
+        return SourceHealth(before.bad_ticks + 1, 0, failure.kind.value, failure.message, factor, quiet_until, slow_since)
+    in_row = 0 if sample.is_slow else before.usable_in_row + 1
+    if in_row >= RESUME_TICKS and slow_since is None:
+        factor = 1
+    elif in_row >= FAST_TICKS:
+        in_row, factor = 0, max(1, factor // 2)
+    return SourceHealth(usable_in_row=in_row, interval_factor=factor, slow_since_time=slow_since if factor > 1 else None)
 
 
-def _read(answers: list[tuple[Ask, Answer]]) -> Reading:
-    values: dict[TenantPart, float] = {}
-    asked: set[tuple[str, str]] = set()
+def read(answers: Iterable[tuple[Ask, Answer]]) -> Reading:
+    """Read answers of one purpose and one time per gate. Cost: 0.3 microseconds a row."""
+    values: dict[tuple[str, Part], dict[str, float]] = {}
+    asked: dict[str, set[str]] = {}
     unusable: dict[str, QueryFailure] = {}
-    failed: dict[tuple[str, str], QueryFailure] = {}
+    failed: dict[str, dict[str, QueryFailure]] = {}
     dropped = 0
     for ask, answer in answers:
-        asked.update((ask.gate, tenant) for tenant in ask.tenants)
+        asked.setdefault(ask.gate, set()).update(ask.tenants)
         if isinstance(answer, QueryFailure):
-            failed.update(dict.fromkeys(((ask.gate, tenant) for tenant in ask.tenants), answer))
+            failed.setdefault(ask.gate, {}).update(dict.fromkeys(ask.tenants, answer))
             continue
-        wanted = set(ask.tenants)
+        wanted, found = frozenset(ask.tenants), values.setdefault((ask.gate, ask.part), {})
         for row in answer.rows:
             tenant = row.labels.get(ask.label)
             if not tenant:
@@ -104,13 +143,13 @@ def _read(answers: list[tuple[Ask, Answer]]) -> Reading:
                 )
             elif tenant not in wanted:
                 dropped += 1
-            elif (ask.gate, ask.part, tenant) in values:
+            elif tenant in found:
                 unusable[ask.gate] = _invalid(
                     f"{ask.gate}: two rows of the answer belong to the same tenant; aggregate by {ask.label} alone"
                 )
             else:
-                values[ask.gate, ask.part, tenant] = row.value
-    return Reading(values, frozenset(asked), unusable, failed, dropped_count=dropped)
+                found[tenant] = row.value
+    return Reading(values, {gate: frozenset(names) for gate, names in asked.items()}, unusable, failed, dropped_count=dropped)
 
 
 def _freshness_problem(rule: GateRule, live: list[tuple[Ask, Answer]], time: datetime, oldest: timedelta) -> QueryFailure | None:
@@ -140,14 +179,21 @@ def _freshness_problem(rule: GateRule, live: list[tuple[Ask, Answer]], time: dat
     return None
 
 
-def _is_blind(rule: GateRule, reading: Reading) -> QueryFailure | None:
-    """Tell whether a raw query has no row for anybody: then it says nothing, rather than that nobody has data."""
-    asked = {tenant for gate, tenant in reading.asked if gate == rule.name}
-    answered = asked - {tenant for gate, tenant in reading.failed if gate == rule.name}
-    if not isinstance(rule.kind, RawQuery) or not answered or any(gate == rule.name for gate, _, _ in reading.values):
+def _blindness(rule: GateRule, context: GateContext, reading: Reading) -> QueryFailure | None:
+    """Tell whether there is no row for anybody who was asked for: then the answer says nothing, rather than that nobody has data.
+
+    Where there is no control, a wave without any traffic is no reason to doubt the answer of the queries that we wrote: freshness has shown
+    series of tenants.
+    """
+    answered = reading.asked.get(rule.name, frozenset()) - frozenset(reading.failed.get(rule.name, ()))
+    if not answered or not (isinstance(rule.kind, RawQuery) or answered.intersection(context.control)):
+        return None
+    if any(numbers for (gate, _), numbers in reading.values.items() if gate == rule.name):
         return None
     return QueryFailure(
-        FailureKind.BLIND, f"{rule.name}: the query has no row for any tenant; check it in Prometheus, and the label {rule.tenant_label}"
+        FailureKind.BLIND,
+        f"{rule.name}: the answer has no row for any of {len(answered)} tenants; check the query in Prometheus, and that the label "
+        f"{rule.tenant_label} names the tenant",
     )
 
 

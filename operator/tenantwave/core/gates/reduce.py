@@ -1,192 +1,238 @@
-"""The next book: what is remembered after a tick. The only place where clocks run and latches close."""
+"""The next book: what is remembered after a tick.
+
+First everybody is looked at alike, wave and control (`looks`). Then each wave is held against its control (`reference`), and only then latches
+close: the same sign of Failing is a tenant's fault, or an incident of the fleet. At last the wave itself is judged (`waves`).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
-from .book import Counts, GateBook, MetricVerdict, Reason, TenantGate, Verdict, WaveGate, worst
-from .constants import LARGEST_NUMBER
+from .baselines import baseline_dispersions, control_dispersion, fleet_rates, traffic_drift, with_baseline
+from .book import GateBook, TenantGate, Verdict, WaveGate
+from .constants import DISPERSION
+from .findings import can_find, looks_due, shift
+from .looks import Scope, Tick, fresh, latched, look, with_spread
 from .reading import Reading, baseline_reading, live_reading, next_health
-from .rules import GateContext, GateRule, Latency, RawQuery, TenantInContext
-from .samples import Part, TickSample
-from .sentences import metric_sentence
-from .statistics import pooled_rate
-from .ticks import accounted_time, baseline_time, first_look_time, tenant_cohort, window_start
-from .verdicts import Yardstick, bound_missing, clamped, decisive, failed_metric, is_beyond, judge_counts, judge_value, left_out, not_usable
-from .waves import Tick, judge_wave
+from .reference import Groups, compare, ended
+from .rules import GateContext, Role, TenantInContext, WaveInContext
+from .samples import TickSample
+from .ticks import Judged, baseline_time, control_windows, is_replay, judged_tenants
+from .verdicts import Yardstick, failed_metric
+from .waves import judge_wave
+from .windows import Epoch, control_epoch, evidence_start
+
+CONTROL = ""
+"""The wave of a control tenant: none."""
+
+MOST_LATCHED_CONTROL = 100
 
 
 @dataclass(frozen=True, slots=True)
-class _Look:
-    """One tick, as everything below needs it."""
+class _Fleet:
+    """What is the same for all tenants: usual rates and traffic, by gate."""
 
-    context: GateContext
-    reading: Reading
-    baselines: Reading
-    fleet: Mapping[str, float]
-    time: datetime
-    interval: timedelta
+    rates: Mapping[str, float]
+    drifts: Mapping[str, float]
+    dispersions: Mapping[str, float]
+
+    def yardsticks(self, context: GateContext, wave: WaveGate | None) -> dict[str, Yardstick]:
+        """Return what a wave's tenants are held against, by gate."""
+        known = {**(wave.dispersion if wave is not None else {}), **self.dispersions}
+        return {
+            rule.name: Yardstick(
+                context.enforced_count, self.rates.get(rule.name, 0.0), known.get(rule.name, DISPERSION), self.drifts.get(rule.name, 1.0)
+            )
+            for rule in context.rules
+        }
 
 
 def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBook:
     """Return the book after a tick. An answer to another run, or one not newer than the book, changes nothing.
 
     A book of another run starts anew, except for baselines: an hour in which the tenant already ran the release is never a baseline.
+    Cost: 20 microseconds per tenant and gate, wave and control alike.
     """
     if sample.run_id != context.run_id:
         return book
     book = book.of_run(context.run_id)
     if book.evaluation_time is not None and sample.time <= book.evaluation_time:
         return book
+    replayed = is_replay(book, context, sample.time, sample.answered_time)
+    tick = Tick(context, live_reading(context, sample), sample.time, sample.interval, replayed)
+    epoch = control_epoch(context, book)
     baselines = baseline_reading(sample)
-    known = {tenant.name: _with_baseline(book.tenant(tenant.name), tenant, context, baselines) for tenant in context.tenants}
-    look = _Look(context, live_reading(context, sample), baselines, _fleet_rates(context, known), sample.time, sample.interval)
-    tenants = {**book.tenants, **{tenant.name: _look_at(known[tenant.name], tenant, look) for tenant in context.tenants}}
-    tick = Tick(sample.time, sample.interval, look.reading.unusable)
-    waves = {wave.name: judge_wave(context, wave, tenants, book.wave(wave.name) or WaveGate(wave.name), tick) for wave in context.waves}
-    return GateBook(context.run_id, tenants, {**book.waves, **waves}, source=next_health(book.source, sample), evaluation_time=sample.time)
+    before = _with_baselines(book, context, epoch, baselines)
+    judged = judged_tenants(context, before, sample.time)
+    begins = control_windows(context, judged, sample.time)
+    fleet = _measure(context, before, baseline_dispersions(context, sample), tick, begins, epoch)
+    control = _look_at_control(before, context, fleet, tick, begins, epoch)
+    tenants, afterwards = _look_at_tenants(before, context, fleet, tick, judged)
+    after = replace(before, tenants=tenants, control=control, afterwards={**book.afterwards, **afterwards})
+    for wave in context.waves:
+        after = _settle_wave(after, context, fleet, tick, wave)
+    if epoch is not None:
+        after = _with_control(after, epoch, fleet)
+    return replace(after, source=next_health(book.source, sample), evaluation_time=sample.time, is_restored=replayed)
 
 
-def _with_baseline(before: TenantGate | None, tenant: TenantInContext, context: GateContext, baselines: Reading) -> TenantGate:
-    """Return the tenant's gate with its baseline, once every gate's came. A failed question is asked again at the next tick."""
-    gate = before or TenantGate(tenant.name, tenant.wave)
-    gate = gate if gate.wave == tenant.wave else replace(gate, wave=tenant.wave)
-    time = baseline_time(tenant, context.evaluation.interval)
-    if gate.baseline_time is not None or time is None:
-        return gate
-    if any((rule.name, tenant.name) not in baselines.asked or baselines.failed.get((rule.name, tenant.name)) for rule in context.rules):
-        return gate
-    counts: dict[str, Counts] = {}
-    beyond: dict[str, float] = {}
-    for rule in context.rules:
-        if rule.name in baselines.unusable:
-            continue
-        value = baselines.values.get((rule.name, Part.VALUE, tenant.name))
-        if rule.is_share:
-            found = _counts(rule, baselines, tenant.name)
-            if found is not None and abs(found.bad) <= LARGEST_NUMBER and abs(found.total) <= LARGEST_NUMBER:
-                counts[rule.name] = clamped(found)
-        elif value is not None and abs(value) <= LARGEST_NUMBER and is_beyond(rule, value):
-            beyond[rule.name] = value
-    return replace(gate, baseline=counts, failing_before=beyond, baseline_time=time)
+def _with_baselines(book: GateBook, context: GateContext, epoch: Epoch | None, baselines: Reading) -> GateBook:
+    """Return the book with everybody in it who is judged, and the baselines that came."""
+    interval = context.evaluation.interval
+    tenants = dict(book.tenants)
+    for tenant in context.tenants:
+        gate = tenants.get(tenant.name) or TenantGate(tenant.name, tenant.wave)
+        gate = gate if gate.wave == tenant.wave else replace(gate, wave=tenant.wave)
+        tenants[tenant.name] = with_baseline(gate, baseline_time(tenant, interval), context, baselines)
+    control: dict[str, TenantGate] = {}
+    for name in context.control if epoch is not None else ():
+        known = book.control.get(name)
+        if known is None or (epoch is not None and known.baseline_time not in (None, epoch.time)):
+            known = TenantGate(name, CONTROL)  # another wave: another placebo
+        control[name] = with_baseline(known, epoch.time if epoch is not None else None, context, baselines)
+    return replace(book, tenants=tenants, control=control)
 
 
-def _fleet_rates(context: GateContext, gates: Mapping[str, TenantGate]) -> dict[str, float]:
-    """Return the pooled baseline rate by gate. Of the tenants that are judged, as long as there is no control to take it from."""
-    return {
-        rule.name: pooled_rate([gate.baseline[rule.name] for gate in gates.values() if rule.name in gate.baseline])
+def _measure(
+    context: GateContext, book: GateBook, before: Mapping[str, float], tick: Tick, begins: Mapping[str, datetime], epoch: Epoch | None
+) -> _Fleet:
+    """Return the fleet's usual rates, today's traffic and burstiness. Without a control the tenants judged stand in for the rates."""
+    rates = fleet_rates(context.rules, (book.control or book.tenants).values())
+    shares = [rule for rule in context.rules if rule.is_share]
+    drifts = {rule.name: traffic_drift(rule, book.control, tick.reading, tick.time - begins[rule.name]) for rule in shares if begins}
+    known = book.wave(epoch.wave.name) if epoch is not None else None
+    dispersions: dict[str, float] = {}
+    for rule in shares:
+        measured = control_dispersion(rule, book.control.values()) or (known.dispersion.get(rule.name) if known else None)
+        if (found := measured or before.get(rule.name)) is not None:
+            dispersions[rule.name] = found
+    return _Fleet(rates, drifts, dispersions)
+
+
+def _look_at_control(
+    book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, begins: Mapping[str, datetime], epoch: Epoch | None
+) -> dict[str, TenantGate]:
+    """Judge the control like the wave, over the window of the wave's oldest open cohort."""
+    if epoch is None or not begins:
+        return dict(book.control)
+    scope = Scope(fleet.yardsticks(context, book.wave(epoch.wave.name)), begins, epoch.wave.soak)
+    known = book.wave(epoch.wave.name)
+    era = known.fresh_since_time if known is not None else None
+    looked: dict[str, TenantGate] = {}
+    for name, gate in book.control.items():
+        if gate.window_start_time != era:
+            gate = fresh(gate, era)  # an incident is over: wave and control begin anew
+        if all(tick.reading.is_asked(rule.name, name) for rule in context.rules):
+            gate = with_spread(look(gate, min(begins.values()), scope, tick), gate)
+        looked[name] = gate
+    return looked
+
+
+def _look_at_tenants(
+    book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, judged: Sequence[Judged]
+) -> tuple[dict[str, TenantGate], dict[str, TenantGate]]:
+    """Return the gates of all tenants after the tick, and the last look at those that were taken back."""
+    by_name = {each.name: each for each in judged}
+    yardsticks = {wave.name: fleet.yardsticks(context, book.wave(wave.name)) for wave in context.waves}
+    scopes: dict[tuple[str, datetime, datetime], Scope] = {}
+    tenants, afterwards = dict(book.tenants), dict[str, TenantGate]()
+    for tenant in context.tenants:
+        gate, each = tenants[tenant.name], by_name.get(tenant.name)
+        if tenant.role is Role.COUNTED and not gate.latched:
+            start = evidence_start(tenant, context, book)
+            tenants[tenant.name] = gate = gate if gate.window_start_time == start else fresh(gate, start)
+        if each is None or not all(tick.reading.is_asked(rule.name, tenant.name) for rule in context.rules):
+            continue  # not long enough on the new version, or it joined after the questions were sent
+        key = (tenant.wave, each.start, each.seen)
+        if key not in scopes:
+            begins = {rule.name: each.window_start(rule, tick.time, tick.base_interval) for rule in context.rules}
+            scopes[key] = Scope(yardsticks[tenant.wave], begins, each.wave.soak, is_banked=not each.wave.has_passed)
+        if tenant.role is Role.TAKEN_BACK:
+            afterwards[tenant.name] = _afterwards(tenant, gate, each, scopes[key], tick)
+        elif (
+            gate.evaluation_time is None or tick.time > gate.evaluation_time
+        ):  # a tick that was judged before a restart is not a second one
+            tenants[tenant.name] = look(gate, each.start, scopes[key], tick)
+    return tenants, afterwards
+
+
+def _afterwards(tenant: TenantInContext, gate: TenantGate, each: Judged, scope: Scope, tick: Tick) -> TenantGate:
+    """Judge a tenant once that is on its old version again. A sign of Failing against the old baseline: it is worse than before."""
+    after = look(replace(fresh(gate, each.start), failing_before=gate.failing_before), each.start, scope, tick)
+    if after.is_candidate:
+        return replace(after, verdict=Verdict.FAILING, message=f"worse than before the upgrade, after it was taken back: {after.message}")
+    return replace(after, wave=tenant.wave)
+
+
+def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, wave: WaveInContext) -> GateBook:
+    """Compare one wave with its control, close the latches, and judge it."""
+    before = book.wave(wave.name) or WaveGate(wave.name)
+    if before.evaluation_time is not None and tick.time <= before.evaluation_time:
+        return book
+    yardsticks = fleet.yardsticks(context, before)
+    counted = {tenant.name for tenant in context.tenants_of(wave.name) if tenant.is_counted and tenant.window_start_time is not None}
+    of_wave = [gate for gate in book.tenants.values() if gate.wave == wave.name and (gate.name in counted or gate.latched)]
+    groups = Groups(of_wave, tuple(book.control.values()), _settled(book, context, wave))
+    comparisons = tuple(
+        before.comparison(rule.name)
+        if rule.name in tick.reading.unusable or not rule.enforced
+        else compare(rule, groups, yardsticks[rule.name], before.comparison(rule.name))
         for rule in context.rules
-    }
-
-
-def _look_at(gate: TenantGate, tenant: TenantInContext, look: _Look) -> TenantGate:
-    """Return one tenant's gate after a tick."""
-    if gate.latched or not tenant.is_counted or (gate.evaluation_time is not None and look.time <= gate.evaluation_time):
-        return gate  # a tick that was judged before a restart is not a second one
-    start = tenant_cohort(tenant, look.context)
-    if gate.window_start_time != start:
-        gate = _fresh(gate, start)
-    if start is None or look.time < first_look_time(start, look.context.evaluation.interval):
-        return gate
-    if not all((rule.name, tenant.name) in look.reading.asked for rule in look.context.rules):
-        return gate  # it joined after the questions were sent
-    metrics = tuple(_judge(rule, gate, tenant, look, start) for rule in look.context.rules)
-    return _conclude(gate, metrics, look, start)
-
-
-def _fresh(gate: TenantGate, start: datetime | None) -> TenantGate:
-    """Return a gate without evidence: it has not converged yet, or somebody changed its workload and its window starts anew."""
-    return TenantGate(
-        gate.name, gate.wave, window_start_time=start,
-        baseline=gate.baseline, failing_before=gate.failing_before, baseline_time=gate.baseline_time,
-    )  # fmt: skip
-
-
-def _judge(rule: GateRule, gate: TenantGate, tenant: TenantInContext, look: _Look, start: datetime) -> MetricVerdict:
-    before = next((metric for metric in gate.metrics if metric.gate == rule.name), None)
-    if before is not None and gate.evaluation_time is not None and look.time - gate.evaluation_time > look.interval:
-        before = replace(before, candidate_ticks=0, beyond_ticks=0, within_ticks=0)  # ticks were missed: nothing is "in a row" over a gap
-    if rule.name in gate.failing_before:
-        return left_out(rule, gate.failing_before[rule.name])
-    failure = look.reading.failure(rule.name, tenant.name)
-    if failure is not None:
-        return not_usable(rule, failure, before)
-    wave = look.context.wave(tenant.wave)
-    if isinstance(rule.kind, RawQuery) or wave is None:
-        return judge_value(rule, look.reading.values.get((rule.name, Part.VALUE, tenant.name)), before)
-    window = look.time - window_start(rule, wave, start, look.time, look.context.evaluation.interval)
-    if not rule.is_share:
-        return judge_value(rule, look.reading.values.get((rule.name, Part.VALUE, tenant.name)), before, window=window)
-    counts = _counts(rule, look.reading, tenant.name)
-    if (
-        isinstance(rule.kind, Latency)
-        and counts is not None
-        and counts.total > 0
-        and look.reading.counts(rule.name, tenant.name)[2] is None
-    ):
-        return bound_missing(rule, counts, window)
-    yardstick = Yardstick(look.context.enforced_count, look.fleet.get(rule.name, 0.0))
-    return judge_counts(rule, counts, before, window=window, baseline=gate.baseline.get(rule.name), yardstick=yardstick)
-
-
-def _counts(rule: GateRule, reading: Reading, tenant: str) -> Counts | None:
-    """Return a tenant's counts; None without a row of all events. Bad events without a row are none; a missing bucket is NaN unless
-    nothing happened."""
-    total, bad, fast = reading.counts(rule.name, tenant)
-    if total is None:
-        return None
-    if not isinstance(rule.kind, Latency):
-        return Counts(bad or 0.0, total)
-    if fast is None:
-        return Counts(float("nan") if total > 0 else 0.0, total)
-    return Counts(total - fast, total)
-
-
-def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], look: _Look, start: datetime) -> TenantGate:
-    """Put the metrics together: the verdict, the latch, the clock and the coverage."""
-    base = look.context.evaluation.interval
-    total_ticks = (look.time - first_look_time(start, base)) // base + 1
-    verdict = worst(metric.verdict for metric in metrics if metric.enforced)
-    chosen = decisive(metrics)
-    after = replace(gate, metrics=metrics, evaluation_time=look.time, total_ticks=total_ticks, verdict=verdict)
-    if chosen is None:
-        reason = Reason.NOTHING_TO_JUDGE.value
-        return replace(after, reason=reason, message="every enforced gate is left out for this tenant, so nothing shows that it is healthy")
-    after = replace(after, reason=chosen.reason, message=_message(chosen, gate, look))
-    if verdict is Verdict.UNKNOWN:
-        return after
-    after = replace(after, usable_time=look.time, usable_ticks=min(total_ticks, gate.usable_ticks + _usable_since(gate, start, look)))
-    failed = failed_metric(metrics)
-    if failed is not None:
-        metrics = tuple(replace(metric, verdict=Verdict.FAILING) if metric.gate == failed else metric for metric in metrics)
-        return replace(after, metrics=metrics, verdict=Verdict.FAILING, latched=failed, latched_time=look.time, is_judged=True, clock=None)
-    return replace(
-        after,
-        is_judged=True,
-        has_first_verdict=gate.has_first_verdict or not after.is_candidate,
-        clock=_clock(gate, look, starts=not after.is_candidate),
     )
+    excused = frozenset(each.gate for each in comparisons if each.is_incident)
+    names = frozenset(gate.name for gate in of_wave)
+    tenants = {name: _closed(gate, excused, tick) if name in names else gate for name, gate in book.tenants.items()}
+    control = {name: _closed(gate, excused, tick) for name, gate in book.control.items()} if not wave.has_passed else book.control
+    judged = replace(before, comparisons=comparisons, dispersion={**before.dispersion, **_known(fleet, wave)})
+    if ended(before.comparisons, comparisons):
+        judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None)
+        tenants = {
+            name: fresh(gate, gate.window_start_time) if name in names and not gate.latched else gate for name, gate in tenants.items()
+        }
+    if before.verdict is Verdict.FAILING:  # no later tick rewrites that; its tenants are judged on, where a person lets them
+        return replace(book, tenants=tenants, control=control)
+    after = judge_wave(context, wave, tenants, judged, tick, yardsticks)
+    after = _with_findings(after, context, wave, replace(book, tenants=tenants, control=control), yardsticks)
+    return replace(book, tenants=tenants, control=control, waves={**book.waves, wave.name: after})
 
 
-def _message(chosen: MetricVerdict, gate: TenantGate, look: _Look) -> str:
-    rule = next(rule for rule in look.context.rules if rule.name == chosen.gate)
-    sentence = metric_sentence(rule, chosen, look.time, gate.baseline.get(rule.name))
-    return f"{sentence}; to be confirmed by the next tick" if chosen.candidate_ticks == 1 else sentence
+def _known(fleet: _Fleet, wave: WaveInContext) -> Mapping[str, float]:
+    return {} if wave.has_passed else fleet.dispersions
 
 
-def _clock(gate: TenantGate, look: _Look, *, starts: bool) -> timedelta | None:
-    """Return the soak so far: live usable ticks since the first one without a sign of Failing. A hole adds nothing, whoever made it."""
-    if gate.clock is None:
-        return timedelta(0) if starts else None
-    passed = look.time - gate.evaluation_time if gate.evaluation_time is not None else timedelta(0)
-    return gate.clock + max(timedelta(0), min(passed, look.interval))
+def _settled(book: GateBook, context: GateContext, wave: WaveInContext) -> list[TenantGate]:
+    passed = {each.name for each in context.waves if each.has_passed and each.name != wave.name}
+    names = {tenant.name for tenant in context.tenants if tenant.wave in passed and tenant.is_counted} if passed else set()
+    return [gate for name, gate in book.tenants.items() if name in names]
 
 
-def _usable_since(gate: TenantGate, start: datetime, look: _Look) -> int:
-    """Return how many ticks since the last usable one had fresh data: this one, and the missed ones that were recovered."""
-    base = look.context.evaluation.interval
-    ticks = (look.time - accounted_time(gate, start, base)) // base
-    live = min(ticks, max(1, look.interval // base))
-    return live + int((ticks - live) * look.reading.recovered)
+def _closed(gate: TenantGate, excused: frozenset[str], tick: Tick) -> TenantGate:
+    """Close the latch of a tenant whose sign of Failing was confirmed at this tick."""
+    if gate.latched or gate.evaluation_time != tick.time:
+        return gate
+    failed = failed_metric(gate.metrics, excused)
+    return latched(gate, failed, tick.time) if failed is not None else gate
+
+
+def _with_findings(
+    after: WaveGate, context: GateContext, wave: WaveInContext, book: GateBook, yardsticks: Mapping[str, Yardstick]
+) -> WaveGate:
+    members = [gate for gate in book.tenants.values() if gate.wave == wave.name]
+    if not after.can_find and not wave.has_passed:
+        after = replace(after, can_find=can_find(context, wave.soak, members, yardsticks, len(book.control)))
+    if not wave.has_passed and looks_due(after.shift_looks, after.clock, wave.soak):
+        found = after.shift or shift(context, [gate for gate in members if not gate.latched], tuple(book.control.values()))
+        after = replace(after, shift_looks=after.shift_looks + 1, shift=found)
+    return after
+
+
+def _with_control(book: GateBook, epoch: Epoch, fleet: _Fleet) -> GateBook:
+    """Keep with the wave what a restart must find again of its control."""
+    wave = book.wave(epoch.wave.name)
+    if wave is None:
+        return book
+    failed = {name: gate.latched for name, gate in sorted(book.control.items()) if gate.latched}
+    kept = dict(list(failed.items())[:MOST_LATCHED_CONTROL])
+    return replace(book, waves={**book.waves, wave.name: replace(wave, control_since_time=epoch.time, control_latched=kept)})

@@ -8,7 +8,8 @@ from math import exp, log
 
 from tenantwave.api.scalars import format_duration
 
-from .book import Counts, MetricVerdict, Reason, Verdict
+from .book import MetricVerdict, Reason, Verdict
+from .counts import Counts
 from .rules import GateRule, Ratio
 
 
@@ -16,6 +17,9 @@ def metric_sentence(rule: GateRule, metric: MetricVerdict, time: datetime, basel
     """Return one metric's verdict as a sentence, for example `errors: 36 of 903 requests (4.0%) failed, allowed 1%; ...`."""
     if metric.verdict is Verdict.UNKNOWN:
         return metric.detail if metric.detail.startswith(rule.name) else f"{rule.name}: {metric.detail or metric.reason}"
+    if metric.reason == Reason.TRAFFIC_LOST.value and metric.counts is not None:
+        seen, usual = number(metric.counts.total), number(metric.expected or 0.0)
+        return f"{rule.name}: {seen} requests where about {usual} are usual for the tenant at this hour, so it lost its traffic{_since(metric, time)}"
     if metric.counts is not None:
         return _counts_sentence(rule, metric, metric.counts, time, baseline)
     if metric.value is not None:

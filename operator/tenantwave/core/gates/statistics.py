@@ -12,8 +12,8 @@ from __future__ import annotations
 from functools import lru_cache
 from math import exp, log, log1p
 
-from .book import Counts
 from .constants import BASELINE_PRIOR, BASELINE_TOLERANCE, GRID, INDIFFERENCE
+from .counts import Counts
 
 HIGHEST_BET = 0.95
 HIGHEST_ALLOWED = 0.5

@@ -4,40 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from .book import GateBook, TenantGate
-from .constants import (
-    BASELINE_WINDOW,
-    COHORT_STEPS,
-    COVERAGE_STEPS,
-    FIRST_LOOK_INTERVALS,
-    FRESHNESS_INTERVALS,
-    MAX_INTERVAL,
-    MAX_WINDOW,
-    MIN_FRESHNESS,
-)
+from .constants import BASELINE_WINDOW, COVERAGE_STEPS, FRESHNESS_INTERVALS, MAX_INTERVAL, MIN_FRESHNESS
 from .promql import chunks, coverage_query, fresh_series, freshness_query, part_query, parts_of, tenant_matcher
-from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, TenantInContext, WaveInContext
+from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, Role, TenantInContext, WaveInContext
 from .samples import Ask, Part, Purpose, Source, TickRequest
+from .windows import accounted_time, control_epoch, evidence_start, first_look_time, is_open, rounded_down, window_start
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-OLD_SOAKS = 3
+SPREAD_WINDOWS = 12
+SPREAD_WINDOW = BASELINE_WINDOW / SPREAD_WINDOWS
+SPREAD_NAMES = 500
+"""One chunk of names says enough about bursts, and keeps the twelve windows at twelve queries a number."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Judged:
-    """A tenant that is asked for at a tick, and where its evidence begins."""
+class Judged:
+    """A tenant that is asked for at a tick: where its evidence begins, and the last time that it was seen."""
 
     name: str
     wave: WaveInContext
     start: datetime
+    seen: datetime
+
+    def window_start(self, rule: GateRule, time: datetime, interval: timedelta) -> datetime:
+        """Return where the window of a rule begins."""
+        return window_start(rule, self.wave.soak, self.start, self.seen, time, interval)
 
 
 def is_due(book: GateBook, context: GateContext, now: datetime) -> bool:
     """Tell whether there is something to ask: somebody to ask for, a tick that has not been asked, and a source that does not want quiet."""
     source = context.source
-    if source is None or not context.rules or not _has_somebody(context):
+    if source is None or not context.rules or not has_somebody(book, context):
         return False
     if book.run_id != context.run_id:
         return True
@@ -49,18 +48,20 @@ def is_due(book: GateBook, context: GateContext, now: datetime) -> bool:
 def due(book: GateBook, context: GateContext, now: datetime) -> TickRequest | None:
     """Return what to ask now; None if nothing is due.
 
-    Every query of a tick carries the same time T, which is a multiple of the interval, less the query delay. Cost: a few steps per tenant and gate.
+    Every query of a tick carries the same time T, which is a multiple of the interval, less the query delay. After a restart the ticks just
+    before are asked again, one by one, so that what must be seen twice in a row is. Cost: a few steps per tenant and gate.
     """
     book = book.of_run(context.run_id)
     if context.source is None or not is_due(book, context, now):
         return None
     interval = effective_interval(book, context.evaluation)
-    time = tick_time(now, interval, context.source)
-    judged = tuple(_judged(context, book, time))
+    time = _resumed(book, context, tick_time(now, interval, context.source), interval)
+    judged = judged_tenants(context, book, time)
     asks = (
         *_freshness(context, time),
         *_coverage(book, context, judged, time, interval),
         *_baselines(book, context),
+        *_spreads(book, context),
         *_live(context, judged, time),
     )
     return TickRequest(context.run_id, context.source, time, interval, asks)
@@ -72,9 +73,9 @@ def next_tick_time(book: GateBook, context: GateContext, now: datetime) -> datet
     A tick that is due already is not counted: looking at the upgrade starts it, and its answers wake the upgrade by themselves.
     """
     source = context.source
-    if source is None or not context.rules or not _has_somebody(context):
-        return None
     book = book.of_run(context.run_id)
+    if source is None or not context.rules or not has_somebody(book, context):
+        return None
     interval = effective_interval(book, context.evaluation)
     upcoming = tick_time(now, interval, source) + interval + source.query_delay
     return max(upcoming, book.source.quiet_until_time or upcoming)
@@ -86,47 +87,23 @@ def tick_time(now: datetime, interval: timedelta, source: Source) -> datetime:
 
 
 def effective_interval(book: GateBook, evaluation: Evaluation) -> timedelta:
-    """Return the interval, stretched while the source throttles us."""
+    """Return the interval, stretched while the source throttles us or a tick takes too long."""
     return max(evaluation.interval, min(MAX_INTERVAL, evaluation.interval * book.source.interval_factor))
 
 
-def rounded_down(time: datetime, step: timedelta) -> datetime:
-    """Return the last multiple of `step` since 1970 that is not after `time`."""
-    return time - (time - _EPOCH) % step
+def is_replay(book: GateBook, context: GateContext, time: datetime, answered: datetime) -> bool:
+    """Tell whether a tick is one of those that are asked again after a restart: evidence, but no soak."""
+    interval = effective_interval(book, context.evaluation)
+    return book.is_restored and context.source is not None and time < tick_time(answered, interval, context.source)
 
 
-def rounded_up(time: datetime, step: timedelta) -> datetime:
-    """Return the first multiple of `step` since 1970 that is not before `time`."""
-    return time + (_EPOCH - time) % step
-
-
-def cohort_start(window_start: datetime, soak: timedelta, interval: timedelta) -> datetime:
-    """Return where a tenant's window starts: rounded up to a tenth of the soak, at least one tick, so that tenants share queries."""
-    return rounded_up(window_start, _cohort_step(soak, interval))
-
-
-def _cohort_step(soak: timedelta, interval: timedelta) -> timedelta:
-    return max(1, (soak / COHORT_STEPS) // interval) * interval
-
-
-def first_look_time(start: datetime, interval: timedelta) -> datetime:
-    """Return the first tick at which a window is long enough to be judged."""
-    return start + FIRST_LOOK_INTERVALS * interval
-
-
-def window_start(rule: GateRule, wave: WaveInContext, start: datetime, time: datetime, interval: timedelta) -> datetime:
-    """Return where the window of a rule begins at `time`, for a tenant whose evidence begins at `start`.
-
-    Once it is older than the soak its start is rounded up to a multiple of the soak: so old tenants share queries, too. A passed wave
-    is watched by its
-    last soak. No window is longer than six hours. An `increase` never counts more than one soak.
-    """
-    first_look = FIRST_LOOK_INTERVALS * interval
-    longest = max(first_look, min(MAX_WINDOW, wave.soak) if isinstance(rule.kind, Increase) or wave.has_passed else MAX_WINDOW)
-    block = _cohort_step(wave.soak, interval) * COHORT_STEPS
-    if time - start > OLD_SOAKS * block:
-        start = rounded_up(start, block)
-    return max(start, time - longest)
+def _resumed(book: GateBook, context: GateContext, latest: datetime, interval: timedelta) -> datetime:
+    """Return the tick to ask: the latest, or after a restart the first of those before it that verdicts look back at."""
+    if not book.is_restored:
+        return latest
+    again = max([2, *(rule.kind.consecutive - 1 for rule in context.rules if isinstance(rule.kind, RawQuery))])
+    first = latest - again * interval
+    return first if book.evaluation_time is None else min(latest, max(first, book.evaluation_time + interval))
 
 
 def max_age(evaluation: Evaluation) -> timedelta:
@@ -139,19 +116,36 @@ def baseline_time(tenant: TenantInContext, interval: timedelta) -> datetime | No
     return None if tenant.first_write_time is None else rounded_down(tenant.first_write_time, interval)
 
 
-def tenant_cohort(tenant: TenantInContext, context: GateContext) -> datetime | None:
-    """Return where the evidence of a tenant begins; None as long as it has not converged."""
-    wave = context.wave(tenant.wave)
-    if wave is None or tenant.window_start_time is None:
-        return None
-    return cohort_start(tenant.window_start_time, wave.soak, context.evaluation.interval)
+def judged_tenants(context: GateContext, book: GateBook, time: datetime) -> tuple[Judged, ...]:
+    """Return the tenants that are asked for: their window is long enough, and their verdict is still open."""
+    return tuple(_judged(context, book, time))
 
 
-def accounted_time(gate: TenantGate | None, start: datetime, interval: timedelta) -> datetime:
-    """Return the last tick whose evidence is accounted for: the last usable one, or the one before the first look."""
-    if gate is not None and gate.usable_time is not None and gate.window_start_time == start:
-        return gate.usable_time
-    return first_look_time(start, interval) - interval
+def _judged(context: GateContext, book: GateBook, time: datetime) -> Iterator[Judged]:
+    interval = context.evaluation.interval
+    waves = {wave.name: wave for wave in context.waves}
+    for tenant in context.tenants:
+        wave, start = waves.get(tenant.wave), evidence_start(tenant, context, book)
+        if wave is None or start is None or time < first_look_time(start, interval):
+            continue
+        if tenant.role is Role.COUNTED:
+            gate = book.tenant(tenant.name)
+            if gate is None or not gate.latched:
+                yield Judged(tenant.name, wave, start, accounted_time(gate, start, interval))
+        elif tenant.role is Role.TAKEN_BACK and tenant.name not in book.afterwards:
+            yield Judged(tenant.name, wave, start, start)
+
+
+def control_windows(context: GateContext, judged: Iterable[Judged], time: datetime) -> dict[str, datetime]:
+    """Return by gate where the control's window begins: with the oldest cohort that is still inside its soak, else with the block of the others.
+
+    So the control is looked at over the same minutes as the wave, and shares its queries.
+    """
+    counted = {tenant.name for tenant in context.tenants if tenant.is_counted}
+    interval = context.evaluation.interval
+    running = {(each.wave, each.start, each.seen): each for each in judged if each.name in counted and not each.wave.has_passed}
+    cohorts = [each for each in running.values() if is_open(each.wave.soak, each.start, time, interval)] or list(running.values())
+    return {rule.name: min(each.window_start(rule, time, interval) for each in cohorts) for rule in context.rules} if cohorts else {}
 
 
 def halved(ask: Ask, context: GateContext) -> tuple[Ask, ...]:
@@ -168,8 +162,13 @@ def _rewritten(rule: GateRule, ask: Ask, tenants: tuple[str, ...]) -> Ask:
     return replace(ask, tenants=tenants, promql=part_query(rule, ask.part, tenant_matcher(rule.tenant_label, tenants), window))
 
 
-def _has_somebody(context: GateContext) -> bool:
-    return any(tenant.is_counted for tenant in context.tenants)
+def has_somebody(book: GateBook, context: GateContext) -> bool:
+    """Tell whether there is anybody to ask for."""
+    return any(
+        tenant.is_counted
+        or (tenant.role is Role.TAKEN_BACK and tenant.window_start_time is not None and tenant.name not in book.afterwards)
+        for tenant in context.tenants
+    )
 
 
 def _freshness(context: GateContext, time: datetime) -> Iterator[Ask]:
@@ -179,12 +178,12 @@ def _freshness(context: GateContext, time: datetime) -> Iterator[Ask]:
             yield Ask(rule.name, Part.FRESHNESS, freshness_query(series, rule.tenant_label), time, rule.tenant_label)
 
 
-def _coverage(book: GateBook, context: GateContext, judged: tuple[_Judged, ...], time: datetime, interval: timedelta) -> Iterator[Ask]:
+def _coverage(book: GateBook, context: GateContext, judged: tuple[Judged, ...], time: datetime, interval: timedelta) -> Iterator[Ask]:
     """Ask once, after a hole, at how many of the missed ticks the fleet had fresh data."""
-    accounted = [accounted_time(book.tenant(each.name), each.start, context.evaluation.interval) for each in judged]
-    if not accounted or time - min(accounted) < 2 * interval:
+    seen = [each.seen for each in judged if each.name not in book.afterwards]
+    if not seen or time - min(seen) < 2 * interval:
         return
-    span = min(time - interval - min(accounted), COVERAGE_STEPS * interval)
+    span = min(time - interval - min(seen), COVERAGE_STEPS * interval)
     for rule in context.rules:
         series = fresh_series(rule)
         if series is not None and rule.enforced:
@@ -193,50 +192,61 @@ def _coverage(book: GateBook, context: GateContext, judged: tuple[_Judged, ...],
 
 
 def _baselines(book: GateBook, context: GateContext) -> Iterator[Ask]:
-    groups: dict[tuple[datetime, str], list[str]] = {}
+    groups: dict[tuple[datetime, timedelta], list[str]] = {}
+    soaks = {wave.name: wave.soak for wave in context.waves}
     for tenant in context.tenants:
-        gate = book.tenant(tenant.name)
         time = baseline_time(tenant, context.evaluation.interval)
-        if time is not None and tenant.is_counted and (gate is None or gate.baseline_time is None):
-            groups.setdefault((time, tenant.wave), []).append(tenant.name)
-    for (time, wave_name), names in groups.items():
-        wave = context.wave(wave_name)
-        for rule in context.rules:
-            window = min(BASELINE_WINDOW, wave.soak) if isinstance(rule.kind, Increase) and wave else BASELINE_WINDOW
-            yield from (replace(ask, purpose=Purpose.BASELINE) for ask in _asks(rule, sorted(names), time - window, time))
+        if time is not None and tenant.is_counted and tenant.wave in soaks and not _has_baseline(book.tenant(tenant.name)):
+            groups.setdefault((time, soaks[tenant.wave]), []).append(tenant.name)
+    epoch = control_epoch(context, book)
+    if epoch is not None:
+        unknown = [name for name in context.control if not _has_baseline(book.control.get(name), epoch.time)]
+        groups.setdefault((epoch.time, epoch.wave.soak), []).extend(unknown)
+    for (time, soak), names in groups.items():
+        for rule in context.rules if names else ():
+            window = min(BASELINE_WINDOW, soak) if isinstance(rule.kind, Increase) else BASELINE_WINDOW
+            yield from _asks(rule, sorted(names), time - window, time, Purpose.BASELINE)
 
 
-def _live(context: GateContext, judged: tuple[_Judged, ...], time: datetime) -> Iterator[Ask]:
+def _has_baseline(gate: TenantGate | None, time: datetime | None = None) -> bool:
+    return gate is not None and gate.baseline_time is not None and (time is None or gate.baseline_time == time)
+
+
+def _spreads(book: GateBook, context: GateContext) -> Iterator[Ask]:
+    """Ask once a wave how unevenly bad events came in the hour before it, in twelve windows of five minutes."""
+    epoch = control_epoch(context, book)
+    known = book.wave(epoch.wave.name) if epoch is not None else None
+    rules = [rule for rule in context.rules if rule.is_share and not (known and rule.name in known.dispersion)]
+    if epoch is None or not rules:
+        return
+    starting = [tenant.name for tenant in context.tenants if baseline_time(tenant, context.evaluation.interval) == epoch.time]
+    names = sorted({*context.control[:SPREAD_NAMES], *starting[: max(0, SPREAD_NAMES - len(context.control))]})
+    for rule in rules:
+        for number in range(SPREAD_WINDOWS):
+            end = epoch.time - number * SPREAD_WINDOW
+            yield from _asks(rule, names, end - SPREAD_WINDOW, end, Purpose.SPREAD)
+
+
+def _live(context: GateContext, judged: tuple[Judged, ...], time: datetime) -> Iterator[Ask]:
     interval = context.evaluation.interval
+    control = control_windows(context, judged, time)
+    cohorts: dict[tuple[WaveInContext, datetime, datetime], list[Judged]] = {}
+    for each in judged:
+        cohorts.setdefault((each.wave, each.start, each.seen), []).append(each)
     for rule in context.rules:
         groups: dict[datetime, list[str]] = {}
-        for (wave, start), names in _cohorts(judged).items():
-            begin = time if isinstance(rule.kind, RawQuery) else window_start(rule, wave, start, time, interval)
-            groups.setdefault(begin, []).extend(names)
+        for members in cohorts.values():
+            begin = time if isinstance(rule.kind, RawQuery) else members[0].window_start(rule, time, interval)
+            groups.setdefault(begin, []).extend(each.name for each in members)
+        if rule.name in control and context.control:
+            groups.setdefault(control[rule.name], []).extend(context.control)
         for begin, names in sorted(groups.items()):
             yield from _asks(rule, sorted(names), begin, time)
 
 
-def _cohorts(judged: tuple[_Judged, ...]) -> dict[tuple[WaveInContext, datetime], list[str]]:
-    """Return the tenants whose evidence begins together, by wave and start."""
-    cohorts: dict[tuple[WaveInContext, datetime], list[str]] = {}
-    for each in judged:
-        cohorts.setdefault((each.wave, each.start), []).append(each.name)
-    return cohorts
-
-
-def _asks(rule: GateRule, names: Iterable[str], start: datetime, time: datetime) -> Iterator[Ask]:
+def _asks(rule: GateRule, names: Iterable[str], start: datetime, time: datetime, purpose: Purpose = Purpose.LIVE) -> Iterator[Ask]:
     for part in parts_of(rule):
         for group in chunks(rule, part, tuple(names), time - start):
             promql = part_query(rule, part, tenant_matcher(rule.tenant_label, group), time - start)
-            yield Ask(rule.name, part, promql, time, rule.tenant_label, group, None if isinstance(rule.kind, RawQuery) else start)
-
-
-def _judged(context: GateContext, book: GateBook, time: datetime) -> Iterator[_Judged]:
-    """Yield the tenants that are asked for: counted, with a window that is long enough, and not failed already."""
-    for tenant in context.tenants:
-        wave, start, gate = context.wave(tenant.wave), tenant_cohort(tenant, context), book.tenant(tenant.name)
-        if wave is None or start is None or not tenant.is_counted or (gate is not None and gate.latched):
-            continue
-        if time >= first_look_time(start, context.evaluation.interval):
-            yield _Judged(tenant.name, wave, start)
+            begin = None if isinstance(rule.kind, RawQuery) else start
+            yield Ask(rule.name, part, promql, time, rule.tenant_label, group, begin, purpose)

@@ -1,20 +1,24 @@
 """What the numbers of one tick say about one metric of one tenant, and what its metrics say about the tenant.
 
-The first rule that matches wins. A sign of Failing is a *candidate*: it counts as Inconclusive until it was seen in two ticks in a row,
-when the tenant is
-latched (in `reduce`). Left for later, at its place in the table: TrafficLost, which needs the drift of the control.
+The first rule that matches wins. A sign of Failing is a *candidate*: it counts as Inconclusive until it was seen in two ticks in a row outside a
+fleet incident, when the tenant is latched (in `reduce`).
+
+Failing is judged on what the window holds, so that good days do not outweigh a bad hour. Healthy is judged on the window together with what
+earlier blocks counted, so that a quiet tenant gathers evidence for as long as it needs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from math import floor, isnan, log
 
-from .book import Counts, MetricVerdict, Reason, Verdict
-from .constants import ALPHA_FAILING, ALPHA_HEALTHY, DISPERSION, LARGEST_NUMBER, LATCH_TICKS, MIN_EVENTS
+from .book import MetricVerdict, Reason, Verdict
+from .constants import ALPHA_FAILING, ALPHA_HEALTHY, BASELINE_WINDOW, DISPERSION, LARGEST_NUMBER, LATCH_TICKS, MIN_EVENTS
+from .counts import NOTHING, Counts
+from .exact import has_lost_traffic
 from .rules import GateRule, RawQuery
 from .samples import QueryFailure
 from .statistics import allowed_rate, log_e_above, log_e_below, unacceptable_rate
@@ -24,11 +28,16 @@ _NOT_FINITE = "Prometheus answered an infinite number"
 
 @dataclass(frozen=True, slots=True)
 class Yardstick:
-    """What a tenant's counts are held against: `metrics_count` enforced gates share the risk, `fleet_rate` fills up short baselines."""
+    """What a tenant's counts are held against.
+
+    `metrics_count` enforced gates share the risk; `fleet_rate` fills up short baselines; `dispersion`: how many bad events come at once;
+    `drift`: how much of its usual traffic the control has at this hour.
+    """
 
     metrics_count: int = 1
     fleet_rate: float = 0.0
     dispersion: float = DISPERSION
+    drift: float = 1.0
 
 
 def judge_counts(
@@ -40,30 +49,50 @@ def judge_counts(
     baseline: Counts | None = None,
     yardstick: Yardstick = Yardstick(),
 ) -> MetricVerdict:
-    """Judge a ratio or a latency. `counts` None: the tenant has no series. `before` is its verdict at the last usable tick."""
+    """Judge a ratio or a latency. `counts` None: the tenant has no series. `before` is its verdict at the last usable tick of this window.
+
+    Cost: 15 microseconds.
+    """
     allowed = allowed_rate(baseline, yardstick.fleet_rate, float(rule.limit))
     limit = rule.limit if allowed == float(rule.limit) else Decimal(f"{allowed:.9f}").normalize()
     if counts is not None and (_is_infinite(counts.bad) or _is_infinite(counts.total)):
         return MetricVerdict(
             rule.name, Verdict.INCONCLUSIVE, Reason.NOT_FINITE.value, rule.enforced, limit=limit, window=window, detail=_NOT_FINITE
         )
-    if counts is None or isnan(counts.bad) or isnan(counts.total):
-        return MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=limit, window=window)
-    counts = clamped(counts)
+    is_blank = counts is None or isnan(counts.bad) or isnan(counts.total)
+    seen = NOTHING if counts is None or is_blank else counts.clamped()
+    expected = _expected(baseline, window, yardstick.drift)
+    if counts is None or is_blank or has_lost_traffic(expected, seen.total):
+        lost = has_lost_traffic(expected, seen.total)
+        return MetricVerdict(
+            rule.name, Verdict.INCONCLUSIVE, (Reason.TRAFFIC_LOST if lost else Reason.NO_DATA).value, rule.enforced,
+            counts=seen if lost else None, limit=limit, window=window, candidate_ticks=_in_a_row(before) if lost else 0,
+            expected=expected if lost else None, banked=before.banked if before else None,
+        )  # fmt: skip
+    banked = before.banked if before else None
     history = (*before.history, before.counts)[-2:] if before and before.counts else ()
-    bad, total = counts.bad / yardstick.dispersion, counts.total / yardstick.dispersion
+    bad, total = seen.bad / yardstick.dispersion, seen.total / yardstick.dispersion
     log_e = log_e_above(bad, total, allowed)
-    is_sure = log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING) and counts.total >= MIN_EVENTS
+    is_sure = log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING) and seen.total >= MIN_EVENTS
     verdict, reason, candidate_ticks = Verdict.INCONCLUSIVE, Reason.LOW_TRAFFIC, 0
-    if is_sure and not _is_clean(counts, history, allowed):
+    if is_sure and not _is_clean(seen, history, allowed):
         reason, candidate_ticks = Reason.ABOVE_LIMIT, _in_a_row(before)
-    elif log_e_below(bad, total, unacceptable_rate(allowed)) >= log(1 / ALPHA_HEALTHY):
+    elif _is_shown_below(seen.plus(banked), yardstick.dispersion, allowed):
         verdict, reason = Verdict.HEALTHY, Reason.WITHIN_LIMIT
     return MetricVerdict(
         rule.name, verdict, reason.value, rule.enforced,
-        counts=counts, value=counts.bad / counts.total if counts.total else None, limit=limit, log_e=log_e, window=window,
-        history=history, candidate_ticks=candidate_ticks,
+        counts=seen, value=seen.bad / seen.total if seen.total else None, limit=limit, log_e=log_e, window=window,
+        history=history, candidate_ticks=candidate_ticks, banked=banked,
     )  # fmt: skip
+
+
+def _expected(baseline: Counts | None, window: timedelta, drift: float) -> float:
+    """Return how many requests would be usual in the window."""
+    return baseline.total * (window / BASELINE_WINDOW) * drift if baseline is not None else 0.0
+
+
+def _is_shown_below(counts: Counts, dispersion: float, allowed: float) -> bool:
+    return log_e_below(counts.bad / dispersion, counts.total / dispersion, unacceptable_rate(allowed)) >= log(1 / ALPHA_HEALTHY)
 
 
 def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | None, *, window: timedelta | None = None) -> MetricVerdict:
@@ -119,9 +148,12 @@ def left_out(rule: GateRule, value: float) -> MetricVerdict:
     )  # fmt: skip
 
 
-def failed_metric(metrics: Iterable[MetricVerdict]) -> str | None:
-    """Return the enforced gate whose sign of Failing has been seen often enough to fail the tenant."""
-    return next((metric.gate for metric in metrics if metric.enforced and metric.candidate_ticks >= LATCH_TICKS), None)
+def failed_metric(metrics: Iterable[MetricVerdict], excused: Container[str] = ()) -> str | None:
+    """Return the enforced gate whose sign of Failing has been seen often enough to fail the tenant. `excused`: gates in a fleet incident."""
+    return next(
+        (metric.gate for metric in metrics if metric.enforced and metric.candidate_ticks >= LATCH_TICKS and metric.gate not in excused),
+        None,
+    )
 
 
 def decisive(metrics: Iterable[MetricVerdict]) -> MetricVerdict | None:
@@ -142,12 +174,6 @@ def is_beyond(rule: GateRule, value: float) -> bool:
     if rule.maximum is not None:
         return value > float(rule.maximum)
     return value < float(rule.limit)
-
-
-def clamped(counts: Counts) -> Counts:
-    """Return counts with 0 <= bad <= total: the two were extrapolated apart from each other."""
-    total = max(0.0, counts.total)
-    return Counts(min(max(0.0, counts.bad), total), total)
 
 
 def _is_infinite(value: float) -> bool:

@@ -1,39 +1,26 @@
-"""The verdict of a wave as a whole, and its soak clock.
-
-The rules are asked in a fixed order, see `judge_wave`. Left for later, at their places in that order: the ill reference and the fleet
-incident (rules 1 to
-3), which need the control, and the shift (rule 8). Until then a wave is judged by itself, so an incident of the whole fleet is not told
-from a bad release.
-"""
+"""The verdict of a wave as a whole, and its soak clock. The rules are asked in a fixed order, see `judge_wave`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from hashlib import sha256
 from math import log
 
-from .book import EXCUSED_BY_POOL, Counts, MetricVerdict, Reason, TenantGate, Verdict, WaveGate, worst
-from .constants import ALPHA_CATASTROPHIC, CATASTROPHIC_RATE, DISPERSION, MIN_EVENTS, RESUME_TICKS
+from .book import EXCUSED_BY_POOL, MetricVerdict, Reason, TenantGate, Verdict, WaveGate, worst
+from .constants import ALPHA_CATASTROPHIC, CATASTROPHIC_RATE, MIN_EVENTS, RESUME_TICKS
+from .counts import Counts, total_of
+from .looks import Tick
+from .reference import mean_limit, pooled
 from .rules import GateContext, GateRule, OnNoData, WaveInContext
-from .samples import QueryFailure
 from .sentences import metric_sentence, percent
 from .statistics import log_e_above
-from .verdicts import Yardstick, judge_counts
+from .verdicts import Yardstick
 
 OVER_BUDGET_TICKS = 2
 SHOWN_TENANTS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """When a wave is judged: T, the interval of the tick, and the gates about which nothing can be said at it."""
-
-    time: datetime
-    interval: timedelta
-    unusable: Mapping[str, QueryFailure]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,46 +30,72 @@ class _Ruling:
     message: str
 
 
-def judge_wave(context: GateContext, wave: WaveInContext, tenants: Mapping[str, TenantGate], before: WaveGate, tick: Tick) -> WaveGate:
-    """Return the wave's gate after a tick. `tenants` are the gates of all tenants of the run, after the same tick.
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """All that the rules below look at."""
 
-    In this order: failed for other reasons, failed on metrics (at once if latched, else on two ticks), catastrophic, the pool at the
-    end of the soak, Unknown,
-    Inconclusive, Healthy. Failing stays Failing for the rest of the run: a later tick rewrites no verdict.
+    context: GateContext
+    wave: WaveInContext
+    tick: Tick
+    members: tuple[TenantGate, ...]
+    failing: tuple[str, ...]
+    suspects: tuple[str, ...]
+    yardsticks: Mapping[str, Yardstick]
+    pools: Mapping[str, MetricVerdict]
+    after: WaveGate
+    is_usable: bool
+
+
+def judge_wave(
+    context: GateContext,
+    wave: WaveInContext,
+    tenants: Mapping[str, TenantGate],
+    before: WaveGate,
+    tick: Tick,
+    yardsticks: Mapping[str, Yardstick],
+) -> WaveGate:
+    """Return the wave's gate after a tick. `tenants` are the gates of all tenants of the run, `before` has the comparisons of this tick.
+
+    In this order: failed for other reasons, failed on metrics outside an incident (at once if latched or beyond doubt, else on two ticks),
+    catastrophic, the pool at the end of the soak, Unknown, a fleet incident, Inconclusive, Healthy. The caller never asks about a wave that has
+    failed: a later tick rewrites no verdict.
     """
-    if before.verdict is Verdict.FAILING or (before.evaluation_time is not None and tick.time <= before.evaluation_time):
-        return before
     if before.evaluation_time is not None and tick.time - before.evaluation_time > tick.interval:
         before = replace(before, over_budget_ticks=0)
     members = members_of(context, wave, tenants)
     of_wave = [gate for gate in tenants.values() if gate.wave == wave.name]
-    failing = sorted(gate.name for gate in of_wave if gate.latched)
-    suspects = len([gate for gate in members if gate.is_candidate])
-    over_ticks = before.over_budget_ticks + 1 if len(failing) + suspects + wave.failed_otherwise_count > wave.failure_budget else 0
-    pools = {rule.name: pool for rule in context.rules if rule.enforced and (pool := judge_pool(context, rule, members))}
+    failing = tuple(sorted(gate.name for gate in of_wave if gate.latched))
+    suspects = tuple(gate.name for gate in members if _is_suspect(gate, before))
+    is_over = len(failing) + len(suspects) + wave.failed_otherwise_count > wave.failure_budget
+    pools = {rule.name: pool for rule in context.rules if rule.enforced and (pool := judge_pool(rule, members, yardsticks[rule.name]))}
     is_usable = not _unknown(context, members, tick)
     after = _clocks(before, members, tick, is_usable=is_usable)
     after = replace(
         after,
-        over_budget_ticks=over_ticks if is_usable else before.over_budget_ticks,
+        over_budget_ticks=(before.over_budget_ticks + 1 if is_over else 0) if is_usable else before.over_budget_ticks,
         pool=worst(pool.verdict for pool in pools.values()) if pools else None,
         # The last look at those that failed is what a person wants to see, so it stays in the numbers when nobody else is left.
-        metrics=tuple(_wave_metric(context, rule, members or tuple(of_wave), pools.get(rule.name), tick) for rule in context.rules),
-        judged_count=sum(gate.is_judged for gate in members),
+        metrics=tuple(
+            _wave_metric(context, rule, members or tuple(of_wave), pools.get(rule.name), tick, yardsticks[rule.name])
+            for rule in context.rules
+        ),
+        judged_count=sum(gate.is_judged for gate in members or of_wave),
         healthy_count=sum(gate.verdict is Verdict.HEALTHY for gate in members),
         failing_count=len(failing),
         inconclusive_count=sum(gate.verdict is Verdict.INCONCLUSIVE for gate in members),
         no_data_count=sum(gate.reason == Reason.NO_DATA.value for gate in members),
-        failing_tenants=tuple(failing[:SHOWN_TENANTS]),
-        coverage=min((gate.coverage for gate in members), default=Decimal(0)),
+        failing_tenants=failing[:SHOWN_TENANTS],
+        coverage=min((gate.coverage for gate in members or of_wave), default=Decimal(0)),
     )
+    bench = _Bench(context, wave, tick, members, failing, suspects, yardsticks, pools, after, is_usable)
     ruling = (
-        _over_budget(wave, failing, after)
-        or (_catastrophic(context, members, after) if is_usable else None)
-        or (_pool_failing(wave, pools, after) if is_usable else None)
+        _over_budget(bench)
+        or (_catastrophic(bench) if is_usable else None)
+        or (_pool_failing(bench) if is_usable else None)
         or _unknown(context, members, tick)
-        or _open_question(context, members, pools, after)
-        or _healthy(context, after)
+        or _incident(bench)
+        or _open_question(bench)
+        or _healthy(bench)
     )
     if ruling.verdict is Verdict.FAILING:
         after = replace(after, metrics=tuple(map(_confirmed, after.metrics)))
@@ -94,6 +107,11 @@ def _confirmed(metric: MetricVerdict) -> MetricVerdict:
     return replace(metric, verdict=Verdict.FAILING) if metric.enforced and metric.is_candidate else metric
 
 
+def _is_suspect(gate: TenantGate, wave: WaveGate) -> bool:
+    """Tell whether a tenant shows a sign of Failing by a gate that is not in a fleet incident."""
+    return any(metric.enforced and metric.is_candidate and not wave.comparison(metric.gate).is_incident for metric in gate.metrics)
+
+
 def members_of(context: GateContext, wave: WaveInContext, tenants: Mapping[str, TenantGate]) -> tuple[TenantGate, ...]:
     """Return the gates of the tenants that are counted: converged in this run, not taken out by the planner, not failed on their
     metrics."""
@@ -103,89 +121,135 @@ def members_of(context: GateContext, wave: WaveInContext, tenants: Mapping[str, 
     return tuple(gate for gate in gates if gate is not None and not gate.latched)
 
 
-def judge_pool(context: GateContext, rule: GateRule, members: tuple[TenantGate, ...]) -> MetricVerdict | None:
+def judge_pool(rule: GateRule, members: tuple[TenantGate, ...], yardstick: Yardstick) -> MetricVerdict | None:
     """Judge the tenants with too little traffic as one; None if every member has enough. Gates that compare single numbers have no pool
     to judge."""
     thin = [metric for gate in members if gate.is_judged and (metric := _metric(gate, rule.name)) and _is_thin(metric)]
     if not thin:
         return None
-    if not rule.is_share:
-        return MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, limit=rule.limit)
-    earlier = _sum([metric.history[0] for metric in thin if metric.history])
-    before = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, "", counts=Counts(0, 0), history=(earlier,))
-    pooled = replace(rule, maximum=_mean_limit(rule, thin), minimum=None)
-    window = max((metric.window for metric in thin if metric.window), default=timedelta(0))
-    return judge_counts(pooled, _sum(_counts(thin)), before, window=window, yardstick=Yardstick(context.enforced_count))
+    together = pooled(rule, [_with_bank(metric) for metric in thin], yardstick) if rule.is_share else None
+    return together or MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, limit=rule.limit)
 
 
-def _over_budget(wave: WaveInContext, failing: list[str], after: WaveGate) -> _Ruling | None:
+def _with_bank(metric: MetricVerdict) -> MetricVerdict:
+    """Return all that a quiet tenant has counted since its evidence began: it needs every request, for either answer."""
+    if metric.banked is None or metric.counts is None:
+        return metric
+    history = tuple(counts.plus(metric.banked) for counts in metric.history) or (metric.banked,)
+    return replace(metric, counts=metric.counts.plus(metric.banked), history=history, banked=None)
+
+
+def _over_budget(bench: _Bench) -> _Ruling | None:
+    failing, suspects, wave = bench.failing, bench.suspects, bench.wave
     confirmed = len(failing) + wave.failed_otherwise_count
-    if confirmed <= wave.failure_budget and after.over_budget_ticks < OVER_BUDGET_TICKS:
+    is_beyond_doubt = bench.is_usable and any(each.is_significant and not each.is_incident for each in bench.after.comparisons)
+    all_told = confirmed + len(suspects) if is_beyond_doubt or bench.after.over_budget_ticks >= OVER_BUDGET_TICKS else confirmed
+    if all_told <= wave.failure_budget:
         return None
-    why = [f"{len(failing)} on metrics ({', '.join(failing[:SHOWN_TENANTS])})"] if failing else []
+    named = (*failing, *suspects)[:SHOWN_TENANTS] if all_told > confirmed else failing[:SHOWN_TENANTS]
+    on_metrics = all_told - wave.failed_otherwise_count
+    why = [f"{on_metrics} on metrics ({', '.join(named)})"] if on_metrics else []
     why += [f"{wave.failed_otherwise_count} for other reasons"] if wave.failed_otherwise_count else []
-    why += [] if confirmed > wave.failure_budget else ["more show signs of failing in two ticks in a row"]
-    message = f"{confirmed} tenants failed, {wave.failure_budget} are tolerated (failureBudget): {' and '.join(why)}"
+    verb = "tenant" if all_told == 1 else "tenants"
+    message = f"{all_told} {verb} failed, {wave.failure_budget} are tolerated (failureBudget): {' and '.join(why)}{_compared(bench)}"
     return _Ruling(Verdict.FAILING, Reason.BUDGET_EXCEEDED.value, message)
 
 
-def _catastrophic(context: GateContext, members: tuple[TenantGate, ...], after: WaveGate) -> _Ruling | None:
-    for rule in context.rules:
-        if not (rule.enforced and rule.is_share):
+def _compared(bench: _Bench) -> str:
+    """Say what the control shows, where it shows the most."""
+    seen = [each for each in bench.after.comparisons if each.p_value is not None]
+    telling = min(seen, key=lambda each: each.p_value if each.p_value is not None else 1.0, default=None)
+    if telling is None:
+        return ""
+    return f"; {telling.gate}: of {telling.control_count} tenants on the old version {telling.control_failing_count} fail, too"
+
+
+def _catastrophic(bench: _Bench) -> _Ruling | None:
+    for rule in bench.context.rules:
+        comparison = bench.after.comparison(rule.name)
+        if not (rule.enforced and rule.is_share) or comparison.is_ill or comparison.is_incident:
             continue
         seen = [
-            metric for gate in members if (metric := _metric(gate, rule.name)) and metric.verdict is not Verdict.UNKNOWN and metric.enforced
+            metric
+            for gate in bench.members
+            if (metric := _metric(gate, rule.name)) and metric.verdict is not Verdict.UNKNOWN and metric.enforced
         ]
-        counts = _sum(_counts(seen))
-        allowed = max(CATASTROPHIC_RATE, float(_mean_limit(rule, seen)))
-        if counts.total < MIN_EVENTS or log_e_above(counts.bad / DISPERSION, counts.total / DISPERSION, allowed) < log(
+        counts = total_of(_counts(seen))
+        allowed = max(CATASTROPHIC_RATE, float(mean_limit(rule, seen)))
+        dispersion = bench.yardsticks[rule.name].dispersion
+        if counts.total < MIN_EVENTS or log_e_above(counts.bad / dispersion, counts.total / dispersion, allowed) < log(
             1 / ALPHA_CATASTROPHIC
         ):
             continue
-        metric = next(metric for metric in after.metrics if metric.gate == rule.name)
-        sentence = metric_sentence(rule, metric, after.evaluation_time) if after.evaluation_time else rule.name
-        return _Ruling(Verdict.FAILING, Reason.CATASTROPHIC.value, f"the wave as a whole is far beyond {percent(allowed)}: {sentence}")
+        metric = next(metric for metric in bench.after.metrics if metric.gate == rule.name)
+        message = f"the wave as a whole is far beyond {percent(allowed)}: {metric_sentence(rule, metric, bench.tick.time)}"
+        return _Ruling(Verdict.FAILING, Reason.CATASTROPHIC.value, message)
     return None
 
 
-def _pool_failing(wave: WaveInContext, pools: Mapping[str, MetricVerdict], after: WaveGate) -> _Ruling | None:
-    bad = next((pool for pool in pools.values() if pool.is_candidate), None)
-    if bad is None or bad.counts is None or after.clock is None or after.clock < wave.soak:
+def _pool_failing(bench: _Bench) -> _Ruling | None:
+    if bench.after.clock is None or bench.after.clock < bench.wave.soak:
         return None
-    share = f"{bad.counts.bad:.0f} of {bad.counts.total:.0f}"
-    message = f"{bad.gate}: the tenants with little traffic, judged together, are beyond the limit ({share} requests)"
-    return _Ruling(Verdict.FAILING, Reason.POOL_FAILING.value, message)
+    for pool in bench.pools.values():
+        comparison = bench.after.comparison(pool.gate)
+        if pool.is_candidate and pool.counts is not None and not comparison.is_ill and not comparison.is_incident:
+            rule = next(rule for rule in bench.context.rules if rule.name == pool.gate)
+            sentence = metric_sentence(rule, pool, bench.tick.time)
+            return _Ruling(
+                Verdict.FAILING,
+                Reason.POOL_FAILING.value,
+                f"the tenants with little traffic, judged together, are beyond the limit; {sentence}",
+            )
+    return None
 
 
 def _unknown(context: GateContext, members: tuple[TenantGate, ...], tick: Tick) -> _Ruling | None:
-    failure = next((tick.unusable[rule.name] for rule in context.rules if rule.enforced and rule.name in tick.unusable), None)
+    unusable = tick.reading.unusable
+    failure = next((unusable[rule.name] for rule in context.rules if rule.enforced and rule.name in unusable), None)
     if failure is not None:
         return _Ruling(Verdict.UNKNOWN, failure.kind.value, failure.message)
     gate = next((gate for gate in members if gate.verdict is Verdict.UNKNOWN), None)
     return _Ruling(Verdict.UNKNOWN, gate.reason, f"{gate.name}: {gate.message}") if gate is not None else None
 
 
-def _open_question(
-    context: GateContext, members: tuple[TenantGate, ...], pools: Mapping[str, MetricVerdict], after: WaveGate
-) -> _Ruling | None:
-    if not members or after.judged_count < len(members):
-        waiting = len(members) - after.judged_count
+def _incident(bench: _Bench) -> _Ruling | None:
+    ill = next((each for each in bench.after.comparisons if each.is_incident), None)
+    if ill is None:
+        return None
+    shown = next((metric for metric in bench.after.metrics if metric.gate == ill.gate), None)
+    rule = next(rule for rule in bench.context.rules if rule.name == ill.gate)
+    message = (
+        f"the fleet is ill whoever runs the release: {ill.control_failing_count} of {ill.control_count} tenants on the old version fail, too, so "
+        f"nobody is failed, promoted or started until it is over; then the soak begins anew"
+    )
+    return _Ruling(
+        Verdict.INCONCLUSIVE,
+        Reason.FLEET_INCIDENT.value,
+        f"{message}; in the wave {metric_sentence(rule, shown, bench.tick.time)}" if shown is not None else message,
+    )
+
+
+def _open_question(bench: _Bench) -> _Ruling | None:
+    members, judged = bench.members, sum(gate.is_judged for gate in bench.members)
+    if not members or judged < len(members):
         message = (
-            f"waiting for the first look at {waiting} of {len(members)} tenants"
+            f"waiting for the first look at {len(members) - judged} of {len(members)} tenants"
             if members
             else "no tenant of the wave is on the new version yet"
         )
         return _Ruling(Verdict.INCONCLUSIVE, Reason.FIRST_LOOK_PENDING.value, message)
     for gate in members:
-        if gate.verdict is Verdict.INCONCLUSIVE and not _speaks_for(context, gate, pools):
+        if gate.verdict is Verdict.INCONCLUSIVE and not _speaks_for(bench.context, gate, bench.pools):
             return _Ruling(Verdict.INCONCLUSIVE, gate.reason, f"{gate.name}: {gate.message}")
     return None
 
 
-def _healthy(context: GateContext, after: WaveGate) -> _Ruling:
-    pooled = f", {after.judged_count - after.healthy_count} of them together, as a pool" if after.judged_count > after.healthy_count else ""
-    message = f"{after.judged_count} tenants are within the limits of {context.enforced_count} gates{pooled}"
-    return _Ruling(Verdict.HEALTHY, Reason.WITHIN_LIMIT.value, message)
+def _healthy(bench: _Bench) -> _Ruling:
+    together = len(bench.members) - bench.after.healthy_count
+    tenants = "1 tenant is" if len(bench.members) == 1 else f"{len(bench.members)} tenants are"
+    gates = "the limit of its gate" if bench.context.enforced_count == 1 else f"the limits of {bench.context.enforced_count} gates"
+    alone = f", {together} of them together, as a pool" if together > 0 else ""
+    return _Ruling(Verdict.HEALTHY, Reason.WITHIN_LIMIT.value, f"{tenants} within {gates}{alone}")
 
 
 def _speaks_for(context: GateContext, gate: TenantGate, pools: Mapping[str, MetricVerdict]) -> bool:
@@ -213,20 +277,20 @@ def _clocks(before: WaveGate, members: tuple[TenantGate, ...], tick: Tick, *, is
     after = replace(after, evaluation_time=tick.time, usable_in_row=in_row, unknown_since_time=unknown_since)
     if not is_usable or not members:
         return after
-    if after.clock is not None:
+    if after.clock is not None and not tick.is_replay and not after.has_incident:
         passed = tick.time - before.evaluation_time if before.evaluation_time is not None else timedelta(0)
         return replace(after, clock=after.clock + max(timedelta(0), min(passed, tick.interval)), usable_ticks=after.usable_ticks + 1)
-    if all(gate.is_judged and not gate.is_candidate for gate in members):
+    if after.clock is None and all(gate.is_judged and not gate.is_candidate for gate in members):
         return replace(after, clock=timedelta(0), healthy_since_time=tick.time, usable_ticks=1)
     return after
 
 
 def _wave_metric(
-    context: GateContext, rule: GateRule, members: tuple[TenantGate, ...], pool: MetricVerdict | None, tick: Tick
+    context: GateContext, rule: GateRule, members: tuple[TenantGate, ...], pool: MetricVerdict | None, tick: Tick, yardstick: Yardstick
 ) -> MetricVerdict:
     """Return one gate's numbers over the whole wave, for people. It decides nothing."""
     seen = [metric for gate in members if (metric := _metric(gate, rule.name)) and metric.reason != Reason.FAILING_BEFORE.value]
-    failure = tick.unusable.get(rule.name)
+    failure = tick.reading.unusable.get(rule.name)
     excused = context.evaluation.on_no_data is OnNoData.POOL and pool is not None and pool.verdict is Verdict.HEALTHY
     verdicts = [Verdict.HEALTHY if excused and _is_thin(metric) else metric.verdict for metric in seen]
     shown = MetricVerdict(
@@ -236,15 +300,15 @@ def _wave_metric(
         if failure
         else next((metric.reason for metric in seen if metric.verdict is worst(verdicts)), Reason.NO_DATA.value),
         rule.enforced,
-        limit=_mean_limit(rule, seen) if rule.is_share else rule.limit,
+        limit=mean_limit(rule, seen) if rule.is_share else rule.limit,
         window=max((metric.window for metric in seen if metric.window), default=None),
         candidate_ticks=max((metric.candidate_ticks for metric in seen), default=0),
         detail=failure.message if failure else "",
     )
     values = [metric.value for metric in seen if metric.value is not None]
     if rule.is_share and seen:
-        counts = _sum(_counts(seen))
-        log_e = log_e_above(counts.bad / DISPERSION, counts.total / DISPERSION, float(shown.limit or rule.limit))
+        counts = total_of(_counts(seen))
+        log_e = log_e_above(counts.bad / yardstick.dispersion, counts.total / yardstick.dispersion, float(shown.limit or rule.limit))
         return replace(shown, counts=counts, value=counts.bad / counts.total if counts.total else None, log_e=log_e)
     return replace(shown, value=(max(values) if rule.maximum is not None else min(values)) if values else None)
 
@@ -259,17 +323,6 @@ def _is_thin(metric: MetricVerdict) -> bool:
 
 def _counts(metrics: list[MetricVerdict]) -> list[Counts]:
     return [metric.counts for metric in metrics if metric.counts is not None]
-
-
-def _sum(counts: list[Counts]) -> Counts:
-    return Counts(sum(count.bad for count in counts), sum(count.total for count in counts))
-
-
-def _mean_limit(rule: GateRule, metrics: list[MetricVerdict]) -> Decimal:
-    """Return the effective limit of several tenants together: each tenant's own, weighted by its requests."""
-    weighted = [(metric.counts.total, float(metric.limit)) for metric in metrics if metric.counts is not None and metric.limit is not None]
-    total = sum(weight for weight, _ in weighted)
-    return Decimal(f"{sum(weight * limit for weight, limit in weighted) / total:.9f}").normalize() if total else rule.limit
 
 
 def _digest(members: tuple[TenantGate, ...]) -> str:

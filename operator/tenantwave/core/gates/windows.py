@@ -1,0 +1,105 @@
+"""Which minutes a number covers: never one before the upgrade, and as few different windows as possible, because tenants with one window share
+a query.
+
+A tenant's evidence begins when it had converged and warmed up. Inside its first soak the window holds all of it. After that it moves on block by
+block (a block is as long as the soak, at most six hours, and begins at a multiple of itself since 1970), so all older tenants share one window.
+What a block has counted is not lost: see `book.MetricVerdict.banked`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from .book import GateBook, TenantGate
+from .constants import COHORT_STEPS, FIRST_LOOK_INTERVALS, MAX_WINDOW
+from .rules import GateContext, GateRule, Increase, RawQuery, Role, TenantInContext, WaveInContext
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def rounded_down(time: datetime, step: timedelta) -> datetime:
+    """Return the last multiple of `step` since 1970 that is not after `time`."""
+    return time - (time - _EPOCH) % step
+
+
+def rounded_up(time: datetime, step: timedelta) -> datetime:
+    """Return the first multiple of `step` since 1970 that is not before `time`."""
+    return time + (_EPOCH - time) % step
+
+
+def cohort_start(window_start: datetime, soak: timedelta, interval: timedelta) -> datetime:
+    """Return where a tenant's evidence starts: rounded up to a tenth of the soak, at least one tick, so that tenants share queries."""
+    return rounded_up(window_start, _cohort_step(soak, interval))
+
+
+def _cohort_step(soak: timedelta, interval: timedelta) -> timedelta:
+    return max(1, (soak / COHORT_STEPS) // interval) * interval
+
+
+def block_length(soak: timedelta, interval: timedelta) -> timedelta:
+    """Return how long a block is: ten cohort steps, which is about the soak, but at most six hours."""
+    return min(MAX_WINDOW, _cohort_step(soak, interval) * COHORT_STEPS)
+
+
+def first_look_time(start: datetime, interval: timedelta) -> datetime:
+    """Return the first tick at which a window is long enough to be judged."""
+    return start + FIRST_LOOK_INTERVALS * interval
+
+
+def evidence_start(tenant: TenantInContext, context: GateContext, book: GateBook) -> datetime | None:
+    """Return where the evidence of a tenant begins; None as long as it has not converged. Not before the last fleet incident has ended."""
+    wave = context.wave(tenant.wave)
+    if wave is None or tenant.window_start_time is None:
+        return None
+    start = cohort_start(tenant.window_start_time, wave.soak, context.evaluation.interval)
+    known = book.wave(wave.name) if tenant.role is Role.COUNTED else None
+    return max(start, known.fresh_since_time) if known is not None and known.fresh_since_time is not None else start
+
+
+def is_open(soak: timedelta, start: datetime, time: datetime, interval: timedelta) -> bool:
+    """Tell whether evidence that begins at `start` is still inside its first block and first look, so that its window holds all of it."""
+    return time - start <= block_length(soak, interval) + FIRST_LOOK_INTERVALS * interval
+
+
+def window_start(rule: GateRule, soak: timedelta, start: datetime, seen: datetime, time: datetime, interval: timedelta) -> datetime:
+    """Return where the window of a rule begins at `time`, for evidence that begins at `start` and was last seen at `seen`.
+
+    A block is looked at until the next one is long enough to be judged, and after an outage from the block on in which the outage began. No
+    window is longer than six hours. An `increase` counts one soak and slides.
+    """
+    if isinstance(rule.kind, RawQuery):
+        return time
+    first_look = FIRST_LOOK_INTERVALS * interval
+    if isinstance(rule.kind, Increase):
+        return max(start, time - max(first_look, min(MAX_WINDOW, soak)))
+    if not is_open(soak, start, time, interval):
+        start = max(start, rounded_down(min(time - first_look, seen), block_length(soak, interval)))
+    return max(start, time - MAX_WINDOW - first_look)
+
+
+def accounted_time(gate: TenantGate | None, start: datetime, interval: timedelta) -> datetime:
+    """Return the last tick whose evidence is accounted for: the last usable one, or the one before the first look."""
+    if gate is not None and gate.usable_time is not None and gate.window_start_time == start:
+        return gate.usable_time
+    return first_look_time(start, interval) - interval
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The wave that the control is held against at present, and that wave's first write: there the control's baseline ends."""
+
+    wave: WaveInContext
+    time: datetime
+
+
+def control_epoch(context: GateContext, book: GateBook) -> Epoch | None:
+    """Return the wave that is running and when it began to write; None before that. What was found once stands, whoever leaves the wave."""
+    running = next((wave for wave in context.waves if not wave.has_passed), None)
+    if running is None:
+        return None
+    known = book.wave(running.name)
+    if known is not None and known.control_since_time is not None:
+        return Epoch(running, known.control_since_time)
+    writes = [tenant.first_write_time for tenant in context.tenants if tenant.wave == running.name and tenant.first_write_time]
+    return Epoch(running, rounded_down(min(writes), context.evaluation.interval)) if writes else None
