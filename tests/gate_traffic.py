@@ -15,12 +15,17 @@ def bursty_traffic(tenants: int, *, requests: float, share: float, burst: int = 
     return _traffic(np.full(tenants, requests), np.full(tenants, share), burst, ticks, seed)
 
 
-def a_fleet(tenants: int, *, burst: int, ticks: int, seed: int = SEED, worse: float = 1.0) -> list[Ticks]:
-    """Return tenants that differ: 0.01 to 10 requests a second, error rates around 0.1% and at most 20%, times `worse`. Ticks of 30 s."""
+def a_fleet(
+    tenants: int, *, burst: int, ticks: int, tick_seconds: float = 30, worse: float = 1.0, seed: int = SEED, hour: int = 0
+) -> list[Ticks]:
+    """Return tenants that differ: 0.01 to 10 requests a second, error rates around 0.1% and at most 20%, times `worse`.
+
+    The same `seed` gives the same tenants; another `hour` gives them other traffic.
+    """
     random = np.random.default_rng(seed)
-    requests = 30 * 10 ** random.uniform(-2, 1, tenants)
+    requests = tick_seconds * 10 ** random.uniform(-2, 1, tenants)
     shares = np.minimum(0.2, 0.001 * np.exp(random.normal(0, 1, tenants)))
-    return _traffic(requests, np.minimum(1, shares * worse), burst, ticks, seed + 1)
+    return _traffic(requests, np.minimum(1, shares * worse), burst, ticks, seed + 1_000 * (hour + 1))
 
 
 def _traffic(requests: np.ndarray, shares: np.ndarray, burst: int, ticks: int, seed: int) -> list[Ticks]:

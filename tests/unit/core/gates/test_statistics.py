@@ -3,6 +3,8 @@
 from math import log
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tenantwave.core.gates.book import Counts
 from tenantwave.core.gates.statistics import allowed_rate, log_e_above, log_e_below, pooled_rate, unacceptable_rate
@@ -48,7 +50,7 @@ def test_so_many_requests_are_needed_to_be_healthy(bad: int, unacceptable: float
 
 @pytest.mark.parametrize(
     ("bad", "total", "fleet", "expected"),
-    [(0, 1000, 0.001, 0.01), (30, 1000, 0.001, 0.0407), (400, 1000, 0.001, 0.5), (0, 50, 0.02, 0.0364)],
+    [(0, 0, 0.001, 0.01), (0, 1000, 0.001, 0.01), (30, 1000, 0.001, 0.0407), (400, 1000, 0.001, 0.5), (0, 50, 0.02, 0.0364)],
 )
 def test_a_tenant_is_not_blamed_for_what_it_had_before(bad: int, total: int, fleet: float, expected: float) -> None:
     """Twice its own rate is allowed, mixed with the fleet's, up to one half."""
@@ -71,6 +73,28 @@ def test_extreme_limits_give_numbers_not_exceptions(limit: float) -> None:
     """A limit of 0 fails on few bad events; one of 100% never fails."""
     assert log_e_above(5, 10, limit) >= log(1000) if limit < 1e-6 else log_e_above(5, 10, limit) < log(1000)
     assert log_e_below(0, 10, unacceptable_rate(limit)) > 0
+
+
+@pytest.mark.parametrize(("allowed", "expected"), [(0.01, 0.05), (0.0407, 0.2035), (0.18, 0.9), (0.5, 0.9), (0.0, 5e-9)])
+def test_five_times_the_limit_is_unacceptable(allowed: float, expected: float) -> None:
+    """Up to 90%."""
+    assert unacceptable_rate(allowed) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.floats(1e-6, 0.9), st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e4))
+def test_one_more_bad_event_is_evidence_and_one_more_good_one_against(allowed: float, first: float, second: float, more: float) -> None:
+    """Above the limit and below it alike, whatever the counts."""
+    bad, total = sorted((first, second))
+    assert log_e_above(bad + more, total + more, allowed) >= log_e_above(bad, total, allowed) - 1e-6
+    assert log_e_above(bad, total + more, allowed) <= log_e_above(bad, total, allowed) + 1e-6
+    assert log_e_below(bad + more, total + more, allowed) <= log_e_below(bad, total, allowed) + 1e-6
+    assert log_e_below(bad, total + more, allowed) >= log_e_below(bad, total, allowed) - 1e-6
+
+
+@given(st.floats(1e-6, 0.9), st.floats(0, 1e6), st.floats(0, 1))
+def test_within_the_limit_there_is_no_evidence_against_a_tenant(allowed: float, total: float, share: float) -> None:
+    """No bet wins on it, so it is never worth computing."""
+    assert log_e_above(allowed * share * total, total, allowed) <= 1e-6
 
 
 def test_few_baselines_say_little() -> None:
