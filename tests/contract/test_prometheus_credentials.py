@@ -166,11 +166,12 @@ def echoing(status: int, shape: str) -> Handler:
 
     async def handler(request: web.Request) -> web.StreamResponse:
         heard = " ".join([request.headers["Authorization"], TOKEN, PASSWORD])
-        around = "x" * 190 + heard  # so that a text which is cut first would end in half a credential
+        around = ("x" * 190 + heard).ljust(1980, "x") + heard  # a text that is cut before it is cleaned would end in half a credential
         bodies: Mapping[str, object] = {
             "error": {"status": "error", "error": around},
             "success": vector(row("acme", "1"), warnings=[f"store says {around}"]),
             "advice": vector(row("acme", "1"), warnings=[f"PromQL info: {around}"]),
+            "large error": {"status": "error", "error": around + " " * 300_000},
             "odd row": vector({"metric": {"sent": around}}),
         }
         body = bodies.get(shape)
@@ -180,8 +181,8 @@ def echoing(status: int, shape: str) -> Handler:
 
 
 LEAKS = [
-    (400, "error"), (422, "error"), (401, "error"), (403, "page"), (404, "page"), (413, "page"), (429, "page"), (500, "page"), (503, "error"),
-    (200, "page"), (200, "error"), (200, "success"), (200, "advice"), (200, "odd row"),
+    (400, "error"), (400, "large error"), (422, "error"), (401, "error"), (403, "page"), (404, "page"), (413, "page"), (429, "page"),
+    (500, "page"), (503, "error"), (200, "page"), (200, "error"), (200, "success"), (200, "advice"), (200, "odd row"),
 ]  # fmt: skip
 
 
