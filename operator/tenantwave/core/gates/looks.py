@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .book import MetricVerdict, Reason, TenantGate, Verdict, worst
-from .counts import NOTHING
+from .counts import NOTHING, Counts
 from .dispersion import Spread, newly
 from .reading import Reading
 from .rules import GateContext, GateRule, RawQuery
 from .sentences import metric_sentence
-from .verdicts import Yardstick, bound_missing, decisive, judge_counts, judge_value, left_out, not_usable
+from .verdicts import Memory, Yardstick, bound_missing, decisive, judge_counts, judge_value, left_out, not_usable
 from .windows import accounted_time, block_length, first_look_time, rounded_down
+
+NOTHING_TO_JUDGE = "every enforced gate is left out for this tenant, so nothing shows that it is healthy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +44,14 @@ class Scope:
     """What tenants with the same window have in common: the yardstick and the window's start by gate, and the soak of their wave.
 
     `is_banked`: earlier blocks add up (a running wave); else only the last one counts (a passed wave, which is watched for what is new).
+    `is_control`: how evenly bad events come is measured besides.
     """
 
     yardsticks: Mapping[str, Yardstick]
     begins: Mapping[str, datetime]
     soak: timedelta
     is_banked: bool = True
+    is_control: bool = False
 
 
 def look(gate: TenantGate, start: datetime, scope: Scope, tick: Tick) -> TenantGate:
@@ -82,70 +86,67 @@ def judge(rule: GateRule, gate: TenantGate, scope: Scope, tick: Tick) -> MetricV
 
 
 def _judged_share(rule: GateRule, gate: TenantGate, before: MetricVerdict | None, scope: Scope, tick: Tick) -> MetricVerdict:
-    begin = scope.begins[rule.name]
-    window = tick.time - begin
+    window = tick.time - scope.begins[rule.name]
     counts = tick.reading.counts(rule, gate.name)
     if tick.reading.has_requests_without_bound(rule, gate.name):
         return bound_missing(rule, counts or NOTHING, window)
-    if before is not None and before.since_time is not None and before.since_time < begin:
-        before = _moved_on(before, is_banked=scope.is_banked)
-    baseline = gate.baseline.get(rule.name)
-    judged = judge_counts(rule, counts, before, window=window, baseline=baseline, yardstick=scope.yardsticks[rule.name])
-    closing = before.closing if before else None
-    if before is not None and gate.usable_time is not None and (closed := _closed(begin, gate.usable_time, scope.soak, tick)):
-        closing = judged.counts if closed == tick.time else before.counts
-    return replace(judged, since_time=begin, closing=closing)
+    memory = _remembered(rule, gate, before, counts, scope, tick)
+    return judge_counts(rule, counts, memory, window=window, baseline=gate.baseline.get(rule.name), yardstick=scope.yardsticks[rule.name])
 
 
-def _moved_on(before: MetricVerdict, *, is_banked: bool) -> MetricVerdict:
-    """Return what is remembered when the window leaves a block behind: its counts go to the bank, a row of signs goes on."""
-    closed = before.closing or before.counts
-    banked = closed.plus(before.banked if is_banked else None) if closed is not None else before.banked
-    return replace(before, banked=banked, closing=None, counts=None, history=())
+def _remembered(rule: GateRule, gate: TenantGate, before: MetricVerdict | None, counts: Counts | None, scope: Scope, tick: Tick) -> Memory:
+    """Return what earlier looks leave to this one. When the window leaves a block behind, its counts go to the bank; a row of signs goes on."""
+    begin = scope.begins[rule.name]
+    if before is None:
+        return Memory(begin, spread=_spread(Spread(), None, counts) if scope.is_control else None)
+    if before.since_time is not None and before.since_time != begin:
+        closed = before.closing or before.counts
+        banked = closed.plus(before.banked if scope.is_banked else None) if closed is not None else before.banked
+        return Memory(begin, candidate_ticks=before.candidate_ticks, banked=banked, spread=before.spread)
+    spread = _spread(before.spread or Spread(), before.counts, counts) if scope.is_control else None
+    closing = _closing(gate, before, counts, begin, scope.soak, tick)
+    return Memory(begin, before.counts, before.history, before.candidate_ticks, before.banked, closing, spread)
 
 
-def _closed(begin: datetime, seen: datetime, soak: timedelta, tick: Tick) -> datetime | None:
-    """Return the end of a block that lies between the last look and this one, inside the window."""
+def _closing(gate: TenantGate, before: MetricVerdict, counts: Counts | None, begin: datetime, soak: timedelta, tick: Tick) -> Counts | None:
+    """Return what the window had counted at the end of its last block, which may lie between the last look and this one."""
     end = rounded_down(tick.time, block_length(soak, tick.base_interval))
-    return end if end > begin and seen < end else None
+    if gate.usable_time is None or end <= begin or gate.usable_time >= end:
+        return before.closing
+    return counts.clamped() if end == tick.time and counts is not None else before.counts
 
 
-def with_spread(gate: TenantGate, before: TenantGate) -> TenantGate:
-    """Return the gate of a control tenant with what this tick adds to its spread."""
-    known = {metric.gate: metric for metric in before.metrics}
-    return replace(gate, metrics=tuple([_with_spread(metric, known.get(metric.gate)) for metric in gate.metrics]))
-
-
-def _with_spread(now: MetricVerdict, before: MetricVerdict | None) -> MetricVerdict:
-    spread = before.spread if before is not None and before.spread is not None else Spread()
-    if now.counts is None or now.verdict is Verdict.UNKNOWN:
-        return replace(now, spread=spread)
-    is_same_window = before is not None and before.since_time == now.since_time and before.counts is not None
-    if before is not None and not is_same_window:
-        return replace(now, spread=spread)  # the difference of two windows is no tick
-    return replace(now, spread=spread.plus(newly(before.counts if before else None, now.counts)))
+def _spread(spread: Spread, before: Counts | None, counts: Counts | None) -> Spread:
+    """Return the spread of a control tenant with what this tick adds to it."""
+    return spread if counts is None or counts.total != counts.total else spread.plus(newly(before, counts.clamped()))
 
 
 def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], tick: Tick, start: datetime) -> TenantGate:
     """Put the metrics together: the verdict, the clock and the coverage."""
     total_ticks = (tick.time - first_look_time(start, tick.base_interval)) // tick.base_interval + 1
-    verdict = worst(metric.verdict for metric in metrics if metric.enforced)
-    chosen = decisive(metrics)
-    after = replace(gate, metrics=metrics, evaluation_time=tick.time, total_ticks=total_ticks, verdict=verdict)
-    if chosen is None:
-        reason = Reason.NOTHING_TO_JUDGE.value
-        return replace(after, reason=reason, message="every enforced gate is left out for this tenant, so nothing shows that it is healthy")
-    after = replace(after, reason=chosen.reason, message=_message(chosen, gate, tick))
-    if verdict is Verdict.UNKNOWN:
-        return after
-    return replace(
-        after,
-        usable_time=tick.time,
-        usable_ticks=min(total_ticks, gate.usable_ticks + _usable_since(gate, start, tick)),
-        is_judged=True,
-        has_first_verdict=gate.has_first_verdict or not after.is_candidate,
-        clock=_clock(gate, tick, starts=not after.is_candidate),
-    )
+    verdict, chosen = worst(metric.verdict for metric in metrics if metric.enforced), decisive(metrics)
+    is_usable = chosen is not None and verdict is not Verdict.UNKNOWN
+    is_candidate = any(metric.is_candidate for metric in metrics if metric.enforced)
+    usable_ticks = min(total_ticks, gate.usable_ticks + _usable_since(gate, start, tick)) if is_usable else gate.usable_ticks
+    return TenantGate(
+        gate.name, gate.wave, verdict,
+        chosen.reason if chosen is not None else Reason.NOTHING_TO_JUDGE.value,
+        _message(chosen, gate, tick) if chosen is not None else NOTHING_TO_JUDGE,
+        metrics,
+        window_start_time=gate.window_start_time,
+        evaluation_time=tick.time,
+        usable_time=tick.time if is_usable else gate.usable_time,
+        latched=gate.latched,
+        latched_time=gate.latched_time,
+        clock=_clock(gate, tick, starts=not is_candidate) if is_usable else gate.clock,
+        is_judged=gate.is_judged or is_usable,
+        has_first_verdict=gate.has_first_verdict or (is_usable and not is_candidate),
+        usable_ticks=usable_ticks,
+        total_ticks=total_ticks,
+        baseline=gate.baseline,
+        failing_before=gate.failing_before,
+        baseline_time=gate.baseline_time,
+    )  # fmt: skip
 
 
 def latched(gate: TenantGate, failed: str, time: datetime) -> TenantGate:

@@ -14,7 +14,7 @@ from .baselines import baseline_dispersions, control_dispersion, fleet_rates, tr
 from .book import GateBook, TenantGate, Verdict, WaveGate
 from .constants import DISPERSION
 from .findings import can_find, looks_due, shift
-from .looks import Scope, Tick, fresh, latched, look, with_spread
+from .looks import Scope, Tick, fresh, latched, look
 from .reading import Reading, baseline_reading, live_reading, next_health
 from .reference import Groups, compare, ended
 from .rules import GateContext, Role, TenantInContext, WaveInContext
@@ -117,7 +117,7 @@ def _look_at_control(
     """Judge the control like the wave, over the window of the wave's oldest open cohort."""
     if epoch is None or not begins:
         return dict(book.control)
-    scope = Scope(fleet.yardsticks(context, book.wave(epoch.wave.name)), begins, epoch.wave.soak)
+    scope = Scope(fleet.yardsticks(context, book.wave(epoch.wave.name)), begins, epoch.wave.soak, is_control=True)
     known = book.wave(epoch.wave.name)
     era = known.fresh_since_time if known is not None else None
     looked: dict[str, TenantGate] = {}
@@ -125,7 +125,7 @@ def _look_at_control(
         if gate.window_start_time != era:
             gate = fresh(gate, era)  # an incident is over: wave and control begin anew
         if all(tick.reading.is_asked(rule.name, name) for rule in context.rules):
-            gate = with_spread(look(gate, min(begins.values()), scope, tick), gate)
+            gate = look(gate, min(begins.values()), scope, tick)
         looked[name] = gate
     return looked
 
@@ -141,7 +141,7 @@ def _look_at_tenants(
     for tenant in context.tenants:
         gate, each = tenants[tenant.name], by_name.get(tenant.name)
         if tenant.role is Role.COUNTED and not gate.latched:
-            start = evidence_start(tenant, context, book)
+            start = each.start if each is not None else evidence_start(tenant, context, book)
             tenants[tenant.name] = gate = gate if gate.window_start_time == start else fresh(gate, start)
         if each is None or not all(tick.reading.is_asked(rule.name, tenant.name) for rule in context.rules):
             continue  # not long enough on the new version, or it joined after the questions were sent

@@ -17,7 +17,7 @@ from .constants import ALPHA_FAILING
 from .counts import NOTHING, total_of
 from .exact import ILL_CHANCE, fisher, is_below, is_ill
 from .rules import GateRule
-from .verdicts import Yardstick, judge_counts
+from .verdicts import Memory, Yardstick, judge_counts
 
 WELL_TICKS = 2
 """An incident is over when the reference was well at so many ticks in a row."""
@@ -97,11 +97,11 @@ def pooled(rule: GateRule, metrics: Sequence[MetricVerdict], yardstick: Yardstic
         return None
     banked = total_of(metric.banked for metric in counted if metric.banked is not None)
     earlier = total_of(metric.history[0] if metric.history else NOTHING for metric in counted)
-    before = MetricVerdict(rule.name, counted[0].verdict, "", history=(earlier,), counts=NOTHING, banked=banked)
+    memory = Memory(history=(earlier,), counts=NOTHING, banked=banked)
     window = max((metric.window for metric in counted if metric.window), default=timedelta(0))
     share = GateRule(rule.name, rule.kind, rule.tenant_label, maximum=mean_limit(rule, counted), enforced=rule.enforced)
     alone = Yardstick(yardstick.metrics_count, dispersion=yardstick.dispersion)
-    return judge_counts(share, total_of(metric.counts for metric in counted if metric.counts), before, window=window, yardstick=alone)
+    return judge_counts(share, total_of(metric.counts for metric in counted if metric.counts), memory, window=window, yardstick=alone)
 
 
 def mean_limit(rule: GateRule, metrics: Sequence[MetricVerdict]) -> Decimal:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from math import floor, isnan, log
 
 from .book import MetricVerdict, Reason, Verdict
 from .constants import ALPHA_FAILING, ALPHA_HEALTHY, BASELINE_WINDOW, DISPERSION, LARGEST_NUMBER, LATCH_TICKS, MIN_EVENTS
 from .counts import NOTHING, Counts
+from .dispersion import Spread
 from .exact import has_lost_traffic
 from .rules import GateRule, RawQuery
 from .samples import QueryFailure
@@ -40,50 +41,75 @@ class Yardstick:
     drift: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What a tenant's earlier looks at one gate leave to the next.
+
+    `since_time`: where the window begins. `counts`, `history`: of the last looks in the same window. `candidate_ticks`: in a row until now.
+    `banked`, `closing`, `spread`: see `book.MetricVerdict`.
+    """
+
+    since_time: datetime | None = None
+    counts: Counts | None = None
+    history: tuple[Counts, ...] = ()
+    candidate_ticks: int = 0
+    banked: Counts | None = None
+    closing: Counts | None = None
+    spread: Spread | None = None
+
+    @property
+    def last_looks(self) -> tuple[Counts, ...]:
+        """Return the counts of the last two looks in this window, the earlier one first."""
+        return (*self.history, self.counts)[-2:] if self.counts is not None else ()
+
+
+NO_MEMORY = Memory()
+
+
 def judge_counts(
     rule: GateRule,
     counts: Counts | None,
-    before: MetricVerdict | None,
+    memory: Memory = NO_MEMORY,
     *,
     window: timedelta,
     baseline: Counts | None = None,
     yardstick: Yardstick = Yardstick(),
 ) -> MetricVerdict:
-    """Judge a ratio or a latency. `counts` None: the tenant has no series. `before` is its verdict at the last usable tick of this window.
+    """Judge a ratio or a latency. `counts` None: the tenant has no series.
 
-    Cost: 15 microseconds.
+    Cost: 12 microseconds.
     """
     allowed = allowed_rate(baseline, yardstick.fleet_rate, float(rule.limit))
     limit = rule.limit if allowed == float(rule.limit) else Decimal(f"{allowed:.9f}").normalize()
-    if counts is not None and (_is_infinite(counts.bad) or _is_infinite(counts.total)):
+
+    def verdict(
+        verdict: Verdict, reason: Reason, seen: Counts | None = None, *, log_e: float | None = None, is_candidate: bool = False,
+        expected: float | None = None, detail: str = "",
+    ) -> MetricVerdict:  # fmt: skip
         return MetricVerdict(
-            rule.name, Verdict.INCONCLUSIVE, Reason.NOT_FINITE.value, rule.enforced, limit=limit, window=window, detail=_NOT_FINITE
-        )
+            rule.name, verdict, reason.value, rule.enforced,
+            counts=seen, value=seen.bad / seen.total if seen is not None and seen.total and log_e is not None else None,
+            limit=limit, log_e=log_e, window=window, since_time=memory.since_time, history=memory.last_looks,
+            candidate_ticks=memory.candidate_ticks + 1 if is_candidate else 0, detail=detail, expected=expected,
+            banked=memory.banked, closing=memory.closing, spread=memory.spread,
+        )  # fmt: skip
+
+    if counts is not None and (_is_infinite(counts.bad) or _is_infinite(counts.total)):
+        return verdict(Verdict.INCONCLUSIVE, Reason.NOT_FINITE, detail=_NOT_FINITE)
     is_blank = counts is None or isnan(counts.bad) or isnan(counts.total)
     seen = NOTHING if counts is None or is_blank else counts.clamped()
     expected = _expected(baseline, window, yardstick.drift)
-    if counts is None or is_blank or has_lost_traffic(expected, seen.total):
-        lost = has_lost_traffic(expected, seen.total)
-        return MetricVerdict(
-            rule.name, Verdict.INCONCLUSIVE, (Reason.TRAFFIC_LOST if lost else Reason.NO_DATA).value, rule.enforced,
-            counts=seen if lost else None, limit=limit, window=window, candidate_ticks=_in_a_row(before) if lost else 0,
-            expected=expected if lost else None, banked=before.banked if before else None,
-        )  # fmt: skip
-    banked = before.banked if before else None
-    history = (*before.history, before.counts)[-2:] if before and before.counts else ()
-    bad, total = seen.bad / yardstick.dispersion, seen.total / yardstick.dispersion
-    log_e = log_e_above(bad, total, allowed)
+    if has_lost_traffic(expected, seen.total):
+        return verdict(Verdict.INCONCLUSIVE, Reason.TRAFFIC_LOST, seen, is_candidate=True, expected=expected)
+    if is_blank:
+        return verdict(Verdict.INCONCLUSIVE, Reason.NO_DATA)
+    log_e = log_e_above(seen.bad / yardstick.dispersion, seen.total / yardstick.dispersion, allowed)
     is_sure = log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING) and seen.total >= MIN_EVENTS
-    verdict, reason, candidate_ticks = Verdict.INCONCLUSIVE, Reason.LOW_TRAFFIC, 0
-    if is_sure and not _is_clean(seen, history, allowed):
-        reason, candidate_ticks = Reason.ABOVE_LIMIT, _in_a_row(before)
-    elif _is_shown_below(seen.plus(banked), yardstick.dispersion, allowed):
-        verdict, reason = Verdict.HEALTHY, Reason.WITHIN_LIMIT
-    return MetricVerdict(
-        rule.name, verdict, reason.value, rule.enforced,
-        counts=seen, value=seen.bad / seen.total if seen.total else None, limit=limit, log_e=log_e, window=window,
-        history=history, candidate_ticks=candidate_ticks, banked=banked,
-    )  # fmt: skip
+    if is_sure and not _is_clean(seen, memory.last_looks, allowed):
+        return verdict(Verdict.INCONCLUSIVE, Reason.ABOVE_LIMIT, seen, log_e=log_e, is_candidate=True)
+    if _is_shown_below(seen.plus(memory.banked), yardstick.dispersion, allowed):
+        return verdict(Verdict.HEALTHY, Reason.WITHIN_LIMIT, seen, log_e=log_e)
+    return verdict(Verdict.INCONCLUSIVE, Reason.LOW_TRAFFIC, seen, log_e=log_e)
 
 
 def _expected(baseline: Counts | None, window: timedelta, drift: float) -> float:

@@ -14,12 +14,12 @@ import pytest
 
 from gate_builders import ERRORS
 from gate_traffic import SEED, Ticks, a_fleet, bursty_traffic
-from tenantwave.core.gates import Counts, MetricVerdict, Verdict
+from tenantwave.core.gates import Counts, Verdict
 from tenantwave.core.gates.constants import ALPHA_FAILING, DISPERSION, MIN_EVENTS
 from tenantwave.core.gates.dispersion import Spread, dispersion_of
 from tenantwave.core.gates.exact import ALPHA_COMPARISON, ALPHA_SHIFT, SHIFT_LOOKS, fisher, is_below, rank_test, score
 from tenantwave.core.gates.statistics import log_e_above
-from tenantwave.core.gates.verdicts import Yardstick, failed_metric, judge_counts
+from tenantwave.core.gates.verdicts import NO_MEMORY, Memory, Yardstick, failed_metric, judge_counts
 
 LIMIT = 0.01
 TICK_SECONDS = 30
@@ -198,15 +198,16 @@ def scores(tenants: int, burst: int, soak_seconds: float, worse: float, seed: in
 def look_of_failure(ticks: Ticks, dispersion: float = 1.0) -> int | None:
     """Return at which look a tenant with such traffic is failed; None if never."""
     bad = total = 0.0
-    before: MetricVerdict | None = None
+    memory = NO_MEMORY
     for look, (new_bad, new_total) in enumerate(ticks, start=1):
         bad, total = bad + new_bad, total + new_total
         if look < 4:
             continue
         window = timedelta(seconds=TICK_SECONDS * look)
-        before = judge_counts(ERRORS, Counts(bad, total), before, window=window, yardstick=Yardstick(dispersion=dispersion))
-        if failed_metric([before]):
+        seen = judge_counts(ERRORS, Counts(bad, total), memory, window=window, yardstick=Yardstick(dispersion=dispersion))
+        if failed_metric([seen]):
             return look
+        memory = Memory(counts=seen.counts, history=seen.history, candidate_ticks=seen.candidate_ticks)
     return None
 
 
@@ -251,13 +252,13 @@ def test_an_idle_tenant_is_never_judged() -> None:
     """Three requests an hour, all of them bad: too few to say anything."""
     fleet = bursty_traffic(300, requests=TICK_SECONDS * 3 / 3600, share=1.0)
     assert all(look_of_failure(ticks) is None for ticks in fleet), WHO
-    assert judge_counts(ERRORS, Counts(1, 1), None, window=timedelta(minutes=10)).verdict is Verdict.INCONCLUSIVE
+    assert judge_counts(ERRORS, Counts(1, 1), window=timedelta(minutes=10)).verdict is Verdict.INCONCLUSIVE
 
 
 def test_four_requests_fail_nobody() -> None:
     """2 of 2 would be evidence enough at a limit of 1%, but fewer than five requests never fail a tenant; five of five do."""
     judged = [
-        judge_counts(ERRORS, Counts(bad, bad), None, window=timedelta(minutes=10), yardstick=Yardstick(dispersion=1.0)) for bad in (2, 4, 5)
+        judge_counts(ERRORS, Counts(bad, bad), window=timedelta(minutes=10), yardstick=Yardstick(dispersion=1.0)) for bad in (2, 4, 5)
     ]
     assert log_e_above(2, 2, LIMIT) >= ENOUGH
     assert [metric.is_candidate for metric in judged] == [False, False, True]
