@@ -19,6 +19,7 @@ from localcluster.binaries import BinaryMissingError, resolve
 from localcluster.cluster import LocalCluster
 from localcluster.monitoring import Monitoring
 from localcluster.processes import HACK, StartError, python_module
+from localcluster.tools import PROMETHEUS_LINES
 
 DEFAULT_RUN_DIR = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tenantwave" / "cluster"
 NEEDED = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubectl", "prometheus", "helm")
@@ -32,7 +33,7 @@ def main() -> int:
         "down": "end it and remove its data",
         "status": "what runs, and where",
         "kubeconfig": "print the path of the administrator's kubeconfig",
-        "fetch": "get all binaries ready (a first build takes minutes), and start nothing",
+        "fetch": "get all binaries ready, also those of tests alone (a first build takes minutes), and start nothing",
         "serve": "run it in the foreground until Ctrl-C",
     }
     for name, text in helps.items():
@@ -54,6 +55,11 @@ def main() -> int:
 def fetch(_: argparse.Namespace) -> int:
     for name in NEEDED:
         print(f"{name:24} {resolve(name)}", flush=True)
+    for name in PROMETHEUS_LINES:
+        try:
+            print(f"{name:24} {resolve(name)}", flush=True)
+        except BinaryMissingError as error:
+            print(f"{name:24} missing, so tests of our queries leave it out. {error}", file=sys.stderr)
     return 0
 
 

@@ -59,7 +59,7 @@ def _first(tool: Tool, machine: Machine, sources: tuple[Source, ...], misses: li
 
 def _explain(tool: Tool, misses: list[Miss]) -> str:
     tried = "\n".join(f"  - {miss.place}: {miss.why}" for miss in misses)
-    mends = [f"set {tool.variable} to the path of a {tool.name} of version {tool.minimum_text} or newer"]
+    mends = [f"set {tool.variable} to the path of a {tool.name} of version {tool.wanted_text}"]
     if tool.packages:
         mends.append("install Go (https://go.dev/dl) and run `hack/cluster fetch`, which builds it")
     mends.append("run `hack/cluster fetch` where the network can be reached, with OFFLINE unset")

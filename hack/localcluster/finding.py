@@ -101,8 +101,8 @@ def why_not(path: Path, tool: Tool) -> str | None:
     version = version_of(path, tool)
     if version is None:
         return f"{path} cannot be run here, or reports no version"
-    if version < tool.minimum:
-        return f"{path} is version {'.'.join(map(str, version))}, older than {tool.minimum_text}"
+    if not tool.fits(version):
+        return f"{path} is version {'.'.join(map(str, version))}, not {tool.wanted_text}"
     return None
 
 
@@ -119,19 +119,20 @@ def from_kubebuilder(tool: Tool, machine: Machine) -> Path | Miss:
     """`KUBEBUILDER_ASSETS`: a folder that may have some of them."""
     if not (named := machine.variables.get("KUBEBUILDER_ASSETS")):
         return Miss("KUBEBUILDER_ASSETS", "is not set")
-    path = Path(named).expanduser() / tool.name
+    path = Path(named).expanduser() / tool.file_name
     why = why_not(path, tool)
     return path if why is None else Miss("KUBEBUILDER_ASSETS", why)
 
 
 def from_cache(tool: Tool, machine: Machine) -> Path | Miss:
     """What an earlier run fetched or built: exactly our version, or the newest that will do where the parts need not fit each other."""
-    exact = machine.cache_folder(tool.set_name, tool.version) / tool.name
+    exact = machine.cache_folder(tool.set_name, tool.version) / tool.file_name
     if exact.is_file():
         return exact
-    others = [] if tool.is_exact else machine.cache.glob(f"{tool.set_name}-*-{machine.system}-{machine.architecture}/{tool.name}")
+    sets = () if tool.is_exact else (tool.set_name, *tool.also_in)
+    others = [path for name in sets for path in machine.cache.glob(f"{name}-*-{machine.system}-{machine.architecture}/{tool.file_name}")]
     by_version = sorted(((_numbers(path.parent.name), path) for path in others), reverse=True)
-    found = next((path for version, path in by_version if version >= tool.minimum), None)
+    found = next((path for version, path in by_version if tool.fits(version)), None)
     return found or Miss("our cache", f"{exact} does not exist")
 
 
@@ -142,12 +143,12 @@ def from_setup_envtest(tool: Tool, machine: Machine) -> Path | Miss:
     else:
         store = Path(machine.variables.get("XDG_DATA_HOME") or machine.home / ".local" / "share") / "kubebuilder-envtest" / "k8s"
     folders = sorted(store.glob(f"*-{machine.system}-{machine.architecture}"), key=lambda folder: _numbers(folder.name), reverse=True)
-    found = next((path for folder in folders if why_not(path := folder / tool.name, tool) is None), None)
+    found = next((path for folder in folders if why_not(path := folder / tool.file_name, tool) is None), None)
     return found or Miss("setup-envtest", f"{store} has no good one")
 
 
 def from_path(tool: Tool, machine: Machine) -> Path | Miss:
-    if (found := machine.which(tool.name)) is None:
+    if (found := machine.which(tool.file_name)) is None:
         return Miss("PATH", "has none")
     why = why_not(Path(found), tool)
     return Path(found) if why is None else Miss("PATH", why)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Version = tuple[int, ...]
 
 KUBERNETES = "1.36.1"
 ETCD = "3.6.12"
 PROMETHEUS = "3.10.0"
+PROMETHEUS_2 = "2.42.0"
 KUBECTL = "1.36.3"
 HELM = "4.2.3"
 
@@ -19,7 +20,8 @@ class Tool:
 
     Args:
         set_name: what it is fetched or built together with, and the start of its folder's name in the cache.
-        version: the one that we fetch or build. minimum: the oldest that will do, wherever it was found.
+        version: the one that we fetch or build. minimum: the oldest that will do, wherever it was found. below: the first that is too new.
+        file: what its file is called, where that is not its name. also_in: other sets of our cache whose binary will do, if its version fits.
         is_exact: another version in our cache will not do (parts that must fit each other).
         version_arguments: make it print its version.
         url: its download, with {version}, {os}, {arch}; an archive holds it under its own name. checksum_url: the vendor's SHA-256 file.
@@ -39,6 +41,18 @@ class Tool:
     stamps: tuple[str, ...] = ()
     tags: str = ""
     is_linux_only: bool = False
+    below: Version | None = None
+    file: str = ""
+    also_in: tuple[str, ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """What its file is called in a folder or an archive."""
+        return self.file or self.name
+
+    def fits(self, version: Version) -> bool:
+        """Tell whether this version will do."""
+        return version >= self.minimum and (self.below is None or version < self.below)
 
     @property
     def variable(self) -> str:
@@ -46,8 +60,10 @@ class Tool:
         return "TEST_ASSET_" + self.name.upper().replace("-", "_")
 
     @property
-    def minimum_text(self) -> str:
-        return ".".join(map(str, self.minimum))
+    def wanted_text(self) -> str:
+        """Which versions will do, as in `2.40 or newer`."""
+        newest = f", older than {'.'.join(map(str, self.below))}" if self.below else ""
+        return f"{'.'.join(map(str, self.minimum))} or newer{newest}"
 
 
 _RELEASE = "https://dl.k8s.io/release/v{version}/bin/{os}/{arch}/"
@@ -76,6 +92,7 @@ def _kubernetes(name: str) -> Tool:
 
 
 _ETCD = "https://github.com/etcd-io/etcd/releases/download/v{version}/"
+_PROMETHEUS_PACKAGE = "github.com/prometheus/prometheus/cmd/prometheus"
 _PROMETHEUS = "https://github.com/prometheus/prometheus/releases/download/v{version}/"
 
 
@@ -109,8 +126,23 @@ TOOLS = {
             is_linux_only=True,  # zip files elsewhere
         ),
         *(_kubernetes(name) for name in ("kube-apiserver", "kube-controller-manager", "kube-scheduler")),
-        _prometheus("prometheus", ("github.com/prometheus/prometheus/cmd/prometheus",)),
+        _prometheus("prometheus", (_PROMETHEUS_PACKAGE,)),
         _prometheus("promtool", ()),
+        replace(
+            _prometheus("prometheus2", ()),
+            file="prometheus",
+            set_name="prometheus2",
+            also_in=("prometheus",),
+            version=PROMETHEUS_2,
+            below=(3,),
+        ),
+        replace(
+            _prometheus("prometheus3", (_PROMETHEUS_PACKAGE,)),
+            file="prometheus",
+            set_name="prometheus3",
+            also_in=("prometheus",),
+            minimum=(3,),
+        ),
         Tool(
             name="kubectl",
             set_name="kubectl",
@@ -132,5 +164,8 @@ TOOLS = {
     )
 }
 
-GO_FOLDERS = {"etcd": "kubernetes"}
+GO_FOLDERS = {"etcd": "kubernetes", "prometheus3": "prometheus"}
 """Sets that are built in another's wrapper module: etcd comes with the version that Kubernetes asks for."""
+
+PROMETHEUS_LINES = ("prometheus2", "prometheus3")
+"""What our queries are tested on: ranges are closed on the left in 2.x and open in 3.x. All else takes `prometheus`, whichever is there."""

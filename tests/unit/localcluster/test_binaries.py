@@ -73,7 +73,7 @@ def test_every_place_is_looked_at_in_order(machine: Machine, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(None, "is no file"), ("exit 1", "reports no version"), ("echo v3.5.12", "is version 3.5.12, older than 3.5.13")],
+    [(None, "is no file"), ("exit 1", "reports no version"), ("echo v3.5.12", "is version 3.5.12, not 3.5.13 or newer")],
     ids=["missing", "broken", "too old"],
 )
 def test_a_binary_named_on_purpose_is_used_or_refused_but_never_passed_over(
@@ -118,6 +118,26 @@ def test_prometheus_is_taken_from_the_cache_in_any_version_that_will_do(machine:
     for version in ("2.9.0", "2.42.0"):
         a_binary(machine.cache_folder("prometheus", version) / "prometheus")
     assert from_cache(PROMETHEUS, machine) == machine.cache_folder("prometheus", "2.42.0") / "prometheus"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("prometheus", "3.10.0"), ("prometheus2", "2.53.1"), ("prometheus3", "3.10.0")],
+)
+def test_each_line_of_prometheus_is_taken_from_what_is_there_already(machine: Machine, name: str, found: str) -> None:
+    for version in ("2.9.0", "2.42.0", "2.53.1", "3.10.0"):
+        a_binary(machine.cache_folder("prometheus", version) / "prometheus", version)
+    assert from_cache(TOOLS[name], machine) == machine.cache_folder("prometheus", found) / "prometheus"
+
+
+@pytest.mark.parametrize(("name", "version"), [("prometheus2", "3.0.0"), ("prometheus3", "2.55.1")])
+def test_another_line_of_prometheus_will_not_do(machine: Machine, tmp_path: Path, name: str, version: str) -> None:
+    a_binary(machine.cache_folder("prometheus", version) / "prometheus", version)
+    a_binary(tmp_path / "bin" / "prometheus", version)
+    assert isinstance(from_cache(TOOLS[name], machine), Miss)
+    found = from_path(TOOLS[name], machine)
+    assert isinstance(found, Miss)
+    assert version in found.why
 
 
 def test_the_error_lists_every_place_and_how_to_mend_it(machine: Machine) -> None:
