@@ -8,7 +8,7 @@ gives the same counters.
 Series: `http_requests_total{namespace,code}`, histogram `http_request_duration_seconds{namespace}`,
 `kube_pod_container_status_restarts_total{namespace,pod,container}`, and gauges of any name that a control asks for.
 
-`PUT /control/<namespace>` with a JSON object such as `{"rate": 5, "error_share": 0.2, "image": ":2.4.0"}` overrides a tenant (`*`: all that
+`PUT /control/<namespace>` with a JSON object such as `{"rate": 5, "images": {":2.4.0": {"error_share": 0.2}}}` overrides a tenant (`*`: all that
 have no own), `DELETE` takes it back; the fields are those of `Control`. `POST /requests/<namespace>` with `{"200": 72000}` counts requests
 all at once: a tenant that was just made gets the traffic of the hour before it, since a series that is new counts in full.
 """
@@ -21,8 +21,9 @@ import logging
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any
 
 import orjson
 from aiohttp import web
@@ -78,14 +79,20 @@ class Control:
     """Series by name, exported with the label `namespace`; a text such as "NaN" stands for what JSON has no number for."""
     restarts: int = 0
     """Added to the restarts of each container."""
-    image: str | None = None
-    """All but the rate holds only while a Ready pod's image ends in this, so that a new version is ill and the old one is not."""
+    images: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Fields that replace these while a Ready pod's image ends in the key: so a new version is ill, and the old one is not."""
+
+    def __post_init__(self) -> None:
+        """Refuse unknown fields at once, not at the next scrape."""
+        for fields_of_image in self.images.values():
+            replace(self, images={}, **fields_of_image)
 
     def on(self, ready: list[Pod]) -> Control:
         """Return what holds while these pods serve."""
-        if self.image is None or any(_ends_in(pod, self.image) for pod in ready):
-            return self
-        return Control(rate=self.rate)
+        for suffix, fields_of_image in self.images.items():
+            if any(_ends_in(pod, suffix) for pod in ready):
+                return replace(self, images={}, **fields_of_image)
+        return self
 
     def gauge_lines(self, namespace: str) -> Iterator[tuple[str, str]]:
         """Yield (name, line) of each gauge."""

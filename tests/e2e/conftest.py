@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +10,11 @@ import pytest
 from localcluster.access import Cluster
 from localcluster.binaries import resolve
 from localcluster.client import ApiError, KubeClient, eventually
+from localcluster.monitoring import Monitoring
 
 from support.chart import apply_chart
 from support.clusters import OPERATOR_NAMESPACE
+from support.gated import Gated
 from support.story import ACTION, POLICY, PROFILE, RUN, UPGRADE, Story
 
 
@@ -38,3 +40,11 @@ async def story(kube: KubeClient, cluster: Cluster, unique: Callable[[str], str]
     yield told
     await told.clean_up()
     assert told.recorder.faults == []
+
+
+@pytest.fixture
+def gated(story: Story, monitoring: Monitoring) -> Iterator[Gated]:
+    """A story whose tenants have traffic that the test chooses."""
+    told = Gated(story, monitoring)
+    yield told
+    told.clean_up()

@@ -90,9 +90,9 @@ def test_a_silent_tenant_has_no_series_and_later_goes_on_counting() -> None:
 
 
 def test_a_control_for_an_image_holds_while_a_ready_pod_runs_it() -> None:
-    """The new version is ill, the old one is not; the rate is the tenant's own with both."""
+    """The new version is ill, the old one is not."""
     fleet = Fleet(0.0, rate=10)
-    fleet.set_control("acme", Control(rate=20, error_share=0.5, silent=True, image=":2"))
+    fleet.set_control("acme", Control(rate=20, images={":2": {"error_share": 0.5, "silent": True}}))
     fleet.put(a_pod())
     fleet.advance(1.0)
     assert counted(fleet, "http_requests_total") == {"200": 20, "500": 0}
@@ -101,6 +101,11 @@ def test_a_control_for_an_image_holds_while_a_ready_pod_runs_it() -> None:
     assert "acme" not in "".join(fleet.exposition())
     fleet.put(a_pod())
     assert counted(fleet, "http_requests_total") == {"200": 30, "500": 10}
+
+
+def test_a_control_with_an_unknown_field_for_an_image_is_refused() -> None:
+    with pytest.raises(TypeError, match="errors"):
+        Control(images={":2": {"errors": 0.5}})
 
 
 def test_earlier_requests_are_counted_at_once() -> None:
