@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from statistics import median
 
 from .counts import Counts
 
@@ -22,6 +23,22 @@ MIN_BAD_EVENTS = 5
 
 MIN_FREEDOM = 30
 """With fewer degrees of freedom the estimate itself is off by a quarter and more."""
+
+
+TRAFFIC_DISPERSION = 8.0
+"""How many requests come at once, until the control shows it: people open pages, and a page is about ten requests. Without this, 10 of 100
+healthy tenants with little traffic are said to have lost it, with it none; a tenant of 1 request a second that falls silent is still
+found at the first look (110 expected requests)."""
+
+FEWEST_EXPECTED, MOST_EXPECTED = 14.0, 140.0
+"""Usual requests in the window of those who show how uneven traffic is. With fewer there is nothing to lose; with more it is the hour of
+the day that differs, not chance."""
+
+MIN_TENANTS = 20
+"""Fewer tenants show no dispersion of traffic."""
+
+_MEDIAN_OF_CHI2 = 0.455
+"""The median of X2 with one degree of freedom."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,3 +102,14 @@ def dispersion_of(spreads: Iterable[Spread]) -> float | None:
     if freedom < MIN_FREEDOM:
         return None
     return max(LEAST, min(LARGEST, sum(spread.unevenness for spread in telling) / freedom))
+
+
+def traffic_dispersion_of(tenants: Iterable[tuple[float, float]]) -> float | None:
+    """Return how bursty requests are, 1 or more, by tenants that no upgrade touches: (expected, seen) requests of each in this window.
+
+    The expected ones include the drift. The median of (seen - expected)^2 / expected, so that tenants who are idle or wild at this hour do
+    not count for more than others; it also holds what the baseline of an hour is off by. None if fewer than 20 tenants have the traffic
+    to tell: then `TRAFFIC_DISPERSION` holds. Cost: 0.3 us a tenant.
+    """
+    distances = [(seen - expected) ** 2 / expected for expected, seen in tenants if FEWEST_EXPECTED <= expected <= MOST_EXPECTED]
+    return max(LEAST, median(distances) / _MEDIAN_OF_CHI2) if len(distances) >= MIN_TENANTS else None

@@ -2,48 +2,62 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from datetime import timedelta
 
 from tenantwave.api import upgrade_status as shown
 
-from .book import GateBook, MetricVerdict, TenantGate, Verdict, WaveGate
-from .promql import every_tenant, evidence_query, part_query, parts_of
+from .book import Comparison, GateBook, MetricVerdict, TenantGate, Verdict, WaveGate
+from .promql import every_tenant, evidence_query, part_query, parts_of, pooled_query, tenant_matcher
 from .rules import GateContext, GateRule
 from .selector import Matcher
-from .sentences import percent
+from .sentences import metric_sentence, percent
+from .waves import members_of
 
 MAX_STATUS_CHARACTERS = 2048
 MAX_QUERY_CHARACTERS = 1024
 MAX_MESSAGE_CHARACTERS = 512
+MAX_METRIC_CHARACTERS = 256
+MAX_NAMES = 20
 _BY_SERIOUSNESS = (Verdict.FAILING, Verdict.UNKNOWN, Verdict.INCONCLUSIVE, Verdict.HEALTHY)
 
 
-@dataclass(frozen=True, slots=True)
-class _Shown:
-    metric: MetricVerdict
-    query: str | None
-
-
 def gate_status(gate: WaveGate | TenantGate, context: GateContext, book: GateBook | None = None) -> shown.GateStatus:
-    """Return the last verdict of a wave or a tenant, at most 2 kB: queries of milder verdicts are left out first.
+    """Return the last verdict of a wave or a tenant, at most 2 kB: what is least telling is left out first, of the mildest verdicts.
 
-    The query of a wave names nobody; a tenant's has its own name. Asked at `evaluationTime` it returns the same value.
+    Asked at `evaluationTime` a tenant's query returns the value beside it. So does a wave's where its names fit in; else it names nobody and
+    returns each tenant's value. Cost: 50 microseconds a gate.
     """
     rules = {rule.name: rule for rule in context.rules}
-    entries = [_Shown(metric, _query(rules[metric.gate], metric, gate)) for metric in gate.metrics if metric.gate in rules]
+    known = [metric for metric in gate.metrics if metric.gate in rules]
+    names = _names(gate, context, book)
+    comparisons = gate.comparisons if isinstance(gate, WaveGate) else ()
+    dispersion = gate.dispersion if isinstance(gate, WaveGate) else {}
+    entries = [_metric(rules[metric.gate], metric, gate, names, comparisons, dispersion) for metric in known]
     status = _status(gate, entries, book)
-    for verdict in reversed(_BY_SERIOUSNESS):
-        for index in reversed(range(len(entries))):
-            if len(status.model_dump_json(by_alias=True, exclude_none=True)) <= MAX_STATUS_CHARACTERS:
-                return status
-            if entries[index].metric.verdict is verdict:
-                entries[index] = _Shown(entries[index].metric, None)
-                status = _status(gate, entries, book)
+    for field in ("query", "message"):
+        for verdict in reversed(_BY_SERIOUSNESS):
+            for index in reversed(range(len(entries))):
+                if len(status.model_dump_json(by_alias=True, exclude_none=True)) <= MAX_STATUS_CHARACTERS:
+                    return status
+                if entries[index].verdict == shown.Verdict(verdict.value):
+                    entries[index] = entries[index].model_copy(update={field: None})
+                    status = _status(gate, entries, book)
     return status
 
 
-def _status(gate: WaveGate | TenantGate, entries: list[_Shown], book: GateBook | None) -> shown.GateStatus:
+def _names(gate: WaveGate | TenantGate, context: GateContext, book: GateBook | None) -> tuple[str, ...]:
+    """Return whose numbers these are: in a wave those of its members, or when all have failed of those."""
+    if isinstance(gate, TenantGate):
+        return (gate.name,)
+    if book is None:
+        return ()
+    wave = context.wave(gate.name)
+    members = members_of(context, wave, book.tenants) if wave is not None else ()
+    return tuple(sorted(each.name for each in members or [each for each in book.tenants.values() if each.wave == gate.name]))
+
+
+def _status(gate: WaveGate | TenantGate, entries: list[shown.MetricStatus], book: GateBook | None) -> shown.GateStatus:
     wave = gate if isinstance(gate, WaveGate) else None
     return shown.GateStatus(
         verdict=shown.Verdict(gate.verdict.value),
@@ -58,12 +72,32 @@ def _status(gate: WaveGate | TenantGate, entries: list[_Shown], book: GateBook |
         inconclusive=wave.inconclusive_count if wave else None,
         without_data=wave.no_data_count if wave else None,
         failing_tenants=wave.failing_tenants if wave else (),
-        metrics=tuple(_metric(entry) for entry in entries),
+        control=_control(wave) if wave and wave.comparisons else None,
+        can_find=wave.can_find[:MAX_MESSAGE_CHARACTERS] or None if wave else None,
+        shift=wave.shift[:MAX_MESSAGE_CHARACTERS] or None if wave else None,
+        metrics=tuple(entries),
     )
 
 
-def _metric(entry: _Shown) -> shown.MetricStatus:
-    metric = entry.metric
+def _control(wave: WaveGate) -> shown.ControlStatus:
+    """Return the control as the gate sees it that has most to say of it."""
+    return shown.ControlStatus(
+        tenants=max(each.control_count for each in wave.comparisons),
+        failing=max(each.control_failing_count for each in wave.comparisons),
+        ill=any(each.is_ill for each in wave.comparisons),
+    )
+
+
+def _metric(
+    rule: GateRule,
+    metric: MetricVerdict,
+    gate: WaveGate | TenantGate,
+    names: tuple[str, ...],
+    comparisons: tuple[Comparison, ...],
+    dispersion: Mapping[str, float],
+) -> shown.MetricStatus:
+    p_value = next((each.p_value for each in comparisons if each.gate == metric.gate), None)
+    baseline = gate.baseline.get(metric.gate) if isinstance(gate, TenantGate) else None
     return shown.MetricStatus(
         name=metric.gate,
         verdict=shown.Verdict(metric.verdict.value),
@@ -73,9 +107,12 @@ def _metric(entry: _Shown) -> shown.MetricStatus:
         value=decimal(metric.value) if metric.value is not None else None,
         limit=decimal(float(metric.limit)) if metric.limit is not None else None,
         log_e=f"{metric.log_e:.1f}" if metric.log_e is not None else None,
+        p=decimal(p_value) if p_value is not None else None,
+        dispersion=decimal(dispersion[metric.gate]) if metric.gate in dispersion and rule.is_share else None,
         window=metric.window,
         mode=None if metric.enforced else "Observe",
-        query=entry.query,
+        query=_query(rule, metric, names),
+        message=metric_sentence(rule, metric, gate.evaluation_time, baseline)[:MAX_METRIC_CHARACTERS] if gate.evaluation_time else None,
     )
 
 
@@ -86,11 +123,16 @@ def decimal(value: float) -> str:
     return f"{value:.3g}" if abs(value) >= 0.001 else f"{value:.9f}".rstrip("0").rstrip(".") or "0"
 
 
-def _query(rule: GateRule, metric: MetricVerdict, gate: WaveGate | TenantGate) -> str | None:
-    """Return the query that gives the value; where that is too long the one of the bad events alone; else none."""
-    scope = every_tenant(rule.tenant_label) if isinstance(gate, WaveGate) else Matcher(rule.tenant_label, "=", gate.name)
+def _query(rule: GateRule, metric: MetricVerdict, names: tuple[str, ...]) -> str | None:
+    """Return the query that gives the value; where that is too long one that gives the value of each tenant; else that of the bad events."""
     window = metric.window or timedelta(0)
     if metric.window is None and (rule.is_share or metric.value is None):
         return None
-    candidates = (evidence_query(rule, scope, window), part_query(rule, parts_of(rule)[-1], scope, window))
+    everybody = every_tenant(rule.tenant_label)
+    if len(names) == 1:
+        own = Matcher(rule.tenant_label, "=", names[0])
+        candidates = [evidence_query(rule, own, window), part_query(rule, parts_of(rule)[-1], own, window)]
+    else:
+        together = [pooled_query(rule, tenant_matcher(rule.tenant_label, names), window)] if 0 < len(names) <= MAX_NAMES else []
+        candidates = [*together, evidence_query(rule, everybody, window), part_query(rule, parts_of(rule)[-1], everybody, window)]
     return next((query for query in candidates if len(query) <= MAX_QUERY_CHARACTERS), None)

@@ -139,15 +139,17 @@ def is_ill(control_failing_now: int, control_total: int, chance: float = ILL_CHA
     return is_below(binomial_tail(control_total, chance, control_failing_now), ALPHA_ILL)
 
 
-def has_lost_traffic(expected: float, seen: float) -> bool:
+def has_lost_traffic(expected: float, seen: float, dispersion: float = 1.0) -> bool:
     """Tell whether a tenant lost most of its traffic: so few requests are too unlikely even at half of what it had.
 
-    Needs 14 expected requests to say so of none at all, 19 of one, 33 of five. Args: expected: the baseline rate times the window, times
-    the drift of the control. seen: extrapolated, so it is rounded up: a part of a request is a request.
+    Needs 14 expected requests to say so of none at all, 19 of one, 33 of five; `dispersion` times as many if requests come in bursts (one
+    page view is ten of them), see `dispersion.traffic_dispersion_of`.
+    Args: expected: the baseline rate times the window, times the drift of the control. seen: extrapolated, so what is left of it is rounded
+    up: a part of a request is a request.
     """
     if seen >= KEPT_SHARE * expected:
         return False  # the usual case, without a sum
-    return is_below(poisson_tail_below(KEPT_SHARE * expected, ceil(seen - _LEAST_EVENTS)), ALPHA_LOST)
+    return is_below(poisson_tail_below(KEPT_SHARE * expected / dispersion, ceil(seen / dispersion - _LEAST_EVENTS)), ALPHA_LOST)
 
 
 def score(bad_after: float, total_after: float, bad_before: float, total_before: float) -> float:

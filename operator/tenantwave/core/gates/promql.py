@@ -161,6 +161,19 @@ def evidence_query(rule: GateRule, scope: Matcher, window: timedelta) -> str:
             return part_query(rule, Part.VALUE, scope, window)
 
 
+def pooled_query(rule: GateRule, scope: Matcher, window: timedelta) -> str:
+    """Return one query that a person can paste and that returns the gate's number of several tenants together: their share, or the worst."""
+    match rule.kind:
+        case Ratio():
+            bad, total = (f"sum({part_query(rule, part, scope, window)})" for part in (Part.BAD, Part.TOTAL))
+            return f"({bad} or vector(0)) / {total}"
+        case Latency():
+            fast, total = (f"sum({part_query(rule, part, scope, window)})" for part in (Part.FAST, Part.TOTAL))
+            return f"1 - {fast} / {total}"
+        case Increase() | RawQuery():
+            return f"{'max' if rule.maximum is not None else 'min'}({part_query(rule, Part.VALUE, scope, window)})"
+
+
 def chunks(rule: GateRule, part: Part, tenants: Sequence[str], window: timedelta) -> tuple[tuple[str, ...], ...]:
     """Return the tenants in groups of one query each: 500 names, fewer where the text would be too long, all at once above 1,000 names."""
     if len(tenants) > GROUP_ALL_NAMES:
