@@ -28,6 +28,12 @@ def a_fleet(
     return _traffic(requests, np.minimum(1, shares * worse), burst, ticks, seed + 1_000 * (hour + 1))
 
 
+def sessions(tenants: int, *, size: int, ticks: int, tick_seconds: float = 30, seed: int = SEED, hour: int = 0) -> list[list[float]]:
+    """Return the requests by tick of tenants that differ (0.01 to 10 a second), in geometric sessions of mean `size`."""
+    requests = tick_seconds * 10 ** np.random.default_rng(seed).uniform(-2, 1, tenants)
+    return [[total for _, total in tenant] for tenant in _traffic(requests, np.ones(tenants), size, ticks, seed + 1_000 * (hour + 1))]
+
+
 def _traffic(requests: np.ndarray, shares: np.ndarray, burst: int, ticks: int, seed: int) -> list[Ticks]:
     """Good events are Poisson; bad ones come as a Poisson number of bursts, each at least 1 and geometric."""
     random = np.random.default_rng(seed)

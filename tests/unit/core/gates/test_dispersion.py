@@ -10,7 +10,7 @@ from scipy import stats
 
 from gate_traffic import SEED, a_fleet, bursty_traffic
 from tenantwave.core.gates import Counts
-from tenantwave.core.gates.dispersion import LARGEST, Spread, dispersion_of, newly
+from tenantwave.core.gates.dispersion import LARGEST, Spread, dispersion_of, newly, traffic_dispersion_of
 
 Ticks = Sequence[tuple[float, float]]
 """Bad and all events of each tick."""
@@ -169,3 +169,18 @@ def test_the_dispersion_stays_in_its_range(fleet: list[list[tuple[float, float]]
     """Whatever the counts are."""
     measured = dispersion(fleet)
     assert measured is None or 1 <= measured <= LARGEST
+
+
+@pytest.mark.parametrize(
+    ("tenants", "expected"),
+    [
+        pytest.param([(100, 100)] * 20, 1.0, id="exactly as usual: 1, never less"),
+        pytest.param([(100, 80)] * 20, 4 / 0.455, id="each a fifth less than usual"),
+        pytest.param([(100, 80)] * 11 + [(100, 100_000)] * 9, 4 / 0.455, id="wild tenants count for no more than others"),
+        pytest.param([(100, 80)] * 19, None, id="19 tenants are too few"),
+        pytest.param([(100, 80)] * 19 + [(13, 0), (141, 0)], None, id="so are tenants with too little traffic, or too much"),
+    ],
+)
+def test_how_uneven_traffic_is(tenants: list[tuple[float, float]], expected: float | None) -> None:
+    """By the tenants whose traffic is just enough to be missed."""
+    assert traffic_dispersion_of(tenants) == (None if expected is None else pytest.approx(expected))

@@ -13,11 +13,11 @@ from statistics import median
 import pytest
 
 from gate_builders import ERRORS
-from gate_traffic import SEED, Ticks, a_fleet, bursty_traffic
+from gate_traffic import SEED, Ticks, a_fleet, bursty_traffic, sessions
 from tenantwave.core.gates import Counts, Verdict
 from tenantwave.core.gates.constants import ALPHA_FAILING, DISPERSION, MIN_EVENTS
-from tenantwave.core.gates.dispersion import Spread, dispersion_of
-from tenantwave.core.gates.exact import ALPHA_COMPARISON, ALPHA_SHIFT, SHIFT_LOOKS, fisher, is_below, rank_test, score
+from tenantwave.core.gates.dispersion import TRAFFIC_DISPERSION, Spread, dispersion_of, traffic_dispersion_of
+from tenantwave.core.gates.exact import ALPHA_COMPARISON, ALPHA_SHIFT, SHIFT_LOOKS, fisher, has_lost_traffic, is_below, rank_test, score
 from tenantwave.core.gates.statistics import log_e_above
 from tenantwave.core.gates.verdicts import NO_MEMORY, Memory, Yardstick, failed_metric, judge_counts
 
@@ -190,6 +190,45 @@ def scores(tenants: int, burst: int, soak_seconds: float, worse: float, seed: in
     before = a_fleet(tenants, burst=burst, ticks=1, tick_seconds=3600, seed=seed)
     after = a_fleet(tenants, burst=burst, ticks=1, tick_seconds=soak_seconds, worse=worse, seed=seed, hour=1)
     return [score(*now, *then) for (now,), (then,) in zip(after, before, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("size", "naive", "assumed"),
+    [
+        pytest.param(1, 0, 0, id="single requests"),
+        pytest.param(10, 0.1, 0, id="a page view of 10 requests"),
+        pytest.param(30, 0.3, 0.008, id="sessions of 30"),
+    ],
+)
+def test_quiet_tenants_have_not_lost_their_traffic(size: int, naive: float, assumed: float) -> None:
+    """Nothing is wrong, but requests come in sessions. Taken for independent they cost up to a third of the tenants; the control knows better."""
+    usual = [sum(ticks) for ticks in sessions(1500, size=size, ticks=1, tick_seconds=3600)]
+    seen = [list(accumulate(ticks)) for ticks in sessions(1500, size=size, ticks=20, hour=1)]
+    assert share_lost(usual, seen, measured=False, dispersion=1.0) == pytest.approx(naive, abs=0.03), WHO
+    assert share_lost(usual, seen, measured=False, dispersion=TRAFFIC_DISPERSION) <= assumed + 0.002, WHO
+    assert share_lost(usual, seen, measured=True) <= 0.002, WHO
+
+
+def test_a_silent_tenant_is_found_whatever_is_assumed() -> None:
+    """At 1 request a second already at the first look, after two minutes; at 0.3 within ten minutes."""
+    assert has_lost_traffic(120, 0, TRAFFIC_DISPERSION)
+    assert has_lost_traffic(0.3 * 600, 0, TRAFFIC_DISPERSION)
+    assert not has_lost_traffic(0.1 * 600, 0, TRAFFIC_DISPERSION)
+
+
+def share_lost(usual: list[float], seen: list[list[float]], *, measured: bool, dispersion: float = 1.0) -> float:
+    """Return the share of tenants whose traffic is said to be lost at two looks in a row; the last third is the control that is measured."""
+    control = 2 * len(usual) // 3
+    lost_before, lost = [False] * control, [False] * control
+    for look in range(4, 21):
+        hours = TICK_SECONDS * look / 3600
+        if measured:
+            pairs = [(hours * usual[tenant], seen[tenant][look - 1]) for tenant in range(control, len(usual))]
+            dispersion = traffic_dispersion_of(pairs) or TRAFFIC_DISPERSION
+        now = [has_lost_traffic(hours * usual[tenant], seen[tenant][look - 1], dispersion) for tenant in range(control)]
+        lost = [before or (first and second) for before, first, second in zip(lost, lost_before, now, strict=True)]
+        lost_before = now
+    return sum(lost) / control
 
 
 # The verdicts: first look after four ticks, two signs in a row, and nothing that has healed.
