@@ -218,9 +218,14 @@ def _incident(bench: _Bench) -> _Ruling | None:
         return None
     shown = next((metric for metric in bench.after.metrics if metric.gate == ill.gate), None)
     rule = next(rule for rule in bench.context.rules if rule.name == ill.gate)
+    witnesses = (
+        f"{ill.control_failing_count} of {ill.control_count} tenants on the old version fail, too"
+        if ill.control_failing_count
+        else "the tenants outside this wave, taken together, are beyond the limit, too"
+    )
     message = (
-        f"the fleet is ill whoever runs the release: {ill.control_failing_count} of {ill.control_count} tenants on the old version fail, too, so "
-        f"nobody is failed, promoted or started until it is over; then the soak begins anew"
+        f"the fleet is ill whoever runs the release: {witnesses}, so nobody is failed, promoted or started until it is over; "
+        f"then the soak begins anew"
     )
     return _Ruling(
         Verdict.INCONCLUSIVE,
