@@ -219,14 +219,16 @@ async def test_held_tenant_is_settled_by_a_person(story: Story, resolution: str,
 
 
 async def test_orders_that_this_build_does_not_carry_out_say_so(story: Story) -> None:
-    """An override is refused as NotSupported, never ignored; an order for an upgrade that does not exist has an unknown target."""
+    """OverrideWindow is NotSupported, never ignored; without gates there is none to override; an upgrade that is not there is an unknown target."""
     await story.tenant("canary", labels=CANARY, config={})
     await story.ready()
     await story.policy(waves=waves(canary={"approval": {"when": "Before"}}))
     await story.operator()
     upgrade = await story.upgrade()
     await story.until(upgrade, "AwaitingApproval")
-    assert await story.answer(await story.act(upgrade, "OverrideGate", wave="canary", reason=BECAUSE)) == (False, "NotSupported")
+    lift: dict[str, Any] = {"wave": "canary", "lifts": ["TenantWindows"], "expireTime": "2030-01-01T00:00:00Z", "reason": BECAUSE}
+    assert await story.answer(await story.act(upgrade, "OverrideWindow", **lift)) == (False, "NotSupported")
+    assert await story.answer(await story.act(upgrade, "OverrideGate", wave="canary", reason=BECAUSE)) == (False, "NotApplicable")
     assert await story.answer(await story.act("nobody", "Pause", run="nobody-00000-1-a1")) == (False, "UnknownTarget")
     assert await story.answer(await story.act(upgrade, "Reject", wave="canary")) == (True, "Accepted")
     await story.until(upgrade, "Aborted")

@@ -29,6 +29,8 @@ from tenantwave.core.status import upgrade_status
 from tenantwave.core.world import Action, Catalogue, CatalogueEntry, ComponentView, Policy, Progress, StoredRun, Tenant, Upgrade, World
 
 S = TenantState
+TOLD = frozenset({"FleetIncident", "FleetIncidentOver", "WaveShifted", "GateOverridden", "WorseThanBefore"})
+"""Events that a transcript shows: what is told of the gates shows in no state."""
 PREVIEW_EVERY = timedelta(seconds=10)
 STEPS_AT_MOST = 5000
 
@@ -225,9 +227,7 @@ class Fleet:
     def _wait(self, end: datetime) -> bool:
         assert self.plan is not None
         times = [self.plan.wake_time] if self.plan.wake_time is not None else []
-        judged = self.plan.gate_context is not None and bool(self.plan.gate_context.tenants)
-        ended = self.journal is not None and self.journal.run.completion_time is not None
-        if judged and not ended:
+        if self.plan.gate_context is not None and self.plan.gate_context.tenants:
             times.append(self.now + TICK)
         if any(step.deed is Deed.PREVIEW for step in self.plan.steps):
             times.append(self.now + PREVIEW_EVERY)
@@ -280,7 +280,8 @@ class Fleet:
     def store(self, tenant: str, status: TenantRunStatus) -> None:
         """Write a TenantRun, and see that the move is a declared one."""
         member = self.members[tenant]
-        before = member.run.status.state if member.run is not None else None
+        before_status = member.run.status if member.run is not None else None
+        before = before_status.state if before_status is not None else None
         # A new run or attempt plans a tenant anew: it is Queued, and may be passed over in the same breath.
         origin = S.QUEUED if member.run is not None and member.run.status.run != status.run else before
         if origin is not None and status.state not in tenant_run.MOVES[origin] | {before, origin}:
@@ -291,6 +292,9 @@ class Fleet:
             raise Broken(f"{tenant}: the numbers of intents began again")
         text = TenantRunStatus.model_validate_json(status.model_dump_json(by_alias=True))
         member.run = StoredRun(tenant_run_name(UPGRADE, tenant), f"run-{tenant}", "1", UPGRADE, UID, text)
+        known = before_status.after_rollback if before_status is not None else None
+        if status.after_rollback is not None and known is None:
+            self._line("judged", tenant, f"after its rollback: {status.after_rollback.verdict}: {status.after_rollback.message}")
         if before is not status.state:
             self._line(str(status.state), tenant, f"{status.reason}: {status.message}")
 
@@ -320,7 +324,12 @@ class Fleet:
         self.gates.restart(self.journal, runs)
 
     def _report(self, world: World, plan: Plan) -> None:
-        self.notes += plan.notes
+        stands = plan.journal is None or plan.journal == self.journal  # as in the engine: what is not stored is not told
+        told = plan.notes if stands else ()
+        self.notes += told
+        for note in told:
+            if note.reason in TOLD:
+                self._line("event", note.tenant or UPGRADE, f"{note.reason}: {note.message}")
         before = self.status
         self.status = status = upgrade_status(before, world, plan, self.now)
         check_status(status, world, plan, self.now)

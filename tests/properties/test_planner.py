@@ -21,6 +21,7 @@ ENDS = frozenset(
     {
         R.SUCCEEDED, R.SUCCEEDED_WITH_SKIPS, R.ROLLED_BACK, R.ABORTED, R.ROLLBACK_FAILED, R.HELD, R.PAUSED, R.AWAITING_APPROVAL, R.SUSPENDED,
         R.DEADLINE_EXCEEDED, R.OWNERSHIP_CONFLICT, R.NO_TENANTS, R.EMPTY_FIRST_WAVE, R.UNMATCHED_TENANTS, R.TENANT_BUSY, R.GATE_UNKNOWN,
+        R.GATE_INCONCLUSIVE, R.FLEET_INCIDENT,
     }
 )  # fmt: skip
 """Where an upgrade may come to rest: done, ended, or naming who must act."""
@@ -36,8 +37,23 @@ WAVE_LISTS: tuple[list[Block], ...] = (
     [{"name": "canary", "size": 2, "freeSlotOn": "Converged", "maxParallel": 2}, {"name": "rest", "freeSlotOn": "FirstVerdict"}],
 )
 TROUBLES = ("none", "none", "none", "bad", "ill", "conflict", "owner", "stuck", "fails back", "gone", "unselected", "there")
-ORDERS = ("Approve", "Reject", "Pause", "Resume", "Abort", "Retry", "SkipTenant", "Resolve")
-EVENTS = (*ORDERS, *ORDERS, "edit", "edit back", "edit selector", "suspend", "resume", "delete", "mend", "blind", "see", "wait")
+ORDERS = ("Approve", "Reject", "Pause", "Resume", "Abort", "Retry", "SkipTenant", "Resolve", "OverrideGate")
+EVENTS = (
+    *ORDERS,
+    *ORDERS,
+    "edit",
+    "edit back",
+    "edit selector",
+    "suspend",
+    "resume",
+    "delete",
+    "mend",
+    "blind",
+    "see",
+    "incident",
+    "thin",
+    "wait",
+)
 
 
 @st.composite
@@ -86,6 +102,8 @@ def happen(fleet: Fleet, event: str, tenant: str, pick: int) -> None:
     match event:
         case "Approve" | "Reject":
             fleet.order(event, wave=wave, requestedBy=f"person{pick}")
+        case "OverrideGate":
+            fleet.order(event, wave=wave)
         case "Retry":
             fleet.order(event, tenants=[tenant] if pick % 2 else [])
         case "SkipTenant":
@@ -106,6 +124,10 @@ def happen(fleet: Fleet, event: str, tenant: str, pick: int) -> None:
             fleet.delete()
         case "blind" | "see":
             fleet.gates.blind = event == "blind"
+        case "incident":
+            fleet.gates.incident = True
+        case "thin":
+            fleet.gates.thin = True
         case "wait":
             fleet.now += timedelta(minutes=pick)
         case "mend":
@@ -114,7 +136,7 @@ def happen(fleet: Fleet, event: str, tenant: str, pick: int) -> None:
 
 def mend(fleet: Fleet) -> None:
     """Take every trouble away."""
-    fleet.gates.blind = False
+    fleet.gates.blind = fleet.gates.incident = fleet.gates.thin = False
     for member in fleet.members.values():
         member.bad.clear()
         member.ill.clear()

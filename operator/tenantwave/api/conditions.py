@@ -179,6 +179,8 @@ class DetailReason(Reason):
     PRESERVED = "Preserved", "every tenant's configuration is as it should be"
     CONFLICTS = "Conflicts", "some tenants' edits meet the release's own changes", "settle the keys in the message"
     NOT_JUDGED = "NotJudged", "nothing has been judged yet"
+    FLEET_INCIDENT = "FleetIncident", "the whole fleet is ill, upgraded or not", "mend the incident; the upgrade goes on by itself"
+    OVERRIDDEN = "Overridden", "a person let a wave pass by OverrideGate, whatever its gate says"
 
 
 class WaitReason(Reason):

@@ -102,6 +102,15 @@ class GateStatus(ApiModel):
     source: Annotated[
         str | None, about("Whether the source of metrics is Ok, Degraded or Down.", example="Ok", absent="not asked yet", max_length=16)
     ] = None
+    source_message: Annotated[
+        str | None,
+        about(
+            "What is wrong with the source, and what to do about it.",
+            example="Prometheus cannot be reached",
+            absent="nothing is",
+            max_length=512,
+        ),
+    ] = None
     coverage: Annotated[str | None, about("The share of ticks with fresh data.", example="97%", absent="not known", max_length=8)] = None
     judged: Annotated[int | None, about("Tenants judged.", example=3, absent="not counted", ge=0)] = None
     healthy: Annotated[int | None, about("Tenants Healthy.", example=3, absent="not counted", ge=0)] = None

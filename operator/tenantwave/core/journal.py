@@ -38,6 +38,23 @@ class Approval(_Record):
     time: Instant
 
 
+class Override(_Record):
+    """A person's word that the wave passes on its soak alone (OverrideGate). What its gate said then stays on record."""
+
+    person: str
+    action: str
+    reason: str
+    time: Instant
+    verdict: str
+    said: str = ""
+    """The gate's reason and message at that time."""
+
+    def sentence(self, *, is_past: bool = False) -> str:
+        """Return by whose word the wave passes, as a sentence."""
+        how = "passed" if is_past else "passes on its soak alone,"
+        return f"{how} by OverrideGate {self.action} of {self.person}: {self.reason}"
+
+
 class WaveRecord(_Record):
     """One wave of the plan. `tenants` is fixed when the run is planned, in the order in which they start."""
 
@@ -52,6 +69,8 @@ class WaveRecord(_Record):
     """Since when every tenant of the wave soaks or is through; used where a policy has no gates."""
     gate: str = ""
     """The wave's gate memory (core.gates), as compact JSON."""
+    override: Override | None = None
+    """By whose word the wave passes on its soak alone."""
 
 
 class Pause(_Record):
@@ -115,6 +134,8 @@ class RunRecord(_Record):
     plan_digest: str = ""
     waves: tuple[WaveRecord, ...] = ()
     order: TakeBackOrder | None = None
+    warnings: tuple[str, ...] = ()
+    """What the plan cannot do well, in sentences: shown with it."""
     paused_for: tuple[str, ...] = ()
     """Tenants and waves whose failure has already paused the upgrade: Resume goes on without them instead of pausing again."""
     content: str = ""

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from tenantwave.core.passes import endings, failures, flight, orders, planning, problems, runs, starts, verdicts
+from tenantwave.core.passes import afterwards, endings, evidence, failures, flight, orders, planning, problems, runs, starts, verdicts
 from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.summary import summarise
 from tenantwave.core.plan import Plan
 from tenantwave.core.world import World
 
@@ -31,8 +32,9 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     flight.mourn_tenants,  # whose namespace is gone
     planning.record_already_there,
     flight.watch_tenants,  # what those that have begun need next
-    verdicts.describe_evidence,  # what is to be measured
-    verdicts.remember_evidence,
+    evidence.describe_evidence,  # what is to be measured
+    evidence.remember_evidence,
+    afterwards.remember_afterwards,
     verdicts.judge_tenants,  # who failed its gate, who has soaked
     verdicts.pause_when_blind,
     failures.pause_for_failures,
@@ -60,7 +62,7 @@ def decide(world: World, now: datetime) -> Plan:
     draft = Draft(world, now, runs.journal_of(world, now))
     if world.upgrade.spec is None and world.planned_spec is None:
         problems.check_spec(draft)
-        return draft.plan(endings.summarise(draft))
+        return draft.plan(summarise(draft))
     for extend in PASSES:
         extend(draft)
-    return draft.plan(endings.summarise(draft))
+    return draft.plan(summarise(draft))

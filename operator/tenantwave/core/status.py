@@ -16,7 +16,6 @@ from tenantwave.api.policy import ApprovalTime, RolloutPolicySpec
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import (
     Counts,
-    GateStatus,
     PolicySeen,
     RunStatus,
     TenantException,
@@ -27,10 +26,9 @@ from tenantwave.api.upgrade_status import (
 )
 from tenantwave.api.upgrade_status import Next as NextStatus
 from tenantwave.core import tenant_run
-from tenantwave.core.gates import Verdict
-from tenantwave.core.gates.evidence import gate_status
-from tenantwave.core.gates.journal import load_wave
+from tenantwave.core.gate_report import gates_passed, stored, wave_gate_status, what_waves_can_find
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
+from tenantwave.core.passes.afterwards import is_worse
 from tenantwave.core.passes.failures import counts_as_failed
 from tenantwave.core.plan import Plan
 from tenantwave.core.world import World
@@ -163,32 +161,15 @@ def _accepted(world: World, plan: Plan, journal: Journal | None) -> Iterable[Sai
     placed = {name for wave in journal.run.waves for name in wave.tenants}
     joining = sum(tenant.selected and name not in placed and tenant.run is None for name, tenant in world.tenants.items())
     later = f"; {joining} namespaces match since then and join with the next run" if joining else ""
-    yield Said(ConditionType.ACCEPTED, True, DetailReason.PLANNED, f"{len(placed)} tenants in {len(journal.run.waves)} waves{later}")
+    plan_said = f"{len(placed)} tenants in {len(journal.run.waves)} waves{later}"
+    told = "; ".join((plan_said, *(f"warning: {warning}" for warning in journal.run.warnings), *what_waves_can_find(journal.run)))
+    yield Said(ConditionType.ACCEPTED, True, DetailReason.PLANNED, told)
 
 
 def _gates_passed(world: World, journal: Journal | None) -> Iterable[Said]:
-    policy = world.planned_policy
-    if journal is None or policy is None or policy.spec is None:
-        return
-    if not policy.spec.gates:
-        yield Said(ConditionType.GATES_PASSED, None, DetailReason.NO_GATES, "the policy has no gates: the soak is time alone")
-        return
-    waves = journal.run.waves
-    if waves and all(wave.progress is WaveProgress.PASSED for wave in waves):
-        yield Said(ConditionType.GATES_PASSED, True, DetailReason.HEALTHY, f"the gates of all {len(waves)} waves passed")
-        return
-    failed = next((wave for wave in waves if wave.progress is WaveProgress.FAILED), None)
-    if failed is not None and journal.run.order is not None and journal.run.order.reason is EndReason.WAVE_FAILED:
-        yield Said(ConditionType.GATES_PASSED, False, DetailReason.FAILING, journal.run.order.message)
-        return
-    running = next((wave for wave in waves if wave.progress is WaveProgress.RUNNING), None)
-    gate = world.gates.wave(running.name) if running is not None and world.gates.run_id == journal.run.id else None
-    if gate is None:
-        yield Said(ConditionType.GATES_PASSED, None, DetailReason.NOT_JUDGED, "no wave has been judged yet")
-        return
-    holds = False if gate.verdict is Verdict.FAILING else None
-    # Numbers stay out of the message: they change with every tick and stand in status.waves[].gate.
-    yield Said(ConditionType.GATES_PASSED, holds, gate.verdict.value, f"wave {gate.name}: {gate.reason or gate.verdict.value}")
+    said = gates_passed(world, journal.run) if journal is not None else None
+    if said is not None:
+        yield Said(ConditionType.GATES_PASSED, *said)
 
 
 def _preserved(statuses: Mapping[str, TenantRunStatus]) -> Iterable[Said]:
@@ -253,11 +234,7 @@ def _wave(
 ) -> WaveStatus:
     members = [current[name] for name in wave.tenants if name in current]
     states = Counter(status.state for status in members)
-    # As stored: the numbers of each tick would be a write for each tick.
-    gate = load_wave(wave.gate, journal.run.id) if wave.gate else None
-    shown: GateStatus | None = (
-        gate_status(gate, plan.gate_context, world.gates) if gate is not None and plan.gate_context is not None else None
-    )
+    gate = stored(wave, journal.run.id)
     count = len(wave.tenants)
     return WaveStatus(
         name=wave.name,
@@ -277,7 +254,7 @@ def _wave(
         start_time=wave.start_time,
         healthy_since=gate.healthy_since_time if gate is not None else None,
         completion_time=wave.completion_time,
-        gate=shown,
+        gate=wave_gate_status(wave, journal.run.id, plan.gate_context, world.gates),
     )
 
 
@@ -317,9 +294,16 @@ def _exceptions(current: Mapping[str, TenantRunStatus]) -> tuple[TenantException
     rank = {state: place for place, state in enumerate(EXCEPTION_ORDER)}
     worst = sorted((rank[status.state], name) for name, status in current.items() if status.state in rank)
     return tuple(
-        TenantException(tenant=name, state=str(current[name].state), reason=current[name].reason, message=current[name].message)
+        TenantException(tenant=name, state=str(current[name].state), reason=current[name].reason, message=_why(current[name]))
         for _, name in worst[:MAX_EXCEPTIONS]
     )
+
+
+def _why(status: TenantRunStatus) -> str:
+    """Return why the tenant is where it is; first of all, whether it is worse after its rollback than it was before the upgrade."""
+    if not is_worse(status) or status.after_rollback is None:
+        return status.message
+    return f"worse than before: {status.after_rollback.message}; {status.message}"[:512]
 
 
 def _versions(world: World) -> tuple[VersionCount, ...]:

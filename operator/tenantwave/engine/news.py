@@ -16,6 +16,7 @@ from tenantwave.api.meta import PROFILE_NAME
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import tenant_run
+from tenantwave.core.gate_report import slow_evaluation
 from tenantwave.core.plan import Note, Plan
 from tenantwave.core.status import STALLED
 from tenantwave.core.world import World
@@ -30,7 +31,6 @@ EVENTS_OF_REASONS: dict[str, tuple[str, bool]] = {
     ReadyReason.SOAKING: ("WaveSoaking", False),
     ReadyReason.GATE_UNKNOWN: ("GateBlind", True),
     ReadyReason.GATE_INCONCLUSIVE: ("GateBlind", True),
-    ReadyReason.FLEET_INCIDENT: ("FleetIncident", True),
 }
 """Reason of Ready -> the Event for it, and whether it is a warning. Those of ends and orders are noted by the planner."""
 
@@ -51,6 +51,8 @@ class Reporter:
     """Upgrade -> tenant -> where it stood at the last look."""
     _judged: dict[str, datetime] = field(default_factory=dict)
     """Upgrade -> the last tick of its gates that was counted."""
+    _slow: dict[str, datetime] = field(default_factory=dict)
+    """Upgrade -> since when its gates are looked at less often than its policy says, as told."""
 
     def tell(self, world: World, plan: Plan, before: TenantUpgradeStatus | None, after: TenantUpgradeStatus) -> None:
         """Tell where tenants have got to, what the planner noted, and a new reason of Ready. Cost: O(tenants of the upgrade)."""
@@ -65,6 +67,7 @@ class Reporter:
         for note in plan.notes:
             self._tell(world, note)
         self._count_verdicts(world)
+        self._tell_of_slowness(world, plan)
         was, now = ready_of(before), ready_of(after)
         if now is None or (was is not None and was.reason == now.reason):
             return
@@ -77,6 +80,7 @@ class Reporter:
         """Forget an upgrade that is gone."""
         self._stood.pop(upgrade, None)
         self._judged.pop(upgrade, None)
+        self._slow.pop(upgrade, None)
 
     def warn(self, world: World, reason: str, message: str) -> None:
         """Tell what the planner cannot know: that something outside goes wrong for longer than is ordinary."""
@@ -112,6 +116,15 @@ class Reporter:
         for wave in world.gates.waves.values():
             for metric in wave.metrics if wave.evaluation_time == time else ():
                 self.telemetry.gate_evaluation(metric.verdict.value, "Enforce" if metric.enforced else "Observe")
+
+    def _tell_of_slowness(self, world: World, plan: Plan) -> None:
+        """Tell, once each time it begins, that the source is too slow for the policy's interval."""
+        name, since, context = world.upgrade.name, world.gates.source.slow_since_time, plan.gate_context
+        if since is None or context is None:
+            self._slow.pop(name, None)
+        elif self._slow.get(name) != since:
+            self._slow[name] = since
+            self._tell(world, Note("EvaluationSlow", slow_evaluation(context), warning=True, key=context.run_id))
 
 
 def of_upgrade(ready: Condition, run: str) -> Note | None:

@@ -126,7 +126,10 @@ class Reconciler:
     def _probe(self, name: str, world: World, plan: Plan) -> None:
         """Have the evidence fetched that the plan is about; it arrives as a new reason to look."""
         journal = plan.journal or world.journal
-        if plan.gate_context is not None and journal is not None and journal.run.completion_time is None:
+        if plan.gate_context is None or journal is None:
+            return
+        # Once the run has ended only tenants that were taken back are asked for, and for minutes.
+        if journal.run.completion_time is None or plan.gate_context.tenants:
             self.prober.look(name, plan.gate_context, world.gates)
 
     # Act.

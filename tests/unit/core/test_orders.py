@@ -57,7 +57,8 @@ ENDED = TakeBackOrder(reason=EndReason.WAVE_FAILED, message="wave canary failed"
             "UnknownTarget",
             id="resolve nobody of the upgrade",
         ),
-        pytest.param({"type": "OverrideGate", "wave": "canary"}, S.SOAKING, "NotSupported", id="override a gate"),
+        pytest.param({"type": "OverrideGate", "wave": "canary"}, S.SOAKING, "NotApplicable", id="override where there are no gates"),
+        pytest.param({"type": "OverrideGate", "wave": "nosuch"}, S.SOAKING, "UnknownTarget", id="override no wave of the run"),
     ],
 )
 def test_an_order_that_does_not_fit_is_refused_without_effect(order: Block, state: TenantState, reason: str) -> None:

@@ -13,11 +13,12 @@ from tenantwave.api.policy import Maintenance, RolloutPolicySpec, TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
-from tenantwave.core.gates import GateContext
+from tenantwave.core.gates import GateBook, GateContext
 from tenantwave.core.journal import Journal, RunRecord, WaveRecord
 from tenantwave.core.plan import Answer, Deed, Hold, Move, Next, Note, Plan, Step, Summary
 from tenantwave.core.world import Tenant, World
 
+EMPTY_BOOK = GateBook()
 RUN_FIELDS = ("tenant_selector", "policy_ref", "release", "components", "preservation", "hooks")
 """The fields of a TenantUpgrade that begin a new run when they change (`release.evidence` apart). All others are read live."""
 
@@ -99,6 +100,11 @@ class Draft:
     def effective_waves(self) -> Mapping[str, EffectiveWave]:
         """Return the waves of the policy with their defaults worked out, by name."""
         return {wave.name: wave for wave in effective_waves(self.policy.waves, bool(self.policy.gates))} if self.policy is not None else {}
+
+    @property
+    def book(self) -> GateBook:
+        """Return what the gates know of the current run: nothing, where what they know is about another one."""
+        return self.world.gates if self.world.gates.run_id == self.run.id else EMPTY_BOOK
 
     @property
     def planned(self) -> bool:
@@ -284,3 +290,10 @@ def runs_version(draft: Draft, tenant: Tenant) -> str:
     if tenant.record is not None and tenant.record.version:
         return tenant.record.version
     return draft.spec.release.assumed_version or ""
+
+
+def is_at_release(draft: Draft, tenant: Tenant) -> bool:
+    """Tell whether every component of the tenant has every value of the release; a component that is absent must be optional."""
+    optional = {component.name for component in draft.spec.components if component.optional}
+    present = [view for view in tenant.components if view.present]
+    return bool(present) and all(view.at_release if view.present else view.name in optional for view in tenant.components)

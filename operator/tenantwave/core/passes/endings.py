@@ -1,19 +1,18 @@
-"""Ends: of a wave, of a run, of the upgrade itself. And what of it all is shown in one word."""
+"""Ends: of a wave, of a run, of the upgrade itself."""
 
 from __future__ import annotations
 
-from tenantwave.api.conditions import ReadyReason, RunReason, WaitReason
+from tenantwave.api.conditions import RunReason
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.gates import Reason as GateReason
-from tenantwave.core.gates import Verdict, wave_is_through
-from tenantwave.core.journal import EndReason, WaveProgress, WaveRecord
+from tenantwave.core.gates import wave_is_through
+from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes import failures, starts
 from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.evidence import deciding
 from tenantwave.core.passes.problems import named
-from tenantwave.core.passes.verdicts import enforces, stored_message
-from tenantwave.core.plan import Deed, Summary
+from tenantwave.core.plan import Deed
 
 S = TenantState
 
@@ -33,7 +32,7 @@ def pass_wave(draft: Draft) -> None:
     wave = starts.running_wave(draft)
     if wave is None or not starts.may_open_waves(draft) or (draft.journal.pause is not None and failures.has_paused(draft, wave)):
         return
-    if not _is_through(draft, wave):
+    if not is_through(draft, wave):
         if wave.soaked_since_time is not None:
             draft.set_wave(wave.name, soaked_since_time=None)
         return
@@ -49,7 +48,8 @@ def pass_wave(draft: Draft) -> None:
         return
     draft.set_wave(wave.name, progress=WaveProgress.PASSED, completion_time=draft.now)
     done = sum(status.state is S.SUCCEEDED for _, status in draft.in_wave(wave))
-    draft.note("WavePassed", f"wave {wave.name}: {done} of {len(wave.tenants)} tenants upgraded")
+    how = f"; {wave.override.sentence(is_past=True)}" if wave.override is not None else ""
+    draft.note("WavePassed", f"wave {wave.name}: {done} of {len(wave.tenants)} tenants upgraded{how}")
 
 
 def pass_waves_with_nobody(draft: Draft) -> None:
@@ -65,7 +65,8 @@ def _has_nobody(draft: Draft, wave: WaveRecord) -> bool:
     )
 
 
-def _is_through(draft: Draft, wave: WaveRecord) -> bool:
+def is_through(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether the wave needs nothing more but, perhaps, people: its tenants are through, and its gate passes it or does not decide."""
     members = list(draft.in_wave(wave))
     if (
         len(members) < len(wave.tenants)
@@ -73,12 +74,11 @@ def _is_through(draft: Draft, wave: WaveRecord) -> bool:
         or not failures.may_start_more(draft, wave)
     ):
         return False
-    context = enforces(draft)
+    context = deciding(draft, wave)
     judged = any(status.written and status.state is S.SUCCEEDED for _, status in members)
     if context is None or not judged or failures.is_forgiven(draft, wave):
         return True
-    gate = draft.world.gates.wave(wave.name) if draft.world.gates.run_id == draft.run.id else None
-    return wave_is_through(gate, draft.effective_waves[wave.name].soak, context.evaluation)
+    return wave_is_through(draft.book.wave(wave.name), draft.effective_waves[wave.name].soak, context.evaluation)
 
 
 def end_run(draft: Draft) -> None:
@@ -137,245 +137,3 @@ def keep_finalizer(draft: Draft) -> None:
         draft.finalizer = True
     elif not live and draft.world.upgrade.has_finalizer:
         draft.finalizer = False
-
-
-# One state, one row: of several that hold, the first in api.md's order.
-
-
-def summarise(draft: Draft) -> Summary:
-    """Return the reason of Ready and its sentence."""
-    for tell in SUMMARIES:
-        summary = tell(draft)
-        if summary is not None:
-            return summary
-    return Summary(ReadyReason.PLANNING, "the plan is being computed")
-
-
-def _done(draft: Draft) -> Summary | None:
-    run = draft.run
-    if run.completion_time is None or run.order is not None or draft.superseded:
-        return None
-    current = [status for _, status in draft.current()]
-    passed_over = sum(status.state is not S.SUCCEEDED for status in current)
-    release = draft.spec.release
-    done = sum(status.state is S.SUCCEEDED for status in current)
-    if any(status.state is S.ROLLBACK_FAILED for status in current):
-        return None
-    if passed_over:
-        return Summary(
-            ReadyReason.SUCCEEDED_WITH_SKIPS,
-            f"{done} of {len(current)} tenants run {release.product} {release.version}; {passed_over} were skipped or failed within the budget",
-        )
-    return Summary(ReadyReason.SUCCEEDED, f"all {done} tenants run {release.product} {release.version}")
-
-
-def _rollback_failed(draft: Draft) -> Summary | None:
-    failed = sorted(name for name, status in draft.statuses().items() if status.state is S.ROLLBACK_FAILED)
-    if not failed:
-        return None
-    return Summary(
-        ReadyReason.ROLLBACK_FAILED,
-        f"{named(failed)} could not be taken back ({draft.statuses()[failed[0]].message}); look at the TenantRun, then create an "
-        "UpgradeAction Resolve",
-    )
-
-
-def _ended(draft: Draft) -> Summary | None:
-    run = draft.run
-    if run.completion_time is None or run.order is None or draft.superseded:
-        return None
-    version = draft.spec.release.version
-    mend = f"Push a version other than {version}, or create an UpgradeAction Retry."
-    if run.order.reason is EndReason.ABORT:
-        return Summary(ReadyReason.ABORTED, f"{run.order.message}. {mend}")
-    if any(status.state is S.HELD and status.written for status in draft.statuses().values()):
-        return None
-    return Summary(ReadyReason.ROLLED_BACK, f"{run.order.message}. {mend}")
-
-
-def _cannot_start(draft: Draft) -> Summary | None:
-    return draft.problem if draft.problem is not None and draft.problem.reason is not ReadyReason.PLANNING else None
-
-
-def _rolling_back(draft: Draft) -> Summary | None:
-    back = sum(status.state is S.ROLLING_BACK for status in draft.statuses().values()) + len(failures.pending(draft))
-    if not back and (draft.run.order is None or draft.run.completion_time is not None):
-        return None
-    message = draft.run.order.message if draft.run.order is not None else "tenants that failed are being taken back"
-    return Summary(ReadyReason.ROLLING_BACK, f"{back} tenants are being taken back: {message}")
-
-
-def _planning(draft: Draft) -> Summary | None:
-    if draft.problem is not None:
-        return draft.problem
-    return None if draft.planned else Summary(ReadyReason.PLANNING, "the plan is being computed")
-
-
-def _suspended(draft: Draft) -> Summary | None:
-    if not draft.suspended:
-        return None
-    total = sum(len(wave.tenants) for wave in draft.run.waves)
-    return Summary(
-        ReadyReason.SUSPENDED, f"planned: {total} tenants in {len(draft.run.waves)} waves; nothing starts until spec.suspend is removed"
-    )
-
-
-def _paused(draft: Draft) -> Summary | None:
-    pause = draft.journal.pause
-    return Summary(ReadyReason.PAUSED, f"{pause.message}; create an UpgradeAction Resume to go on") if pause is not None else None
-
-
-def _late(draft: Draft) -> Summary | None:
-    wave = starts.running_wave(draft)
-    if wave is None or not starts.is_late(draft, wave):
-        return None
-    left = [tenant.name for tenant, status in draft.in_wave(wave) if status.state not in SETTLED]
-    what = f"not through: {named(left)}" if left else "its tenants are through, its gate or its approval is missing"
-    return Summary(ReadyReason.DEADLINE_EXCEEDED, f"wave {wave.name} is past its deadline and starts no more; {what}")
-
-
-def _gates_unknown(draft: Draft) -> Summary | None:
-    blind = starts.gates_are_blind(draft)
-    return Summary(ReadyReason.GATE_UNKNOWN, f"nothing passes and nothing is taken back: {blind}") if blind is not None else None
-
-
-def _fleet_incident(draft: Draft) -> Summary | None:
-    wave = starts.running_wave(draft)
-    gate = draft.world.gates.wave(wave.name) if wave is not None and draft.world.gates.run_id == draft.run.id else None
-    if gate is not None and gate.reason == GateReason.FLEET_INCIDENT.value:
-        return Summary(ReadyReason.FLEET_INCIDENT, stored_message(draft, wave) if wave is not None else "")
-    return None
-
-
-def _awaiting_approval(draft: Draft) -> Summary | None:
-    for wave in draft.run.waves:
-        when = starts.awaits_approval(draft, wave)
-        if when is not None:
-            given = wave.approvals_before if when is ApprovalTime.BEFORE else wave.approvals_after
-            needed = draft.effective_waves[wave.name].approval_minimum
-            return Summary(
-                ReadyReason.AWAITING_APPROVAL,
-                f"wave {wave.name} needs {needed - len(given)} of {needed} approvals to {'start' if when is ApprovalTime.BEFORE else 'pass'}; "
-                "create an UpgradeAction Approve or Reject",
-            )
-    return None
-
-
-def _wave_running(draft: Draft) -> Summary | None:
-    wave = starts.running_wave(draft)
-    if not draft.any_in(tenant_run.IN_FLIGHT):
-        return None
-    if wave is None:
-        return Summary(ReadyReason.WAVE_RUNNING, "tenants of waves that have passed are upgraded")
-    return Summary(ReadyReason.WAVE_RUNNING, f"wave {wave.name}: {_progress(draft, wave)}")
-
-
-def _soaking(draft: Draft) -> Summary | None:
-    wave = starts.running_wave(draft)
-    if wave is None:
-        late = sorted(tenant.name for tenant, status in draft.current() if status.state is S.SOAKING)
-        return Summary(ReadyReason.SOAKING, f"{named(late)} of waves that have passed must stay healthy") if late else None
-    soaking = [tenant.name for tenant, status in draft.in_wave(wave) if status.state is S.SOAKING]
-    gate = draft.world.gates.wave(wave.name) if enforces(draft) is not None and draft.world.gates.run_id == draft.run.id else None
-    effective = draft.effective_waves[wave.name]
-    still = bool(soaking) or (_members_through(draft, wave) and not _is_through(draft, wave))
-    if not still or _waits_for_evidence(draft, wave):
-        return None
-    said = f"; {stored_message(draft, wave)}" if gate is not None and gate.verdict is not Verdict.HEALTHY else ""
-    return Summary(ReadyReason.SOAKING, f"wave {wave.name}: {_progress(draft, wave)}, soaks {int(effective.soak.total_seconds())} s{said}")
-
-
-def _members_through(draft: Draft, wave: WaveRecord) -> bool:
-    members = [status for _, status in draft.in_wave(wave)]  # one that waits for Resolve in an earlier run is not among them
-    through = len(members) == len(wave.tenants) and all(status.state in SETTLED for status in members)
-    return through and failures.may_start_more(draft, wave)
-
-
-def _waits_for_evidence(draft: Draft, wave: WaveRecord) -> bool:
-    """Tell whether the soak is over and only evidence is missing."""
-    gate = draft.world.gates.wave(wave.name) if enforces(draft) is not None and draft.world.gates.run_id == draft.run.id else None
-    soak = draft.effective_waves[wave.name].soak
-    return gate is not None and gate.verdict is Verdict.INCONCLUSIVE and gate.clock is not None and gate.clock >= soak
-
-
-def _inconclusive(draft: Draft) -> Summary | None:
-    wave = starts.running_wave(draft)
-    if wave is None or not _waits_for_evidence(draft, wave):
-        return None
-    return Summary(
-        ReadyReason.GATE_INCONCLUSIVE, f"wave {wave.name} has soaked, but the evidence is too thin: {stored_message(draft, wave)}"
-    )
-
-
-WAITS: dict[str, ReadyReason] = {
-    WaitReason.NOTICE_PERIOD: ReadyReason.NOTICE_PERIOD,
-    WaitReason.AWAITING_CONSENT: ReadyReason.AWAITING_CONSENT,
-    WaitReason.TENANT_BUSY: ReadyReason.TENANT_BUSY,
-}
-
-
-def _waiting(draft: Draft) -> Summary | None:
-    """Only waits are left: show the one that ends first; what has no end comes last. In a wave that starts no more no wait counts."""
-    wave = starts.running_wave(draft)
-    stopped = frozenset(wave.tenants) if wave is not None and not failures.may_start_more(draft, wave) else frozenset()
-    holds = sorted(
-        (
-            (hold.until is None, hold.until or draft.now, name, hold)
-            for name, hold in draft.holds.items()
-            if hold.reason is not WaitReason.UPGRADE_ON_HOLD and name not in stopped
-        ),
-        key=lambda row: row[:3],
-    )
-    if not holds:
-        return None
-    _, _, name, hold = holds[0]
-    more = f" ({len(holds) - 1} more wait)" if len(holds) > 1 else ""
-    return Summary(WAITS.get(hold.reason, ReadyReason.WAITING_FOR_WINDOW), f"{name} waits: {hold.message}{more}")
-
-
-def _held(draft: Draft) -> Summary | None:
-    held = sorted(name for name, status in draft.statuses().items() if status.state is S.HELD)
-    if not held:
-        return None
-    status = draft.statuses()[held[0]]
-    return Summary(ReadyReason.HELD, f"{named(held)} held: {status.reason}: {status.message}")
-
-
-def _progress(draft: Draft, wave: WaveRecord | None) -> str:
-    if wave is None:
-        return "tenants are in flight"
-    states = [status.state for _, status in draft.in_wave(wave)]
-    done = sum(state is S.SUCCEEDED for state in states)
-    flying = sum(state in tenant_run.IN_FLIGHT for state in states)
-    soaking = sum(state is S.SOAKING for state in states)
-    return f"{done} of {len(wave.tenants)} tenants done, {flying} in flight, {soaking} soaking"
-
-
-def _going_on(draft: Draft) -> Summary | None:
-    wave = starts.running_wave(draft)
-    if wave is None and draft.run.completion_time is None and draft.planned:
-        upcoming = starts.next_wave(draft)
-        return Summary(ReadyReason.WAVE_RUNNING, f"wave {upcoming.name} begins" if upcoming is not None else "the last wave ends")
-    return Summary(ReadyReason.WAVE_RUNNING, f"wave {wave.name}: {_progress(draft, wave)}") if wave is not None else None
-
-
-SUMMARIES = (
-    _done,
-    _rollback_failed,
-    _ended,
-    _cannot_start,
-    _rolling_back,
-    _planning,
-    _suspended,
-    _paused,
-    _late,
-    _gates_unknown,
-    _fleet_incident,
-    _awaiting_approval,
-    _wave_running,
-    _soaking,
-    _inconclusive,
-    _waiting,
-    _held,
-    _going_on,
-)

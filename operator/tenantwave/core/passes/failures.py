@@ -12,7 +12,7 @@ from tenantwave.core.gates import Reason as GateReason
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Pause, TakeBackOrder, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
-from tenantwave.core.passes.verdicts import enforces
+from tenantwave.core.passes.evidence import deciding
 from tenantwave.core.plan import Deed
 
 S = TenantState
@@ -90,9 +90,7 @@ def _mark(wave: WaveRecord) -> str:
 
 def _gate_failed(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     """The verdict on the wave as a whole. Over budget: the unproven. The wave's own gate: all of it, for the evidence is about them all."""
-    if enforces(draft) is None or draft.world.gates.run_id != draft.run.id:
-        return None
-    gate = draft.world.gates.wave(wave.name)
+    gate = draft.book.wave(wave.name) if deciding(draft, wave) is not None else None
     if gate is None or gate.verdict is not Verdict.FAILING:
         return None
     if wave.progress is WaveProgress.PASSED and gate.reason == GateReason.BUDGET_EXCEEDED.value and not gate.failing_tenants:

@@ -9,8 +9,7 @@ from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.passes.draft import Draft
-from tenantwave.core.passes.planning import is_at_release
+from tenantwave.core.passes.draft import Draft, is_at_release
 from tenantwave.core.passes.starts import ask
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Progress, Tenant

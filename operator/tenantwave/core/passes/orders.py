@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 from tenantwave.api.action import ActionType
 from tenantwave.api.conditions import ActionReason, SkipReason
+from tenantwave.api.defaults import gate_mode
+from tenantwave.api.gating import GateMode
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.journal import Approval, EndReason, Pause, TakeBackOrder, WaveRecord
+from tenantwave.core.gates import Verdict, WaveGate
+from tenantwave.core.journal import Approval, EndReason, Override, Pause, TakeBackOrder, WaveProgress, WaveRecord
 from tenantwave.core.passes import failures
 from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.evidence import stored_gate
 from tenantwave.core.passes.runs import is_of_run, next_attempt
 from tenantwave.core.passes.starts import awaits_approval
 from tenantwave.core.plan import Answer
@@ -210,9 +214,46 @@ def _resolve_again(draft: Draft, action: Action) -> None:
             draft.set_status(name, status.model_copy(update={"resolution": action.spec.resolution, "message": message[:1024]}))
 
 
+def _override_gate(draft: Draft, action: Action) -> Outcome:
+    wave = _wave(draft, action)
+    if wave is None:
+        return Refusal(ActionReason.UNKNOWN_TARGET, f"the run has no wave {action.spec.wave}")
+    if (why := _why_no_override(draft, wave)) is not None:
+        return Refusal(ActionReason.NOT_APPLICABLE, why)
+    gate = draft.book.wave(wave.name) or stored_gate(draft, wave) or WaveGate(wave.name)
+    override = Override(
+        person=_person(action), action=action.name, reason=action.spec.reason, time=draft.now, verdict=gate.verdict.value,
+        said=f"{gate.reason}: {gate.message}"[:512],
+    )  # fmt: skip
+    draft.set_wave(wave.name, override=override)
+    draft.note(
+        "GateOverridden", f"wave {wave.name} {override.sentence()}; its gate said {override.verdict} ({override.said})", warning=True
+    )
+    return Taken(f"wave {wave.name} passes on its soak alone; its gate said {override.verdict}, which stays recorded", completed=False)
+
+
+def _why_no_override(draft: Draft, wave: WaveRecord) -> str | None:
+    """Return why the gate of this wave cannot be overridden now; None if it can."""
+    gate = draft.book.wave(wave.name) or stored_gate(draft, wave)
+    if draft.run.order is not None or draft.run.completion_time is not None or wave.progress is WaveProgress.FAILED:
+        return f"the run has ended, or ends by a rollback ({draft.run.order.message})" if draft.run.order is not None else "the run is over"
+    if draft.policy is None or all(gate_mode(each) is not GateMode.ENFORCE for each in draft.policy.gates):
+        return "the policy has no gates that decide; the wave passes on its soak alone anyway"
+    if wave.progress is not WaveProgress.RUNNING:
+        return f"wave {wave.name} is {wave.progress}; only the gate of the running wave can be overridden"
+    if wave.override is not None:
+        return f"the gate of wave {wave.name} is overridden already, by {wave.override.action}"
+    if gate is not None and gate.verdict is Verdict.HEALTHY:
+        return f"the gate of wave {wave.name} is Healthy; the wave passes by itself when its soak is over"
+    if gate is not None and gate.verdict is Verdict.FAILING and not failures.is_forgiven(draft, wave):
+        return f"the gate of wave {wave.name} is Failing, and what onFailure.wave says is being done; an override ends no rollback"
+    return None
+
+
 def _not_supported(draft: Draft, action: Action) -> Outcome:
     return Refusal(
-        ActionReason.NOT_SUPPORTED, f"this build does not carry out {action.spec.type} yet; use Pause, Abort or SkipTenant instead"
+        ActionReason.NOT_SUPPORTED,
+        f"this build does not carry out {action.spec.type} yet; wait for the tenants' windows",
     )
 
 
@@ -225,6 +266,11 @@ def _completed(draft: Draft, action: Action) -> str:
             if order is None or order.action != action.name:
                 return "done"
             return "" if draft.run.completion_time is None else f"{len(order.tenants)} tenants were taken back or named for Resolve"
+        case ActionType.OVERRIDE_GATE:
+            wave = next((wave for wave in draft.run.waves if wave.override is not None and wave.override.action == action.name), None)
+            if wave is None or draft.run.order is not None:
+                return "the run ended before the wave passed"
+            return f"wave {wave.name} has passed" if wave.progress is WaveProgress.PASSED else ""
         case ActionType.RESOLVE:
             left = [
                 name
@@ -245,7 +291,7 @@ RULES: dict[ActionType, Callable[[Draft, Action], Outcome]] = {
     ActionType.RETRY: _retry,
     ActionType.SKIP_TENANT: _skip,
     ActionType.RESOLVE: _resolve,
-    ActionType.OVERRIDE_GATE: _not_supported,
+    ActionType.OVERRIDE_GATE: _override_gate,
     ActionType.OVERRIDE_WINDOW: _not_supported,
 }
 

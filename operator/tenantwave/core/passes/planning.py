@@ -7,7 +7,8 @@ from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import blobs, tenant_run, versions, waves
 from tenantwave.core.journal import CatalogueRef, PolicyRef, WaveProgress, WaveRecord
-from tenantwave.core.passes.draft import Draft, planned_status, runs_version
+from tenantwave.core.passes.draft import Draft, is_at_release, planned_status, runs_version
+from tenantwave.core.passes.plan_warnings import plan_warnings
 from tenantwave.core.passes.problems import named
 from tenantwave.core.passes.runs import content_of, is_earlier_attempt, spec_blob
 from tenantwave.core.plan import Deed, Hold
@@ -60,12 +61,14 @@ def plan_run(draft: Draft) -> None:
             f"the wave in RolloutPolicy {policy.name}",
         )
         return
+    found = plan_warnings(draft, policy.spec, records)
     draft.set_run(
         planned_time=draft.now,
         waves=tuple(records),
         plan_digest=waves.plan_digest(draft.run.id, ((record.name, record.tenants) for record in records)),
         spec=blobs.digest_of(spec_blob(draft.spec)),
         content=content_of(draft.spec, draft.world.catalogue),
+        warnings=found,
         policy=PolicyRef(name=policy.name, generation=policy.generation, digest=policy.digest),
         catalogue=tuple(
             CatalogueRef(version=entry.version, target=entry.target, digest=entry.digest, removed=entry.removed)
@@ -78,6 +81,8 @@ def plan_run(draft: Draft) -> None:
         f"{sum(len(record.tenants) for record in records)} tenants in {len(records)} waves: "
         + ", ".join(f"{record.name} {len(record.tenants)}" for record in records),
     )
+    for warning in found:
+        draft.note("PlanWarning", warning, warning=True)
 
 
 def _records(draft: Draft, division: waves.Division) -> list[WaveRecord]:
@@ -244,13 +249,6 @@ def preview(draft: Draft) -> None:
     for tenant, status in draft.current():
         if status.state in tenant_run.NOT_STARTED and not status.written and status.preview is None:
             draft.do(tenant.name, Deed.PREVIEW)
-
-
-def is_at_release(draft: Draft, tenant: Tenant) -> bool:
-    """Tell whether every component of the tenant has every value of the release; a component that is absent must be optional."""
-    optional = {component.name for component in draft.spec.components if component.optional}
-    present = [view for view in tenant.components if view.present]
-    return bool(present) and all(view.at_release if view.present else view.name in optional for view in tenant.components)
 
 
 def _lacks_run(draft: Draft, name: str) -> bool:

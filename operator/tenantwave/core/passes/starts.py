@@ -14,10 +14,9 @@ from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import Availability, Calendar, availability
 from tenantwave.core.gates import SourceState, Verdict
 from tenantwave.core.journal import WaveProgress, WaveRecord
-from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.draft import Draft, is_at_release
+from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, stored_message
 from tenantwave.core.passes.failures import may_start_more
-from tenantwave.core.passes.planning import is_at_release
-from tenantwave.core.passes.verdicts import asks_anybody, enforces, stored_message
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Claim, Tenant
 
@@ -70,8 +69,8 @@ def awaits_approval(draft: Draft, wave: WaveRecord) -> ApprovalTime | None:
 
 def open_next_wave(draft: Draft) -> None:
     """Begin the next wave when its predecessor has passed and, where asked for, people have approved."""
-    if not may_open_waves(draft) or draft.on_hold:
-        return
+    if not may_open_waves(draft) or draft.on_hold or gates_are_blind(draft) is not None:
+        return  # asked once more: a wave that has just passed by OverrideGate was held by no gate, its successor is
     wave = next_wave(draft)
     if wave is None or awaits_approval(draft, wave) is not None:
         return
@@ -102,23 +101,30 @@ def hold_starts(draft: Draft) -> None:
         draft.on_hold = "spec.suspend is true; remove it to start"
     elif draft.journal.pause is not None:
         draft.on_hold = draft.journal.pause.message
-    elif (blind := gates_are_blind(draft)) is not None:
-        draft.on_hold = blind
+    elif (why := gates_are_blind(draft) or fleet_is_ill(draft)) is not None:
+        draft.on_hold = why
 
 
 def gates_are_blind(draft: Draft) -> str | None:
     """Return why the metrics cannot be used now, or None."""
-    context = enforces(draft)
-    if context is None or not asks_anybody(context) or draft.world.gates.run_id != draft.run.id:
-        return None
-    book = draft.world.gates
     wave = running_wave(draft)
-    gate = book.wave(wave.name) if wave is not None else None
+    context = deciding(draft, wave) if wave is not None else enforces(draft)
+    if context is None or not asks_anybody(context):
+        return None
+    gate = draft.book.wave(wave.name) if wave is not None else None
     if wave is not None and gate is not None and gate.verdict is Verdict.UNKNOWN:
         return stored_message(draft, wave) or "the metrics cannot be used"
-    if book.source.state is SourceState.DOWN:
-        return book.source.message
+    if draft.book.source.state is SourceState.DOWN:
+        return draft.book.source.message
     return None
+
+
+def fleet_is_ill(draft: Draft) -> str | None:
+    """Return that the whole fleet is ill, as waiting tenants show it, or None. Without numbers: they would be a write for each tenant and tick."""
+    wave = running_wave(draft)
+    if wave is None or incident_in(draft, wave) is None:
+        return None
+    return f"FleetIncident: tenants on their old version are ill, too; wave {wave.name} goes on by itself when that is over"
 
 
 # The chain.
@@ -126,7 +132,7 @@ def gates_are_blind(draft: Draft) -> str | None:
 
 def in_flight_count(draft: Draft, wave: WaveRecord) -> int:
     """Return how many slots of the wave are taken: in flight, and soaking before the first verdict where that frees the slot."""
-    until_verdict = draft.effective_waves[wave.name].free_slot_on is FreeSlotOn.FIRST_VERDICT and enforces(draft) is not None
+    until_verdict = draft.effective_waves[wave.name].free_slot_on is FreeSlotOn.FIRST_VERDICT and deciding(draft, wave) is not None
     return sum(
         status.state in tenant_run.IN_FLIGHT or (until_verdict and status.state is S.SOAKING and not _has_first_verdict(draft, tenant.name))
         for tenant, status in draft.in_wave(wave)
@@ -134,7 +140,7 @@ def in_flight_count(draft: Draft, wave: WaveRecord) -> int:
 
 
 def _has_first_verdict(draft: Draft, tenant: str) -> bool:
-    gate = draft.world.gates.tenant(tenant) if draft.world.gates.run_id == draft.run.id else None
+    gate = draft.book.tenant(tenant)
     return gate is not None and gate.has_first_verdict
 
 
@@ -273,8 +279,7 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
         if hold is None and stopped:
             hold = Hold(WaitReason.UPGRADE_ON_HOLD, f"wave {wave.name} starts no more tenants; see the upgrade's condition Ready")
         if hold is None and free <= 0:
-            limit = effective.slots(len(wave.tenants))
-            hold = Hold(WaitReason.MAX_PARALLEL, f"all {limit} places of wave {wave.name} are taken")
+            hold = Hold(WaitReason.MAX_PARALLEL, _no_slot(wave, effective.slots(len(wave.tenants))))
         if hold is not None:
             draft.hold(tenant.name, hold)
             _show(draft, tenant.name, status, hold)
@@ -284,6 +289,10 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
             _soak_again(draft, tenant, status)
         else:
             _start(draft, tenant, status)
+
+
+def _no_slot(wave: WaveRecord, limit: int) -> str:
+    return f"all {limit} places of wave {wave.name} are taken" if limit > 1 else f"the one place of wave {wave.name} is taken"
 
 
 def _is_being_recorded(draft: Draft, tenant: Tenant) -> bool:

@@ -1,0 +1,101 @@
+"""Tenants that were taken back are judged once more, for the record: are they as well as before the upgrade?
+
+It holds nothing and delays nothing: the tenant is RolledBack, and the run over, whatever comes of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.api.upgrade_status import GateStatus
+from tenantwave.api.upgrade_status import Verdict as ShownVerdict
+from tenantwave.core.gates import Role, TenantGate, TenantInContext, Verdict
+from tenantwave.core.gates.evidence import gate_status
+from tenantwave.core.passes.draft import Draft
+from tenantwave.core.world import Tenant
+
+PATIENCE = timedelta(minutes=10)
+"""How long after its rollback a tenant is asked for; longer only where warm-up and first look alone take longer."""
+LOOKS = 6
+"""How many intervals a first look and a second opinion take."""
+
+WORSE = "WorseThanBefore"
+NOT_JUDGED = "NotJudged"
+
+
+def tenants_to_judge(draft: Draft) -> Iterator[TenantInContext]:
+    """Yield the tenants whose metrics are still to be compared with the hour before the first write."""
+    if draft.policy is None:
+        return
+    warm_up = draft.policy.evaluation.warm_up
+    for tenant, status in draft.current():
+        if _is_open(status) and status.completion_time is not None and draft.now < _end(draft, status.completion_time):
+            if any(claim.holds for claim in tenant.claims):
+                continue  # what is measured now is another upgrade's
+            yield TenantInContext(
+                name=tenant.name,
+                wave=status.wave,
+                window_start_time=status.completion_time + warm_up,
+                first_write_time=status.start_time,
+                role=Role.TAKEN_BACK,
+            )
+
+
+def remember_afterwards(draft: Draft) -> None:
+    """Record what came of it: as soon as it is clear, else when the time is up."""
+    context = draft.gate_context
+    if context is None or not context.enforces:
+        return
+    for tenant, status in list(draft.current()):
+        if not _is_open(status) or status.completion_time is None:
+            continue
+        gate, end = draft.book.afterwards.get(tenant.name), _end(draft, status.completion_time)
+        if gate is not None and (gate.verdict in (Verdict.HEALTHY, Verdict.FAILING) or gate.is_candidate):
+            _record(draft, tenant, status, _shown(gate, gate_status(gate, context, draft.book)))
+        elif draft.now >= end:
+            known = gate_status(gate, context, draft.book) if gate is not None and gate.evaluation_time is not None else None
+            _record(draft, tenant, status, known or _not_judged(draft, tenant))
+        else:
+            draft.wake(end)
+
+
+def is_worse(status: TenantRunStatus) -> bool:
+    """Tell whether the tenant was found worse after its rollback than before the upgrade."""
+    return status.after_rollback is not None and status.after_rollback.verdict is ShownVerdict.FAILING
+
+
+def _is_open(status: TenantRunStatus) -> bool:
+    """Tell whether the tenant was taken back from what a run had written, and nobody has looked at it since."""
+    return status.state is TenantState.ROLLED_BACK and bool(status.rolled_back_version) and status.after_rollback is None
+
+
+def _end(draft: Draft, completion_time: datetime) -> datetime:
+    if draft.policy is None:
+        return completion_time
+    evaluation = draft.policy.evaluation
+    return completion_time + max(PATIENCE, evaluation.warm_up + LOOKS * evaluation.interval)
+
+
+def _record(draft: Draft, tenant: Tenant, status: TenantRunStatus, shown: GateStatus) -> None:
+    after = status.model_copy(update={"after_rollback": shown})
+    draft.set_status(tenant.name, after)
+    if is_worse(after):
+        message = f"taken back, and worse than before the upgrade: {shown.message}; look at the tenant, the release may not be the cause"
+        draft.note("WorseThanBefore", message, tenant.name, warning=True)
+        draft.note("WorseThanBefore", f"{tenant.name} is {message}", warning=True)
+
+
+def _shown(gate: TenantGate, shown: GateStatus) -> GateStatus:
+    """Return the verdict as it is recorded. There is no second look that could confirm it, so a sign of Failing is what it says."""
+    if gate.verdict is not Verdict.FAILING and not gate.is_candidate:
+        return shown
+    return shown.model_copy(update={"verdict": ShownVerdict.FAILING, "reason": WORSE})
+
+
+def _not_judged(draft: Draft, tenant: Tenant) -> GateStatus:
+    busy = next((claim.upgrade for claim in tenant.claims if claim.holds), "")
+    source = draft.book.source
+    why = f"{busy} has the tenant" if busy else source.message or "its metrics did not come in time"
+    return GateStatus(verdict=ShownVerdict.UNKNOWN, reason=source.kind or NOT_JUDGED, message=f"not judged after its rollback: {why}"[:512])
