@@ -1,31 +1,23 @@
-"""What was usual before the wave began: each tenant's own rate, the fleet's rate, how bursty errors are, and how busy this hour is.
+"""What was usual before the wave began: each tenant's own rate, the fleet's rate, and how bursty errors are.
 
 Asked once, for the hour before the first write, and kept over attempts: an hour in which a tenant ran the release is never a baseline.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
-from math import isnan
-from statistics import median
+from datetime import datetime
 
 from .book import TenantGate
-from .constants import BASELINE_WINDOW, DISPERSION, LARGEST_NUMBER
-from .counts import Counts
+from .constants import DISPERSION
+from .counts import Counts, is_number
 from .dispersion import Spread, dispersion_of
 from .reading import Reading, read
 from .rules import GateContext, GateRule
 from .samples import Answer, Ask, Purpose, QueryFailure, TickSample
 from .statistics import pooled_rate
 from .verdicts import is_beyond
-
-MIN_EXPECTED = 14.0
-"""With fewer usual requests in the window, a tenant's traffic says nothing about the hour."""
-
-MIN_CONTROL = 20
-"""Fewer tenants are no reference for the traffic or the health of a fleet."""
 
 
 def with_baseline(gate: TenantGate, time: datetime | None, context: GateContext, baselines: Reading) -> TenantGate:
@@ -41,11 +33,11 @@ def with_baseline(gate: TenantGate, time: datetime | None, context: GateContext,
             continue
         if rule.is_share:
             found = baselines.counts(rule, gate.name)
-            if found is not None and _is_number(found.bad) and _is_number(found.total):
+            if found is not None and is_number(found.bad) and is_number(found.total):
                 counts[rule.name] = found.clamped()
         else:
             value = baselines.value(rule.name, gate.name)
-            if value is not None and _is_number(value) and is_beyond(rule, value):
+            if value is not None and is_number(value) and is_beyond(rule, value):
                 beyond[rule.name] = value
     return replace(gate, baseline=counts, failing_before=beyond, baseline_time=time)
 
@@ -75,7 +67,7 @@ def _dispersion(rule: GateRule, windows: list[Reading]) -> float | None:
     for window in windows:
         for tenant in window.asked.get(rule.name, ()):
             counts = window.counts(rule, tenant)
-            if counts is not None and _is_number(counts.bad) and _is_number(counts.total):
+            if counts is not None and is_number(counts.bad) and is_number(counts.total):
                 spreads[tenant] = spreads.get(tenant, Spread()).plus(counts.clamped())
     return dispersion_of(spreads.values())
 
@@ -84,18 +76,3 @@ def control_dispersion(rule: GateRule, control: Iterable[TenantGate]) -> float |
     """Return how bursty the control's bad events are by now; None if it has too few of them to tell."""
     metrics = (metric for gate in control for metric in gate.metrics if metric.gate == rule.name)
     return dispersion_of(metric.spread for metric in metrics if metric.spread is not None)
-
-
-def traffic_drift(rule: GateRule, control: Mapping[str, TenantGate], reading: Reading, window: timedelta) -> float:
-    """Return how busy this hour is against the baseline's: the median over the control, so that one large tenant says no more than others."""
-    ratios = []
-    for name, gate in control.items():
-        baseline, counts = gate.baseline.get(rule.name), reading.counts(rule, name)
-        expected = baseline.total * (window / BASELINE_WINDOW) if baseline is not None else 0.0
-        if expected >= MIN_EXPECTED:
-            ratios.append(max(0.0, counts.total) / expected if counts is not None and _is_number(counts.total) else 0.0)
-    return median(ratios) if len(ratios) >= MIN_CONTROL else 1.0
-
-
-def _is_number(value: float) -> bool:
-    return not isnan(value) and abs(value) <= LARGEST_NUMBER

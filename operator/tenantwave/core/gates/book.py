@@ -159,7 +159,8 @@ class WaveGate:
     `clock`: healthy soak so far, None before `healthy_since_time`. `pool`: the verdict of the tenants with little traffic, as one; None
     where there are none. `members`: a digest of who is counted since when; another one starts the clock anew. `unknown_since_time`: the
     first unusable tick; cleared by three usable ones in a row. `failing_tenants`: the first ten names.
-    `comparisons`: with the control, by gate. `dispersion`: by gate. `control_since_time`: the wave's first write, where the control's
+    `comparisons`: with the control, by gate. `dispersion`: by gate, in use; `usual_dispersion`: in the
+    hour before. `control_since_time`: the wave's first write, where the control's
     baseline ends. `control_latched`: tenants of the control that failed like the wave's, and by which gate, at most 100.
     `fresh_since_time`: an incident of the fleet ended, so evidence begins there at the earliest.
     `shift`: a sentence, where the wave moved within its limits; `shift_looks`: how often that was looked for. `can_find`: what the wave's
@@ -189,6 +190,7 @@ class WaveGate:
     coverage: Decimal = Decimal(0)
     comparisons: tuple[Comparison, ...] = ()
     dispersion: Mapping[str, float] = field(default_factory=dict)
+    usual_dispersion: Mapping[str, float] = field(default_factory=dict)
     control_since_time: datetime | None = None
     control_latched: Mapping[str, str] = field(default_factory=dict)
     fresh_since_time: datetime | None = None

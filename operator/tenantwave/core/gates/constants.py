@@ -26,10 +26,8 @@ MIN_EVENTS = 5
 """Fewer requests than this never fail a tenant: 2 of 2 bad would be enough for the e-value at a limit of 1%."""
 
 DISPERSION = 3.0
-"""Errors come in bursts (a retry storm, one bad user). Until the dispersion is measured from the control, counts are divided by this,
-which keeps false
-alarms at 0.0003 to 0.002 per tenant for bursts of mean 3 to 30. The price: 5% errors at 1 request a second are found in 41 of 100 tenants within ten
-minutes instead of 99, and Healthy needs three times the requests (216 without an error at a limit of 1%)."""
+"""Errors come in bursts (a retry storm, one bad user). Until that is measured, counts are divided by this. It is right for bursts of two or three;
+at bursts of ten, 60 of 1,000 tenants at their limit would be failed, so it is measured as soon as there is anything to measure."""
 
 LARGEST_NUMBER = 1e18
 """Beyond this a number is taken for infinite: no counter gets there, and differences of such numbers are noise."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from .constants import LARGEST_NUMBER
+
 
 @dataclass(frozen=True, slots=True)
 class Counts:
@@ -21,6 +23,11 @@ class Counts:
         """Return counts with 0 <= bad <= total: the two were extrapolated apart from each other."""
         total = max(0.0, self.total)
         return Counts(min(max(0.0, self.bad), total), total)
+
+
+def is_number(value: float) -> bool:
+    """Tell whether a value can be counted with: not NaN, and no larger than a counter gets."""
+    return abs(value) <= LARGEST_NUMBER  # a comparison with NaN is false
 
 
 NOTHING = Counts(0.0, 0.0)

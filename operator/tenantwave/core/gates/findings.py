@@ -7,7 +7,6 @@ from datetime import timedelta
 from math import log
 from statistics import median
 
-from .baselines import MIN_CONTROL
 from .book import TenantGate
 from .constants import ALPHA_FAILING, BASELINE_WINDOW
 from .counts import Counts
@@ -15,6 +14,7 @@ from .exact import ALPHA_SHIFT, SHIFT_GROUP, SHIFT_LOOKS, rank_test, score
 from .rules import GateContext, GateRule
 from .sentences import number, percent
 from .statistics import log_e_above
+from .traffic import MIN_CONTROL
 from .verdicts import Yardstick
 
 FACTORS = (1.5, 2, 3, 5, 10, 20, 30, 50, 100)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from .baselines import baseline_dispersions, control_dispersion, fleet_rates, traffic_drift, with_baseline
+from .baselines import baseline_dispersions, control_dispersion, fleet_rates, with_baseline
 from .book import GateBook, TenantGate, Verdict, WaveGate
 from .constants import DISPERSION
 from .findings import can_find, looks_due, shift
@@ -20,6 +20,7 @@ from .reference import Groups, compare, ended
 from .rules import GateContext, Role, TenantInContext, WaveInContext
 from .samples import TickSample
 from .ticks import Judged, baseline_time, control_windows, is_replay, judged_tenants
+from .traffic import AN_HOUR_LIKE_ANY, Hour, this_hour
 from .verdicts import Yardstick, failed_metric
 from .waves import judge_wave
 from .windows import Epoch, control_epoch, evidence_start
@@ -32,18 +33,19 @@ MOST_LATCHED_CONTROL = 100
 
 @dataclass(frozen=True, slots=True)
 class _Fleet:
-    """What is the same for all tenants: usual rates and traffic, by gate."""
+    """What is the same for all tenants, by gate: usual rates, how busy the hour is, how bursty errors are now and were before."""
 
     rates: Mapping[str, float]
-    drifts: Mapping[str, float]
+    hours: Mapping[str, Hour]
     dispersions: Mapping[str, float]
+    usual_dispersions: Mapping[str, float]
 
     def yardsticks(self, context: GateContext, wave: WaveGate | None) -> dict[str, Yardstick]:
         """Return what a wave's tenants are held against, by gate."""
         known = {**(wave.dispersion if wave is not None else {}), **self.dispersions}
         return {
             rule.name: Yardstick(
-                context.enforced_count, self.rates.get(rule.name, 0.0), known.get(rule.name, DISPERSION), self.drifts.get(rule.name, 1.0)
+                context.enforced_count, self.rates.get(rule.name, 0.0), known.get(rule.name, DISPERSION), self.hours.get(rule.name, AN_HOUR_LIKE_ANY)
             )
             for rule in context.rules
         }
@@ -101,14 +103,17 @@ def _measure(
     """Return the fleet's usual rates, today's traffic and burstiness. Without a control the tenants judged stand in for the rates."""
     rates = fleet_rates(context.rules, (book.control or book.tenants).values())
     shares = [rule for rule in context.rules if rule.is_share]
-    drifts = {rule.name: traffic_drift(rule, book.control, tick.reading, tick.time - begins[rule.name]) for rule in shares if begins}
+    hours = {rule.name: this_hour(rule, book.control, tick.reading, tick.time - begins[rule.name]) for rule in shares if begins}
     known = book.wave(epoch.wave.name) if epoch is not None else None
+    usual = {**(known.usual_dispersion if known is not None else {}), **before}
     dispersions: dict[str, float] = {}
     for rule in shares:
-        measured = control_dispersion(rule, book.control.values()) or (known.dispersion.get(rule.name) if known else None)
-        if (found := measured or before.get(rule.name)) is not None:
-            dispersions[rule.name] = found
-    return _Fleet(rates, drifts, dispersions)
+        # A window of minutes misses large bursts, and an hour ago nobody knew of today's: the larger of both.
+        last = known.dispersion.get(rule.name) if known is not None else None
+        found = [each for each in (control_dispersion(rule, book.control.values()) or last, usual.get(rule.name)) if each is not None]
+        if found:
+            dispersions[rule.name] = max(found)
+    return _Fleet(rates, hours, dispersions, usual)
 
 
 def _look_at_control(
@@ -185,7 +190,9 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
     names = frozenset(gate.name for gate in of_wave)
     tenants = {name: _closed(gate, excused, tick) if name in names else gate for name, gate in book.tenants.items()}
     control = {name: _closed(gate, excused, tick) for name, gate in book.control.items()} if not wave.has_passed else book.control
-    judged = replace(before, comparisons=comparisons, dispersion={**before.dispersion, **_known(fleet, wave)})
+    judged = replace(before, comparisons=comparisons)
+    if not wave.has_passed:
+        judged = replace(judged, dispersion=fleet.dispersions, usual_dispersion=fleet.usual_dispersions)
     if ended(before.comparisons, comparisons):
         judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None)
         tenants = {
@@ -196,10 +203,6 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
     after = judge_wave(context, wave, tenants, judged, tick, yardsticks)
     after = _with_findings(after, context, wave, replace(book, tenants=tenants, control=control), yardsticks)
     return replace(book, tenants=tenants, control=control, waves={**book.waves, wave.name: after})
-
-
-def _known(fleet: _Fleet, wave: WaveInContext) -> Mapping[str, float]:
-    return {} if wave.has_passed else fleet.dispersions
 
 
 def _settled(book: GateBook, context: GateContext, wave: WaveInContext) -> list[TenantGate]:

@@ -11,12 +11,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 
-from .baselines import MIN_CONTROL
 from .book import Comparison, MetricVerdict, Reason, TenantGate
-from .constants import ALPHA_FAILING
 from .counts import NOTHING, total_of
-from .exact import ILL_CHANCE, fisher, is_below, is_ill
+from .exact import ALPHA_COMPARISON, ILL_CHANCE, fisher, is_below, is_ill
 from .rules import GateRule
+from .traffic import MIN_CONTROL
 from .verdicts import Memory, Yardstick, judge_counts
 
 WELL_TICKS = 2
@@ -39,7 +38,7 @@ def compare(rule: GateRule, groups: Groups, yardstick: Yardstick, before: Compar
     failing = sum(gate.latched == rule.name or metric.is_candidate for gate, metric in wave)
     control_failing = sum(gate.latched == rule.name or metric.is_candidate for gate, metric in control)
     p_value = fisher(failing, len(wave), control_failing, len(control)) if wave and control else None
-    is_significant = p_value is not None and is_below(p_value, ALPHA_FAILING / max(1, yardstick.metrics_count))
+    is_significant = p_value is not None and is_below(p_value, ALPHA_COMPARISON / max(1, yardstick.metrics_count))
     # Few untouched tenants are a weak witness: tenants that have passed join them, for this question alone.
     reference = control if len(control) >= MIN_CONTROL else [*control, *_judged(rule, groups.settled)]
     ill = _is_reference_ill(rule, reference, groups, yardstick)

@@ -216,7 +216,7 @@ def _spreads(book: GateBook, context: GateContext) -> Iterator[Ask]:
     """Ask once a wave how unevenly bad events came in the hour before it, in twelve windows of five minutes."""
     epoch = control_epoch(context, book)
     known = book.wave(epoch.wave.name) if epoch is not None else None
-    rules = [rule for rule in context.rules if rule.is_share and not (known and rule.name in known.dispersion)]
+    rules = [rule for rule in context.rules if rule.is_share and not (known and rule.name in known.usual_dispersion)]
     if epoch is None or not rules:
         return
     starting = [tenant.name for tenant in context.tenants if baseline_time(tenant, context.evaluation.interval) == epoch.time]

@@ -23,6 +23,7 @@ from .exact import has_lost_traffic
 from .rules import GateRule, RawQuery
 from .samples import QueryFailure
 from .statistics import allowed_rate, log_e_above, log_e_below, unacceptable_rate
+from .traffic import AN_HOUR_LIKE_ANY, Hour
 
 _NOT_FINITE = "Prometheus answered an infinite number"
 
@@ -32,13 +33,13 @@ class Yardstick:
     """What a tenant's counts are held against.
 
     `metrics_count` enforced gates share the risk; `fleet_rate` fills up short baselines; `dispersion`: how many bad events come at once;
-    `drift`: how much of its usual traffic the control has at this hour.
+    `hour`: how busy it is.
     """
 
     metrics_count: int = 1
     fleet_rate: float = 0.0
     dispersion: float = DISPERSION
-    drift: float = 1.0
+    hour: Hour = AN_HOUR_LIKE_ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,8 @@ def judge_counts(
         return verdict(Verdict.INCONCLUSIVE, Reason.NOT_FINITE, detail=_NOT_FINITE)
     is_blank = counts is None or isnan(counts.bad) or isnan(counts.total)
     seen = NOTHING if counts is None or is_blank else counts.clamped()
-    expected = _expected(baseline, window, yardstick.drift)
-    if has_lost_traffic(expected, seen.total):
+    expected = _expected(baseline, window, yardstick.hour.drift)
+    if has_lost_traffic(expected, seen.total, yardstick.hour.dispersion):
         return verdict(Verdict.INCONCLUSIVE, Reason.TRAFFIC_LOST, seen, is_candidate=True, expected=expected)
     if is_blank:
         return verdict(Verdict.INCONCLUSIVE, Reason.NO_DATA)
