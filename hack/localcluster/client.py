@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
+from weakref import WeakSet
 
 import aiohttp
 import orjson
@@ -100,6 +103,7 @@ class KubeClient:
         self._connection_count = connection_count
         self._field_manager = field_manager
         self._http: aiohttp.ClientSession | None = None
+        self._sockets: WeakSet[socket.socket] = WeakSet()
         self._kinds: dict[str, tuple[str, bool]] = {}
 
     @classmethod
@@ -108,7 +112,7 @@ class KubeClient:
 
     async def __aenter__(self) -> Self:
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=self._connection_count, ssl=self._access.tls or True),
+            connector=aiohttp.TCPConnector(limit=self._connection_count, ssl=self._access.tls or True, socket_factory=self._new_socket),
             headers={"Accept": "application/json", "User-Agent": self._field_manager, **self._access.headers},
             timeout=aiohttp.ClientTimeout(total=60),
         )
@@ -117,6 +121,24 @@ class KubeClient:
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._http is not None:
             await self._http.close()
+            await self._end_sockets()
+
+    def _new_socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        made = socket.socket(*address[:3])
+        self._sockets.add(made)
+        return made
+
+    async def _end_sockets(self) -> None:
+        """End connections that the pool has given up but not closed: under TLS they wait for the server's goodbye."""
+
+        async def are_closed() -> bool:
+            return all(each.fileno() < 0 for each in self._sockets)
+
+        for each in self._sockets:
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        with suppress(TimeoutError):
+            await eventually(are_closed, timeout=1, pause=0.001)
 
     async def request(
         self, method: str, path: str, body: Any = None, *, query: Mapping[str, str] | None = None, content_type: str = "application/json"

@@ -16,6 +16,7 @@ from typing import Protocol, Self
 import aiohttp
 
 from tenantwave.adapters.kube.access import Access
+from tenantwave.adapters.sockets import Sockets
 
 CALL_SECONDS = 30.0
 CONNECT_SECONDS = 10.0
@@ -73,6 +74,7 @@ class HttpTransport:
         self._access = access
         self._limit = limit
         self._session: aiohttp.ClientSession | None = None
+        self._sockets = Sockets()
 
     async def __aenter__(self) -> Self:
         return self
@@ -85,7 +87,7 @@ class HttpTransport:
         if self._session is not None:
             await self._session.close()
             self._session = None
-            await asyncio.sleep(0)  # a connection that was cut closes its socket in the loop's next turn
+            await self._sockets.end()
 
     async def send(self, request: Request) -> Reply:
         """Return the answer; a 401 leads to one more try with fresh credentials. Raises NotSent, Lost."""
@@ -150,7 +152,7 @@ class HttpTransport:
     def _pool(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=60),
+                connector=aiohttp.TCPConnector(limit=self._limit, keepalive_timeout=60, socket_factory=self._sockets.make),
                 trust_env=False,
                 auto_decompress=True,
                 cookie_jar=aiohttp.DummyCookieJar(),
