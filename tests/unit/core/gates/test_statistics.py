@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tenantwave.core.gates.book import Counts
+from tenantwave.core.gates.counts import Counts
 from tenantwave.core.gates.statistics import allowed_rate, log_e_above, log_e_below, pooled_rate, unacceptable_rate
 
 
