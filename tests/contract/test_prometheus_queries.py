@@ -1,23 +1,17 @@
-"""Our queries on a real Prometheus: the counts of a window to the last digit, and the whole way from the adapter to a verdict."""
+"""Our gates on a real Prometheus of either line: the whole way from the adapter to a verdict, and back from its evidence."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import socket
-import subprocess
-import urllib.request
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from localcluster.binaries import resolve
 
 from gate_builders import ERRORS, a_context
+from support.preloaded_prometheus import START, Series, asking, preload, running
 from tenantwave.adapters.prometheus import PrometheusMetrics
 from tenantwave.core.gates import (
     Evaluation,
@@ -29,192 +23,60 @@ from tenantwave.core.gates import (
     RawQuery,
     Rows,
     Source,
+    TenantGate,
     TickSample,
     Verdict,
+    WaveGate,
     WaveInContext,
     advance,
     due,
     gate_status,
 )
-from tenantwave.core.gates.promql import bound_matcher, counts, every_tenant, tenant_matcher
+from tenantwave.core.gates.evidence import decimal
+from tenantwave.core.gates.promql import counts, every_tenant, tenant_matcher
 from tenantwave.core.gates.selector import Selector
 
-PROMETHEUS = Path(resolve("prometheus"))
-PROMTOOL = Path(resolve("promtool"))
-TEN_MINUTES = timedelta(minutes=10)
-EVENTS = Selector("events_total")
-
-
-def evaluated(folder: Path, promql: str, series: dict[str, str], samples: dict[str, float], at: str = "15m", interval: str = "30s") -> None:
-    """Let promtool evaluate a query over given series, and compare the samples exactly."""
-    expected = [{"labels": labels, "value": value} for labels, value in samples.items()]
-    test = {
-        "rule_files": [],
-        "evaluation_interval": interval,
-        "tests": [
-            {
-                "interval": interval,
-                "input_series": [{"series": name, "values": values} for name, values in series.items()],
-                "promql_expr_test": [{"expr": promql, "eval_time": at, "exp_samples": expected}],
-            }
-        ],
-    }
-    file = folder / "test.yaml"
-    file.write_text(json.dumps(test))
-    done = subprocess.run([PROMTOOL, "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.parametrize(
-    ("values", "expected"),
-    [
-        pytest.param("_x20 37x40", 37, id="born with 37 errors, then flat"),
-        pytest.param("_x20 12+3x10", 42, id="born inside the window, then grows"),
-        pytest.param("_x14 12 15 18 21 24 stale", 24, id="the new pod died"),
-        pytest.param("_x14 12 20 30 42 0 5 6 7x9", 38.15625, id="the container restarted"),
-        pytest.param("0+3x60", 60, id="an old series that grows steadily"),
-        pytest.param("5x60", 0, id="an old series that stands still"),
-    ],
-)
-def test_a_window_counts_series_that_are_born_die_and_restart(values: str, expected: float, tmp_path: Path) -> None:
-    """The table of the design page, 30 s scrape, 10 minutes, seen at minute 15."""
-    promql = counts(EVENTS, tenant_matcher("namespace", ["acme"]), TEN_MINUTES)
-    evaluated(tmp_path, promql, {'events_total{namespace="acme",pod="a"}': values}, {'{namespace="acme"}': expected})
-
-
-def test_a_scrape_gap_at_the_start_of_the_window_makes_no_series_new(tmp_path: Path) -> None:
-    """1,000,000 old events stay outside of the window although its first sample is missing."""
-    promql = counts(EVENTS, tenant_matcher("namespace", ["acme"]), TEN_MINUTES)
-    series = {'events_total{namespace="acme",pod="a"}': "1000000+3x8 stale _ 1000033+3x30"}
-    evaluated(tmp_path, promql, series, {'{namespace="acme"}': 60})
-
-
-def test_old_and_new_version_in_one_window_are_added(tmp_path: Path) -> None:
-    """The old pod's last 6 events (7.5, extrapolated) and the new pod's first 7 both happened to the tenant; a stranger's are not in it."""
-    promql = counts(EVENTS, tenant_matcher("namespace", ["acme", "beta"]), TEN_MINUTES)
-    series = {
-        'events_total{namespace="acme",pod="old"}': "0+3x12 stale",
-        'events_total{namespace="acme",pod="new"}': "_x20 7x40",
-        'events_total{namespace="beta",pod="new"}': "_x20 2x40",
-        'events_total{namespace="stranger",pod="new"}': "_x20 900x40",
-    }
-    evaluated(tmp_path, promql, series, {'{namespace="acme"}': 7 + 7.5, '{namespace="beta"}': 2})
-
-
-@pytest.mark.parametrize("spelling", ["1", "1.0"])
-def test_a_bound_is_found_in_both_spellings(spelling: str, tmp_path: Path) -> None:
-    """Prometheus 3 writes `1.0`, others `1`."""
-    selector = Selector("seconds_bucket").where(bound_matcher("1"))
-    series = {
-        f'seconds_bucket{{namespace="acme",le="{spelling}"}}': "_x20 9x40",
-        'seconds_bucket{namespace="acme",le="10"}': "_x20 11x40",
-        'seconds_bucket{namespace="acme",le="+Inf"}': "_x20 12x40",
-    }
-    evaluated(tmp_path, counts(selector, tenant_matcher("namespace", ["acme"]), TEN_MINUTES), series, {'{namespace="acme"}': 9})
-
-
-# ---- a server, with series that were written into it beforehand ----
-
-START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 MINUTES = 20
 
 
-def open_metrics() -> str:
-    """Return 20 minutes of samples, one a second, as OpenMetrics: acme is well, beta fails every tenth request from minute 10 on.
+def of_the_fleet() -> dict[str, Series]:
+    """Return 21 minutes of samples, one a second: acme is well, beta fails every tenth request from minute 10 on.
 
     10 requests a second each; a third of acme's are slower than 0.5 s; gamma restarts three times within half a minute after it.
     """
-    lines = ["# TYPE http_requests counter", "# TYPE latency histogram", "# TYPE restarts counter", "# TYPE lag gauge"]
-    samples: dict[str, list[str]] = {}
-    for second in range(-60, MINUTES * 60):
-        stamp = int(START.timestamp()) + second
-        requests = 10 * (second + 60)
-        failed = max(0, second - 600)
-        for tenant in ("acme", "beta"):
-            bad = failed if tenant == "beta" else 0
-            samples.setdefault("http_requests", []).append(
-                f'http_requests_total{{namespace="{tenant}",code="200"}} {requests - bad} {stamp}'
-            )
-            if bad or tenant == "beta":
-                samples["http_requests"].append(f'http_requests_total{{namespace="{tenant}",code="500"}} {bad} {stamp}')
-            for bound, share in (("0.5", 2 / 3), ("+Inf", 1)):
-                samples.setdefault("latency", []).append(
-                    f'latency_bucket{{namespace="{tenant}",le="{bound}"}} {int(requests * share)} {stamp}'
-                )
-            samples["latency"].append(f'latency_count{{namespace="{tenant}"}} {requests} {stamp}')
-            samples["latency"].append(f'latency_sum{{namespace="{tenant}"}} {requests} {stamp}')
-        restarts = min(3, max(0, second - 600) // 10)
-        samples.setdefault("restarts", []).append(f'restarts_total{{namespace="gamma"}} {restarts} {stamp}')
-        samples["restarts"].append(f'restarts_total{{namespace="acme"}} 4 {stamp}')
-        samples.setdefault("lag", []).append(f'lag{{namespace="acme"}} 12 {stamp}')
-        samples["lag"].append(f'lag{{namespace="beta"}} 90 {stamp}')
-    out: list[str] = []
-    for line in lines:
-        out += [line, *sorted(samples[line.split()[2]], key=series_and_time)]
-    return "\n".join([*out, "# EOF\n"])
-
-
-def series_and_time(line: str) -> tuple[str, float]:
-    """Return the order that OpenMetrics wants: all samples of a series together, by time."""
-    series, _, stamp = line.rsplit(" ", 2)
-    return series, float(stamp)
-
-
-@contextmanager
-def running(folder: Path) -> Iterator[str]:
-    """Run a Prometheus over the blocks in `folder`, on a free port of the loopback interface; yield its URL."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = folder / "prometheus.yml"
-    config.write_text("{}")
-    process = subprocess.Popen(
-        [PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
-         "--storage.tsdb.retention.time=100y", "--log.level=error"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-async def ready(url: str) -> None:
-    """Wait until Prometheus answers, at most 30 seconds."""
-    for _ in range(300):
-        try:
-            return await asyncio.to_thread(lambda: urllib.request.urlopen(f"{url}/-/ready", timeout=2).close())
-        except OSError:
-            await asyncio.sleep(0.1)
-    raise AssertionError("Prometheus did not become ready within 30 s")
+    seconds = range(-60, MINUTES * 60)
+    requests = {second: 10.0 * (second + 60) for second in seconds}
+    failed = {second: float(max(0, second - 600)) for second in seconds}
+    series: dict[str, Series] = {
+        'http_requests_total{namespace="acme",code="200"}': requests,
+        'http_requests_total{namespace="beta",code="200"}': {second: requests[second] - failed[second] for second in seconds},
+        'http_requests_total{namespace="beta",code="500"}': failed,
+        'restarts_total{namespace="gamma"}': {second: float(min(3, max(0, second - 600) // 10)) for second in seconds},
+        'restarts_total{namespace="acme"}': dict.fromkeys(seconds, 4.0),
+        'lag{namespace="acme"}': dict.fromkeys(seconds, 12.0),
+        'lag{namespace="beta"}': dict.fromkeys(seconds, 90.0),
+    }
+    for tenant in ("acme", "beta"):
+        series[f'latency_bucket{{namespace="{tenant}",le="0.5"}}'] = {second: float(requests[second] * 2 // 3) for second in seconds}
+        series[f'latency_bucket{{namespace="{tenant}",le="+Inf"}}'] = requests
+        series[f'latency_count{{namespace="{tenant}"}}'] = requests
+    return series
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Yield the URL of a Prometheus that holds `open_metrics`."""
-    folder = tmp_path_factory.mktemp("prometheus")
-    (folder / "samples.txt").write_text(open_metrics())
-    command = [str(PROMTOOL), "tsdb", "create-blocks-from", "openmetrics", str(folder / "samples.txt"), str(folder / "data")]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
-    with running(folder) as url:
-        asyncio.run(ready(url))
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all series of this file."""
+    folder = tmp_path_factory.mktemp("series")
+    preload(folder, of_the_fleet(), SECOND)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prometheus(prometheus_binary: Path, data: Path) -> Iterator[str]:
+    """The URL of a Prometheus of either line over them."""
+    with running(prometheus_binary, data) as url:
         yield url
-
-
-@asynccontextmanager
-async def asking() -> AsyncIterator[PrometheusMetrics]:
-    """Yield an adapter without a Secret."""
-
-    async def none(_: str) -> None:
-        return None
-
-    metrics = PrometheusMetrics(none)
-    try:
-        yield metrics
-    finally:
-        await metrics.close()
 
 
 async def judged(url: str, *names: str, rules: tuple[GateRule, ...], ticks: int = 10) -> GateBook:
@@ -237,16 +99,18 @@ async def judged(url: str, *names: str, rules: tuple[GateRule, ...], ticks: int 
 
 
 async def evidence_can_be_asked_again(metrics: PrometheusMetrics, url: str, book: GateBook, context: GateContext) -> None:
-    """Paste each tenant's query, at its time: it returns the value that the status shows."""
-    for gate in book.tenants.values():
-        status = gate_status(gate, context)
+    """Paste the query of each tenant and wave, at its time: it returns the very value that the status shows."""
+    gates: list[WaveGate | TenantGate] = [*book.tenants.values(), *book.waves.values()]
+    for gate in gates:
+        status = gate_status(gate, context, book)
+        assert status.evaluation_time is not None
         for metric in status.metrics:
-            if metric.query is None or metric.value is None or status.evaluation_time is None:
+            assert metric.query is not None or metric.value is None, metric
+            if metric.query is None:
                 continue
             answer = await metrics.query(Source(url), metric.query, status.evaluation_time, 20 * SECOND)
             assert isinstance(answer, Rows), answer
-            assert len(answer.rows) == 1
-            assert answer.rows[0].value == pytest.approx(float(metric.value), rel=0.01), metric.query
+            assert [decimal(row.value) for row in answer.rows] == ([] if metric.value is None else [metric.value]), metric
 
 
 async def test_a_healthy_and_a_failing_tenant_are_told_apart(prometheus: str) -> None:

@@ -142,9 +142,13 @@ def freshness_query(series: Selector, label: str) -> str:
 
 def coverage_query(series: Selector, label: str, span: timedelta, interval: timedelta, max_age: timedelta) -> str:
     """Return at how many ticks of the last `span` the fleet's newest sample was young enough: what an outage of the query path hid from
-    us."""
+    us. The tick at its start is not among them.
+
+    A range includes its first instant up to Prometheus 2 and leaves it out from 3 on; a second less gives the same ticks on both.
+    """
     newest = freshness_query(series, label)
-    return f"sum_over_time((time() - {newest} <= bool {int(max_age.total_seconds())})[{duration(span)}:{duration(interval)}])"
+    reach = duration(span - timedelta(seconds=1))
+    return f"sum_over_time((time() - {newest} <= bool {int(max_age.total_seconds())})[{reach}:{duration(interval)}])"
 
 
 def evidence_query(rule: GateRule, scope: Matcher, window: timedelta) -> str:

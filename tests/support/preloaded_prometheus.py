@@ -1,0 +1,135 @@
+"""A real Prometheus of either line, over series that were written into it beforehand."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from localcluster.binaries import BinaryMissingError, resolve
+from localcluster.finding import version_of
+from localcluster.tools import TOOLS
+
+from tenantwave.adapters.prometheus import PrometheusMetrics
+
+START = datetime(2026, 1, 1, 12, tzinfo=UTC)
+SCRAPE = timedelta(seconds=30)
+READY_SECONDS = 30.0
+Series = Mapping[int, float]
+"""Values by the number of their scrape; number 0 is at `START`."""
+
+
+def binary_of(line: str) -> Path:
+    """Return the Prometheus of a line. Where it cannot be had the test is skipped, but not where all must run.
+
+    A build of minutes is never started from a test: `hack/cluster fetch` does that, and shows how far it is.
+    """
+    try:
+        return resolve(line, fetching=()) if line == "prometheus3" else resolve(line)
+    except BinaryMissingError as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"{line} is not here: run hack/cluster fetch ({str(error).splitlines()[0]})")
+
+
+def is_left_open(binary: Path) -> bool:
+    """Tell whether a range leaves out its first instant, as from 3.0 on."""
+    version = version_of(binary, TOOLS["prometheus"])
+    assert version is not None
+    return version >= (3,)
+
+
+def numbered(notation: str, start: int = 0) -> Series:
+    """Read promtool's notation: `_x20 12+3x10` has 20 scrapes without a sample, then 12, 15 ... 42.
+
+    `stale` is read as no sample: functions over ranges see no difference.
+    """
+    values: dict[int, float] = {}
+    at = start
+    for word in notation.split():
+        found = re.fullmatch(r"(_|stale|-?[\d.]+)(?:([+-][\d.]+))?(?:x(\d+))?", word)
+        assert found, word
+        first, step, times = found.group(1), float(found.group(2) or 0), int(found.group(3) or 0)
+        if first in ("_", "stale"):
+            at += max(1, times)
+            continue
+        for number in range(times + 1):
+            values[at] = float(first) + step * number
+            at += 1
+    return values
+
+
+def steady(first: int, last: int, value: float, step: float = 0.0) -> Series:
+    """Return a counter that grows by `step` at each scrape."""
+    return {number: value + step * (number - first) for number in range(first, last + 1)}
+
+
+def preload(folder: Path, series: Mapping[str, Series], scrape: timedelta = SCRAPE) -> None:
+    """Write series into the data of a Prometheus that will run in `folder`."""
+    lines = [
+        f"{name} {value!r} {(START + number * scrape).timestamp():.3f}\n"
+        for name, values in series.items()
+        for number, value in values.items()
+    ]
+    source = folder / "samples.txt"
+    source.write_text("".join(lines) + "# EOF\n")
+    command = [str(resolve("promtool")), "tsdb", "create-blocks-from", "openmetrics", str(source), str(folder / "data")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@contextmanager
+def running(binary: Path, folder: Path) -> Iterator[str]:
+    """Run a Prometheus over the data in `folder`, on a free port of the loopback interface; yield its URL when it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = folder / "prometheus.yml"
+    config.write_text("{}")
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
+             "--storage.tsdb.retention.time=100y", "--log.level=error"],
+            stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _wait_until_ready(url, process, folder / "log")
+        yield url
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{url}/-/ready", timeout=2).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return
+    raise AssertionError(f"Prometheus did not become ready within {READY_SECONDS:g} s: {log.read_text()}")
+
+
+@asynccontextmanager
+async def asking() -> AsyncIterator[PrometheusMetrics]:
+    """Yield an adapter without a Secret."""
+
+    async def none(_: str) -> None:
+        return None
+
+    metrics = PrometheusMetrics(none)
+    try:
+        yield metrics
+    finally:
+        await metrics.close()
