@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -12,7 +13,10 @@ from localcluster.client import KubeClient
 from localcluster.cluster import LocalCluster
 from localcluster.monitoring import Monitoring
 
+from support import profiles
 from support.clusters import PlayedCluster, cluster_for_tests, monitoring_for_tests, named_kubeconfig
+
+profiles.load(os.environ)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,0 +1,30 @@
+"""How hard Hypothesis tries: a profile by name, or the one for where we run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from hypothesis import settings
+
+VARIABLE = "HYPOTHESIS_PROFILE"
+
+PROFILES: Mapping[str, settings] = {
+    "dev": settings(settings.get_profile("default"), derandomize=False, print_blob=False),
+    # Random there, too, so that each run looks elsewhere. What it finds leaves a blob in the log, which `@reproduce_failure` takes.
+    "ci": settings(settings.get_profile("default"), derandomize=False, print_blob=True, deadline=None),
+}
+
+
+def chosen(environment: Mapping[str, str]) -> str:
+    """Return the profile that HYPOTHESIS_PROFILE names, else `ci` where CI=true, else `dev`. Raises ValueError for a name that is none."""
+    name = environment.get(VARIABLE) or ("ci" if environment.get("CI", "").lower() == "true" else "dev")
+    if name not in PROFILES:
+        raise ValueError(f"{VARIABLE}={name} is no profile; choose one of {', '.join(PROFILES)}")
+    return name
+
+
+def load(environment: Mapping[str, str]) -> None:
+    """Let all tests run by the chosen profile; `--hypothesis-profile` on the command line still wins."""
+    for name, profile in PROFILES.items():
+        settings.register_profile(name, profile)
+    settings.load_profile(chosen(environment))
