@@ -90,9 +90,9 @@ class Gated:
         return await self.story.until_so(upgrade, lambda body: is_so(gate_of(body, wave)), f"wave {wave}: {saying}", timeout)
 
     def ask_again(self, gate: Object, metric: Object) -> dict[str, float]:
-        """Paste a metric's query at the gate's evaluation time, as a person would. Returns tenant -> number."""
+        """Paste a metric's query at the gate's evaluation time, as a person would. Returns tenant (or "") -> number."""
         time = datetime.fromisoformat(gate["evaluationTime"]).timestamp()
-        return {row["metric"]["namespace"]: float(row["value"][1]) for row in self.monitoring.query(metric["query"], time=time)}
+        return {row["metric"].get("namespace", ""): float(row["value"][1]) for row in self.monitoring.query(metric["query"], time=time)}
 
     # The end.
 
