@@ -12,6 +12,7 @@ import pytest
 
 from gate_builders import ERRORS, a_context
 from support.preloaded_prometheus import START, Series, asking, preload, running
+from support.raw_queries import GOOD
 from tenantwave.adapters.prometheus import PrometheusMetrics
 from tenantwave.core.gates import (
     Evaluation,
@@ -33,7 +34,7 @@ from tenantwave.core.gates import (
     gate_status,
 )
 from tenantwave.core.gates.evidence import decimal
-from tenantwave.core.gates.promql import counts, every_tenant, tenant_matcher
+from tenantwave.core.gates.promql import counts, every_tenant, fill_in, tenant_matcher
 from tenantwave.core.gates.selector import Selector
 
 SECOND = timedelta(seconds=1)
@@ -172,3 +173,12 @@ async def test_all_tenants_at_once_and_one_by_one_are_the_same(prometheus: str) 
     assert sorted((row.labels["namespace"], row.value) for row in every.rows) == sorted(
         (row.labels["namespace"], row.value) for row in named.rows
     )
+
+
+@pytest.mark.parametrize("query", GOOD)
+async def test_what_our_verification_accepts_the_server_understands(query: str, prometheus: str) -> None:
+    """Its parser is another one than ours."""
+    promql = fill_in(query, tenant_matcher("namespace", ["acme", "beta"]))
+    async with asking() as metrics:
+        answer = await metrics.query(Source(prometheus), promql, START + 12 * 60 * SECOND, 5 * SECOND)
+    assert isinstance(answer, Rows), answer

@@ -1,60 +1,19 @@
 """Good and hostile raw queries are told apart, quickly, and with a mend."""
 
+import json
+import os
+import random
+import subprocess
+import sys
 import time
+from collections.abc import Callable
 
+import promql_parser
 import pytest
 
+from support.raw_queries import GOOD, HOSTILE, PIECES
 from tenantwave.core.gates.promql import fill_in, tenant_matcher
 from tenantwave.core.gates.raw_query import why_not_accepted
-
-GOOD = [
-    "max by ({{ label }}) (queue_lag_seconds{ {{ tenants }} })",
-    "max by ({{label}}) (queue_lag_seconds{{{tenants}}})",
-    "queue_lag_seconds{ {{ tenants }} }",
-    'sum by (namespace) (rate(jobs_total{ {{ tenants }}, state="failed" }[5m]))',
-    "sum without (pod) (rate(jobs_total{ {{ tenants }} }[5m] offset 1m))",
-    "sum by ({{ label }}) (a{ {{ tenants }} }) / sum by ({{ label }}) (b{ {{ tenants }} })",
-    "a{ {{ tenants }} } / on ({{ label }}) group_left () b{ {{ tenants }} }",
-    "a{ {{ tenants }} } - ignoring (pod) b{ {{ tenants }} }",
-    "time() - max by ({{ label }}) (last_success{ {{ tenants }} })",
-    "histogram_quantile(0.9, sum by (le, {{ label }}) (rate(x_bucket{ {{ tenants }} }[5m])))",
-    "clamp_max(-(a{ {{ tenants }} }), 3) * 2",
-    "topk by ({{ label }}) (1, a{ {{ tenants }} }) > 5",
-]
-HOSTILE = [
-    ("a", "matches on namespace 0 times"),
-    ('a{namespace="acme"}', "ask for all tenants at once"),
-    ('a{namespace=~".*"}', "ask for all tenants at once"),
-    ('a{ {{ tenants }}, namespace!="x" }', "fixes the tenant"),
-    ("a{ {{ tenants }}, {{ tenants }} }", "2 times"),
-    ("a{ {{ tenants }} } + b", "selector of b"),
-    ('{ {{ tenants }}, __name__="a" }', "no exact metric name"),
-    ('{ {{ tenants }}, __name__=~".+" }', "no exact metric name"),
-    ('a{ {{ tenants }}, __name__!="b" }', "must not be set twice"),
-    ('a{ {{ tenants }} or x="y" }', ""),
-    ("sum(a{ {{ tenants }} })", "loses the label"),
-    ("sum by (pod) (a{ {{ tenants }} })", "loses the label"),
-    ("sum without (namespace) (a{ {{ tenants }} })", "loses the label"),
-    ("a{ {{ tenants }} } / on (pod) b{ {{ tenants }} }", "does not match on"),
-    ("a{ {{ tenants }} } / ignoring (namespace) b{ {{ tenants }} }", "does not match on"),
-    ("a{ {{ tenants }} } or vector(1)", "vector()"),
-    ("absent(a{ {{ tenants }} })", "absent()"),
-    ('label_replace(a{ {{ tenants }} }, "namespace", "acme", "", "")', "label_replace()"),
-    ('count_values by (namespace) ("namespace", a{ {{ tenants }} })', "count_values"),
-    ("max_over_time(a{ {{ tenants }} }[1h:1m])", "subquery"),
-    ("rate(a{ {{ tenants }} }[7h])", "at most 6h"),
-    ("a{ {{ tenants }} } offset 1d", "at most 6h"),
-    ("a{ {{ tenants }} } @ 0", "an @"),
-    ("a{ {{ tenants }} } # or b", "comment"),
-    ("1", "selects no series"),
-    ("a{ {{ tenants }} }[5m+1m]", "cannot be read"),
-    ("WITH (x = a) x", "cannot be read"),
-    ("", "cannot be read"),
-    ("(" * 3000 + "a" + ")" * 1000, "more than 64"),
-    ("+".join(["a{ {{ tenants }} }"] * 100), "more than 64"),
-    ("a" * 5000, "at most 4096"),
-    ("-" * 4000 + "a", "more than 64"),
-]
 
 
 @pytest.mark.parametrize("query", GOOD)
@@ -71,6 +30,56 @@ def test_a_query_that_could_reach_the_wrong_tenant_or_cost_too_much_is_refused(q
     assert time.perf_counter() - started < 1
     assert problem is not None
     assert words in problem
+
+
+def test_a_fault_inside_the_parser_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It arrives as no `Exception`, and would end the operator. An interrupt is still one."""
+
+    class PanicException(BaseException):
+        """What its language turns a panic into."""
+
+    for fault, refused in ((PanicException("index out of bounds"), True), (KeyboardInterrupt(), False)):
+        monkeypatch.setattr(promql_parser, "parse", _raising(fault))
+        if refused:
+            assert "cannot be read (index out of bounds)" in (why_not_accepted(GOOD[0], "namespace") or "")
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                why_not_accepted(GOOD[0], "namespace")
+
+
+def _raising(fault: BaseException) -> Callable[[str], None]:
+    def parse(_: str) -> None:
+        raise fault
+
+    return parse
+
+
+TRY_ALL = """
+import json, sys, time
+from tenantwave.core.gates.raw_query import why_not_accepted
+slowest = 0.0
+for query in json.load(sys.stdin):
+    started = time.perf_counter()
+    why_not_accepted(query, "namespace")
+    slowest = max(slowest, time.perf_counter() - started)
+print(slowest)
+"""
+
+
+def test_no_text_crashes_or_stalls_the_process() -> None:
+    """Two thousand texts made of pieces of queries, in a process of their own: a crash would end this one, too."""
+    seed = random.randrange(2**32)
+    rng = random.Random(seed)
+    queries = ["".join(rng.choices(PIECES, k=rng.choice((2, 5, 10, 40, 200)))) for _ in range(2000)]
+    queries += ["a{ {{ tenants }} } " + " ".join(rng.choices(PIECES, k=rng.choice((1, 2, 4)))) for _ in range(2000)]
+    command = [sys.executable, "-c", TRY_ALL]
+    done = subprocess.run(command, input=json.dumps(queries), capture_output=True, text=True, timeout=60, check=False, env=_where_we_are())
+    assert done.returncode == 0, f"seed {seed}: {done.stderr[-2000:]}"
+    assert float(done.stdout) < 1, f"seed {seed}"
+
+
+def _where_we_are() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
 
 
 def test_placeholders_are_all_that_changes() -> None:

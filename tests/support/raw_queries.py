@@ -1,0 +1,82 @@
+"""Raw queries: those whose numbers belong to tenants, those that must be refused, and what texts are made of."""
+
+GOOD = [
+    "max by ({{ label }}) (queue_lag_seconds{ {{ tenants }} })",
+    "max by ({{label}}) (queue_lag_seconds{{{tenants}}})",
+    "queue_lag_seconds{ {{ tenants }} }",
+    'sum by (namespace) (rate(jobs_total{ {{ tenants }}, state="failed" }[5m]))',
+    "sum without (pod) (rate(jobs_total{ {{ tenants }} }[5m] offset 1m))",
+    "sum by ({{ label }}) (a{ {{ tenants }} }) / sum by ({{ label }}) (b{ {{ tenants }} })",
+    "a{ {{ tenants }} } / on ({{ label }}) group_left () b{ {{ tenants }} }",
+    "a{ {{ tenants }} } - ignoring (pod) b{ {{ tenants }} }",
+    "time() - max by ({{ label }}) (last_success{ {{ tenants }} })",
+    "histogram_quantile(0.9, sum by (le, {{ label }}) (rate(x_bucket{ {{ tenants }} }[5m])))",
+    "clamp_max(-(a{ {{ tenants }} }), 3) * 2",
+    "topk by ({{ label }}) (1, a{ {{ tenants }} }) > 5",
+]
+HOSTILE = [
+    ("a", "matches on namespace 0 times"),
+    ('a{namespace="acme"}', "ask for all tenants at once"),
+    ('a{namespace=~".*"}', "ask for all tenants at once"),
+    ('a{ {{ tenants }}, namespace!="x" }', "fixes the tenant"),
+    ("a{ {{ tenants }}, {{ tenants }} }", "2 times"),
+    ("a{ {{ tenants }} } + b", "selector of b"),
+    ('{ {{ tenants }}, __name__="a" }', "no exact metric name"),
+    ('{ {{ tenants }}, __name__=~".+" }', "no exact metric name"),
+    ('a{ {{ tenants }}, __name__!="b" }', "must not be set twice"),
+    ('a{ {{ tenants }} or x="y" }', ""),
+    ("sum(a{ {{ tenants }} })", "loses the label"),
+    ("sum by (pod) (a{ {{ tenants }} })", "loses the label"),
+    ("sum without (namespace) (a{ {{ tenants }} })", "loses the label"),
+    ("a{ {{ tenants }} } / on (pod) b{ {{ tenants }} }", "does not match on"),
+    ("a{ {{ tenants }} } / ignoring (namespace) b{ {{ tenants }} }", "does not match on"),
+    ("a{ {{ tenants }} } or vector(1)", "vector()"),
+    ("absent(a{ {{ tenants }} })", "absent()"),
+    ('label_replace(a{ {{ tenants }} }, "namespace", "acme", "", "")', "label_replace()"),
+    ('count_values by (namespace) ("namespace", a{ {{ tenants }} })', "count_values"),
+    ("max_over_time(a{ {{ tenants }} }[1h:1m])", "subquery"),
+    ("rate(a{ {{ tenants }} }[7h])", "at most 6h"),
+    ("a{ {{ tenants }} } offset 1d", "at most 6h"),
+    ("a{ {{ tenants }} } @ 0", "an @"),
+    ("a{ {{ tenants }} } # or b", "comment"),
+    ("1", "selects no series"),
+    ("a{ {{ tenants }} }[5m+1m]", "cannot be read"),
+    ("WITH (x = a) x", "cannot be read"),
+    ("", "cannot be read"),
+    ("(" * 3000 + "a" + ")" * 1000, "more than 64"),
+    ("+".join(["a{ {{ tenants }} }"] * 100), "more than 64"),
+    ("a" * 5000, "at most 4096"),
+    ("-" * 4000 + "a", "more than 64"),
+    ("a{ {{ tenants }} } offset -9999999y", "cannot be read"),
+    ("a{ {{ tenants }} } offset NaN", "cannot be read"),  # a fault inside the parser, as the next two
+    ("a{ {{ tenants }} } offset -Inf", "cannot be read"),
+    ("a{ {{ tenants }} }[1e300]", "cannot be read"),
+    ("a{ {{ tenants }} }[9999999y]", "cannot be read"),
+    ("a{ {{ tenants }} } / on () b{ {{ tenants }} }", "does not match on"),
+    ("a{ {{ tenants }} } unless on (pod) b{ {{ tenants }} }", "does not match on"),
+    ("a{x='{{ tenants }}'}", "0 times"),
+    ('a{x="{{ tenants }}"}', "cannot be read"),
+    ("info(a{ {{ tenants }} })", ""),
+    ("max_over_time(sum by ({{ label }}) (a{ {{ tenants }} })[1h:1m])", "subquery"),
+    ("topk(3, a{ {{ tenants }} })", "loses the label"),
+    ("scalar(a{ {{ tenants }} }) * b{ {{ tenants }} }", "scalar()"),
+]
+
+_WITH_SPACES = (
+    "b{ {{ tenants }} }",
+    "{{ label }}",
+    "sum by ({{ label }}) (",
+    "[1h:1m]",
+    "\n",
+    "\\",
+    "\x00",
+    "\u2028",
+    "é",
+    '"\\x',
+    "9" * 40,
+)
+_WORDS = """
+a sum( rate( topk( max_over_time( ( ) { } [5m] [5m 'y' `z` "x" " ' ` # + - * / ^ == =~ !~ , : @ and unless on ignoring group_left by without
+offset bool atan2 1e999 NaN Inf 0x1 5m -9999999y start() __name__
+"""
+PIECES = (*_WITH_SPACES, *_WORDS.split())
