@@ -107,8 +107,8 @@ class ScriptedGates:
         if self.blind:
             return replace(gate, verdict=Verdict.UNKNOWN, reason="Unreachable", message="no answer", evaluation_time=now)
         if one.name in self.worse_after:
-            told = f"errors: 30 of 900 requests failed in {one.name}"
-            return replace(gate, reason="AboveLimit", message=told, metrics=(BEYOND_LIMIT,), evaluation_time=now, is_judged=True)
+            told = f"worse than before the upgrade, after it was taken back: errors: 30 of 900 requests failed in {one.name}"
+            return replace(gate, verdict=Verdict.FAILING, reason="AboveLimit", message=told, metrics=(BEYOND_LIMIT,), evaluation_time=now)
         return replace(
             gate, verdict=Verdict.HEALTHY, reason="WithinLimit", message="within the limit", metrics=(WITHIN_LIMIT,), evaluation_time=now,
             is_judged=True,

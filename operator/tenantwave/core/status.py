@@ -303,7 +303,7 @@ def _why(status: TenantRunStatus) -> str:
     """Return why the tenant is where it is; first of all, whether it is worse after its rollback than it was before the upgrade."""
     if not is_worse(status) or status.after_rollback is None:
         return status.message
-    return f"worse than before: {status.after_rollback.message}; {status.message}"[:512]
+    return f"{status.after_rollback.message}; {status.message}"[:512]
 
 
 def _versions(world: World) -> tuple[VersionCount, ...]:

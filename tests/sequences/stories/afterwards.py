@@ -48,7 +48,7 @@ def a_tenant_that_is_worse_than_before_is_told(ready: Ready) -> Fleet:
     assert (shown.verdict, shown.reason) == ("Failing", "WorseThanBefore")
     assert fleet.status is not None
     messages = {one.tenant: one.message for one in fleet.status.exceptions}
-    assert messages["c1"].startswith("worse than before: errors: 30 of 900 requests failed in c1")
+    assert messages["c1"].startswith("worse than before the upgrade, after it was taken back: errors: 30 of 900 requests failed in c1")
     assert told(fleet, "WorseThanBefore") == 2
     return fleet
 

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import GateStatus
 from tenantwave.api.upgrade_status import Verdict as ShownVerdict
-from tenantwave.core.gates import Role, TenantGate, TenantInContext, Verdict
+from tenantwave.core.gates import Role, TenantInContext, Verdict
 from tenantwave.core.gates.evidence import gate_status
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.world import Tenant
@@ -27,7 +27,7 @@ NOT_JUDGED = "NotJudged"
 
 def tenants_to_judge(draft: Draft) -> Iterator[TenantInContext]:
     """Yield the tenants whose metrics are still to be compared with the hour before the first write."""
-    if draft.policy is None:
+    if draft.policy is None or not draft.any_in((TenantState.ROLLED_BACK,)):
         return
     warm_up = draft.policy.evaluation.warm_up
     for tenant, status in draft.current():
@@ -46,14 +46,14 @@ def tenants_to_judge(draft: Draft) -> Iterator[TenantInContext]:
 def remember_afterwards(draft: Draft) -> None:
     """Record what came of it: as soon as it is clear, else when the time is up."""
     context = draft.gate_context
-    if context is None or not context.enforces:
+    if context is None or not context.enforces or not draft.any_in((TenantState.ROLLED_BACK,)):
         return
     for tenant, status in list(draft.current()):
         if not _is_open(status) or status.completion_time is None:
             continue
         gate, end = draft.book.afterwards.get(tenant.name), _end(draft, status.completion_time)
-        if gate is not None and (gate.verdict in (Verdict.HEALTHY, Verdict.FAILING) or gate.is_candidate):
-            _record(draft, tenant, status, _shown(gate, gate_status(gate, context, draft.book)))
+        if gate is not None and gate.verdict in (Verdict.HEALTHY, Verdict.FAILING):
+            _record(draft, tenant, status, _named(gate_status(gate, context, draft.book)))
         elif draft.now >= end:
             known = gate_status(gate, context, draft.book) if gate is not None and gate.evaluation_time is not None else None
             _record(draft, tenant, status, known or _not_judged(draft, tenant))
@@ -82,16 +82,14 @@ def _record(draft: Draft, tenant: Tenant, status: TenantRunStatus, shown: GateSt
     after = status.model_copy(update={"after_rollback": shown})
     draft.set_status(tenant.name, after)
     if is_worse(after):
-        message = f"taken back, and worse than before the upgrade: {shown.message}; look at the tenant, the release may not be the cause"
+        message = f"{shown.message}; look at the tenant, for it runs its old version again"
         draft.note("WorseThanBefore", message, tenant.name, warning=True)
-        draft.note("WorseThanBefore", f"{tenant.name} is {message}", warning=True)
+        draft.note("WorseThanBefore", f"{tenant.name}: {message}", warning=True)
 
 
-def _shown(gate: TenantGate, shown: GateStatus) -> GateStatus:
-    """Return the verdict as it is recorded. There is no second look that could confirm it, so a sign of Failing is what it says."""
-    if gate.verdict is not Verdict.FAILING and not gate.is_candidate:
-        return shown
-    return shown.model_copy(update={"verdict": ShownVerdict.FAILING, "reason": WORSE})
+def _named(shown: GateStatus) -> GateStatus:
+    """Return the verdict with the one word for it: what fails now does so against what was usual before the upgrade."""
+    return shown.model_copy(update={"reason": WORSE}) if shown.verdict is ShownVerdict.FAILING else shown
 
 
 def _not_judged(draft: Draft, tenant: Tenant) -> GateStatus:

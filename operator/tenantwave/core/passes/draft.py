@@ -50,6 +50,7 @@ class Draft:
             if tenant.run is not None and tenant.run.upgrade_uid == world.upgrade.uid
         }
         self._statuses = dict(self._before)
+        self._untouchable = frozenset(name for name in self._before if self.problem_of(name))
         self._tally = Counter(status.state for status in self._before.values())
 
     # What is known.
@@ -88,6 +89,11 @@ class Draft:
         """Return the policy to work by: as planned, else the live one."""
         policy = (self.world.planned_policy if self._goes_on else None) or self.world.policy
         return policy.spec if policy is not None else None
+
+    @cached_property
+    def optional_components(self) -> frozenset[str]:
+        """Return the components that a tenant may lack."""
+        return frozenset(component.name for component in self.spec.components if component.optional)
 
     @cached_property
     def maintenance(self) -> Maintenance | None:
@@ -131,6 +137,11 @@ class Draft:
         """Return where the tenant stands, moves of this decision included; None where it has no TenantRun of this upgrade."""
         return self._statuses.get(tenant)
 
+    def problem_of(self, tenant: str) -> str:
+        """Return why nothing may be done in the tenant, '' if nothing stands against it: its TenantRun cannot be read."""
+        stored = self.world.tenants[tenant].run if tenant in self.world.tenants else None
+        return stored.problem if stored is not None else ""
+
     def is_stored(self, tenant: str) -> bool:
         """Tell whether the tenant's place in this run is stored already; nothing starts before that."""
         before = self._before.get(tenant)
@@ -161,13 +172,16 @@ class Draft:
 
     def has_moves(self) -> bool:
         """Tell whether tenants of the run have been moved by this decision, so that it is not stored yet where they stand."""
-        return any(status.run == self.run.id and status != self._before.get(name) for name, status in self._statuses.items())
+        run, before = self.run.id, self._before
+        return any(
+            status is not before.get(name) and status.run == run and status != before.get(name) for name, status in self._statuses.items()
+        )
 
     # What is wanted.
 
     def forget_plan(self) -> None:
         """Read spec and policy live again: a run that has just begun has none of its own."""
-        for name in ("spec", "policy", "maintenance", "effective_waves"):
+        for name in ("spec", "optional_components", "policy", "maintenance", "effective_waves"):
             self.__dict__.pop(name, None)
 
     def set_run(self, **changes: object) -> None:
@@ -183,9 +197,12 @@ class Draft:
         self.journal = self.journal.model_copy(update=changes)
 
     def set_status(self, tenant: str, status: TenantRunStatus) -> None:
-        """Move a tenant. A step that an earlier pass wanted for it is dropped: it was meant for another state."""
+        """Move a tenant. A step that an earlier pass wanted for it is dropped: it was meant for another state.
+
+        One whose TenantRun cannot be read stays as it is, whatever is wanted: the move would overwrite what a person may still restore.
+        """
         known = self._statuses.get(tenant)
-        if status is not known and status != known:
+        if status is not known and status != known and tenant not in self._untouchable:
             self._statuses[tenant] = status
             self._tally[status.state] += 1
             if known is not None:
@@ -210,7 +227,7 @@ class Draft:
         at_most_every: timedelta | None = None,
     ) -> None:
         """Want a piece of work in a tenant. One that was moved just now gets none: its step follows from the state that is stored then."""
-        if self._statuses.get(tenant) is self._before.get(tenant):
+        if self._statuses.get(tenant) is self._before.get(tenant) and tenant not in self._untouchable:
             self.steps[tenant] = Step(tenant, deed, outcome, overwrite, at_most_every)
 
     def hold(self, tenant: str, hold: Hold) -> None:
@@ -294,6 +311,7 @@ def runs_version(draft: Draft, tenant: Tenant) -> str:
 
 def is_at_release(draft: Draft, tenant: Tenant) -> bool:
     """Tell whether every component of the tenant has every value of the release; a component that is absent must be optional."""
-    optional = {component.name for component in draft.spec.components if component.optional}
-    present = [view for view in tenant.components if view.present]
-    return bool(present) and all(view.at_release if view.present else view.name in optional for view in tenant.components)
+    optional = draft.optional_components
+    return any(view.present for view in tenant.components) and all(
+        view.at_release if view.present else view.name in optional for view in tenant.components
+    )

@@ -28,7 +28,7 @@ def pause_for_failures(draft: Draft) -> None:
     fresh = [
         (tenant.name, status)
         for tenant, status in draft.current()
-        if status.state is S.HELD and status.written and tenant.name not in draft.run.paused_for
+        if status.state is S.HELD and status.written and tenant.name not in draft.run.paused_for and not draft.problem_of(tenant.name)
     ]
     if fresh:
         name, status = fresh[0]
@@ -102,7 +102,11 @@ def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     if not draft.any_in(tenant_run.FAILED):
         return None
     budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
-    failed = [(tenant.name, status) for tenant, status in draft.in_wave(wave) if counts(draft, tenant.name, status)]
+    failed = [
+        (tenant.name, status)
+        for tenant, status in draft.in_wave(wave)
+        if counts(draft, tenant.name, status) and not draft.problem_of(tenant.name)  # it stops the wave; nobody is taken back for it
+    ]
     if len(failed) <= budget or not any(status.written or status.take_back is not None for _, status in failed):
         return None
     name, status = failed[0]

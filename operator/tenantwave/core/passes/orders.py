@@ -60,7 +60,7 @@ def _answer(draft: Draft, action: Action) -> None:
             again(draft, action)
         draft.answers.append(Answer(action.name, True, ActionReason.ACCEPTED, "taken", completed=bool(_completed(draft, action))))
         return
-    outcome = _refuse_stale(draft, action) or RULES[action.spec.type](draft, action)
+    outcome = _refuse_stale(draft, action) or _refuse_unreadable(draft, action) or RULES[action.spec.type](draft, action)
     if isinstance(outcome, Refusal):
         draft.answers.append(Answer(action.name, False, outcome.reason, outcome.message))
         return
@@ -75,6 +75,12 @@ def _refuse_stale(draft: Draft, action: Action) -> Refusal | None:
         ActionReason.STALE_RUN,
         f"this order is for run {action.spec.run or '(none)'}, the current one is {draft.run.id}; create a new action for it if it still applies",
     )
+
+
+def _refuse_unreadable(draft: Draft, action: Action) -> Refusal | None:
+    """Nobody can order anything about a tenant of which is not known where it stands: first its TenantRun is mended, or deleted."""
+    problem = next((problem for name in action.spec.tenants if (problem := draft.problem_of(name))), "")
+    return Refusal(ActionReason.NOT_APPLICABLE, problem) if problem else None
 
 
 def _person(action: Action) -> str:
