@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 
 from benchmark.gates.figures import figures
@@ -36,12 +37,12 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     gates.add_argument("--waves", type=int, default=WAVES, metavar="N", help=f"how many to simulate, over all cells (default: {WAVES})")
     gates.add_argument("--seed", default="1", help="another seed, other random numbers (default: 1)")
     gates.add_argument("--jobs", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one for each core)")
-    gates.add_argument("--only", default="", metavar="TEXT", help="only cells with this text in their name")
+    gates.add_argument("--only", default="", metavar="REGEX", help="only cells whose name has this in it")
 
 
 def run_gates(found: argparse.Namespace) -> int:
     """Simulate, print, and tell whether all is within the tolerances."""
-    chosen = [cell for cell in cells() if found.only in cell.name]
+    chosen = [cell for cell in cells() if re.search(found.only, cell.name)]
     runs = simulate(chosen, found.waves, found.seed, jobs=found.jobs, say=_say)
     seen = figures(runs)
     _say(table(seen))

@@ -1,0 +1,244 @@
+"""What a tick costs: the operator's own prober and adapter, against a real Prometheus with a large fleet."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from localcluster.binaries import resolve
+
+from benchmark.gates.history import BLOCK, preload, prometheus_on, tenant_names
+from tenantwave.adapters.prometheus import PrometheusMetrics
+from tenantwave.core.gates import (
+    Answer,
+    Evaluation,
+    GateBook,
+    GateContext,
+    GateRule,
+    Latency,
+    QueryFailure,
+    Ratio,
+    Source,
+    TenantInContext,
+    TickSample,
+    WaveInContext,
+    advance,
+    due,
+)
+from tenantwave.engine.prober import Prober
+
+START = BLOCK + timedelta(minutes=100)
+FIRST_WRITE = START - timedelta(minutes=3)
+INTERVAL = timedelta(seconds=30)
+FIRST_LOOK, LAST_LOOK = 4, 12
+HEARTBEAT_SECONDS = 0.005
+TICK_SECONDS = 300.0
+RUN = "scale-x7f2k-1-a1"
+RULES = (
+    GateRule("errors", Ratio('http_requests_total{code=~"5.."}', "http_requests_total"), "namespace", maximum=Decimal("0.01")),
+    GateRule("jobs", Ratio("jobs_failed_total", "jobs_total"), "namespace", maximum=Decimal("0.01")),
+    GateRule("slow", Latency("request_seconds", "0.5"), "namespace", maximum=Decimal("0.05")),
+)
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class ScaleFigures:
+    """What ticks over one fleet took, in seconds. `first_tick`: the one that asks for the baselines, too; `tick`: the slowest of the others.
+
+    `stall`: the longest time that the event loop did nothing else. `judging`: `advance` alone; `asking`: `due` alone; both run beside the loop.
+    `slowest_query`: as the adapter waits for it, reading included. `megabytes`: peak RSS of the process so far.
+    """
+
+    prometheus: str
+    tenant_count: int
+    control_count: int
+    first_tick: float = 0.0
+    tick: float = 0.0
+    ticks: list[float] = field(default_factory=list)
+    stall: float = 0.0
+    first_stall: float = 0.0
+    queries: int = 0
+    first_queries: int = 0
+    queries_by_gate: dict[str, int] = field(default_factory=dict)
+    slowest_query: float = 0.0
+    judging: float = 0.0
+    asking: float = 0.0
+    failures: list[str] = field(default_factory=list)
+    verdict: str = ""
+    megabytes: float = 0.0
+
+    def document(self) -> dict[str, Any]:
+        """Return everything as JSON has it."""
+        return asdict(self)
+
+
+@dataclass
+class TestClock:
+    """Stands at a tick; only durations are real."""
+
+    time: datetime = START
+
+    def now(self) -> datetime:
+        """Return the tick's time."""
+        return self.time
+
+    def monotonic(self) -> float:
+        """Return real seconds."""
+        return time.monotonic()
+
+
+@dataclass
+class RecordingMetrics:
+    """Passes questions on, and remembers what came back and how long it took."""
+
+    metrics: PrometheusMetrics
+    answers: dict[tuple[str, datetime], Answer] = field(default_factory=dict)
+    seconds: list[float] = field(default_factory=list)
+
+    async def query(self, source: Source, promql: str, time_: datetime, timeout: timedelta) -> Answer:
+        """Ask."""
+        begun = time.monotonic()
+        answer = await self.metrics.query(source, promql, time_, timeout)
+        self.seconds.append(time.monotonic() - begun)
+        self.answers[promql, time_] = answer
+        return answer
+
+
+class Heartbeat:
+    """Measures the longest time in which the event loop could not come back to it."""
+
+    def __init__(self) -> None:
+        self.longest = 0.0
+        self._task = asyncio.create_task(self._beat())
+
+    async def _beat(self) -> None:
+        last = time.monotonic()
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            now = time.monotonic()
+            self.longest = max(self.longest, now - last - HEARTBEAT_SECONDS)
+            last = now
+
+    async def stop(self) -> float:
+        """End it, and return that time in seconds."""
+        self._task.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._task
+        return self.longest
+
+
+def measure_all(binaries: Sequence[Path], sizes: Sequence[tuple[int, int]], tenant_count: int, say: Say) -> list[ScaleFigures]:
+    """Measure ticks over waves of these sizes (tenants, control) on each Prometheus. Cost: a minute to prepare 10,000 tenants, then a minute each."""
+    with tempfile.TemporaryDirectory(prefix="tenantwave-scale-") as name:
+        folder = Path(name)
+        begun = time.monotonic()
+        count = preload(resolve("promtool"), folder / "data", tenant_count)
+        say(f"{count:,} samples of {tenant_count:,} tenants were made in {time.monotonic() - begun:.0f} s")
+        found = []
+        for binary in binaries:
+            with prometheus_on(binary, folder / "data", folder) as url:
+                for size, control in sizes:
+                    one = asyncio.run(measure(url, size, control))
+                    one.prometheus = version_of(binary)
+                    say(sentence(one))
+                    found.append(one)
+        return found
+
+
+async def measure(url: str, tenant_count: int, control_count: int) -> ScaleFigures:
+    """Run ticks over a wave of so many tenants, and return what they took."""
+    names = tenant_names(tenant_count + control_count)
+    context = a_context(url, names[:tenant_count], names[tenant_count:])
+    figures = ScaleFigures("", tenant_count, control_count)
+    metrics, clock, news = RecordingMetrics(PrometheusMetrics(_no_secret)), TestClock(), asyncio.Event()
+    prober = Prober(metrics, clock, lambda _: news.set())
+    before = GateBook()
+    try:
+        for number in (0, *range(FIRST_LOOK, LAST_LOOK + 1)):
+            clock.time = START + number * INTERVAL
+            before = prober.book("scale") or before
+            metrics.answers.clear()
+            metrics.seconds.clear()
+            news.clear()
+            heartbeat, begun = Heartbeat(), time.monotonic()
+            prober.look("scale", context)
+            await asyncio.wait_for(news.wait(), TICK_SECONDS)
+            seconds, stall = time.monotonic() - begun, await heartbeat.stop()
+            figures.failures += [answer.message for answer in metrics.answers.values() if isinstance(answer, QueryFailure)]
+            figures.slowest_query = max(figures.slowest_query, *metrics.seconds)
+            if number == 0:
+                figures.first_tick, figures.first_stall, figures.first_queries = seconds, stall, len(metrics.seconds)
+            else:
+                figures.ticks.append(seconds)
+                figures.stall = max(figures.stall, stall)
+        figures.tick, figures.queries = max(figures.ticks), len(metrics.seconds)
+        _judge_again(figures, before, context, metrics, clock.time)
+        book = prober.book("scale")
+        gate = book.wave("wave") if book is not None else None
+        figures.verdict = f"{gate.verdict.value}: {gate.message}" if gate is not None else ""
+    finally:
+        await prober.close()
+        await metrics.metrics.close()
+    figures.megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return figures
+
+
+def _judge_again(figures: ScaleFigures, before: GateBook, context: GateContext, metrics: RecordingMetrics, now: datetime) -> None:
+    """Repeat the last tick without anything else, to tell the time of the rules from that of everything around them."""
+    begun = time.monotonic()
+    request = due(before, context, now)
+    figures.asking = time.monotonic() - begun
+    if request is None:
+        raise ValueError("nothing was due at the last tick")
+    for ask in request.asks:
+        figures.queries_by_gate[ask.gate] = figures.queries_by_gate.get(ask.gate, 0) + 1
+    answers = tuple((ask, metrics.answers[ask.promql, ask.time]) for ask in request.asks)
+    begun = time.monotonic()
+    advance(before, context, TickSample(request.run_id, request.time, request.interval, now, answers))
+    figures.judging = time.monotonic() - begun
+
+
+def a_context(url: str, wave: Sequence[str], control: Sequence[str]) -> GateContext:
+    """Return a wave of one cohort with three gates."""
+    return GateContext(
+        run_id=RUN,
+        source=Source(url, timeout=timedelta(seconds=60)),
+        rules=RULES,
+        evaluation=Evaluation(interval=INTERVAL, warm_up=timedelta(0)),
+        waves=(WaveInContext("wave", timedelta(minutes=10)),),
+        tenants=tuple(TenantInContext(name, "wave", START, FIRST_WRITE) for name in wave),
+        control=tuple(control),
+    )
+
+
+def version_of(binary: Path) -> str:
+    """Return the version that a Prometheus says it is."""
+    said = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
+    words = (said.stdout + said.stderr).split()
+    return words[words.index("version") + 1] if "version" in words else "unknown"
+
+
+def sentence(one: ScaleFigures) -> str:
+    """Return the figures in words."""
+    return (
+        f"Prometheus {one.prometheus}, {one.tenant_count:,} tenants + control {one.control_count:,}, 3 gates: "
+        f"tick {one.tick:.2f} s (the first, with baselines, {one.first_tick:.2f} s), {one.queries} queries ({one.first_queries}), "
+        f"loop stalled {1000 * one.stall:.0f} ms ({1000 * one.first_stall:.0f} ms), judging {one.judging:.2f} s, asking {one.asking:.2f} s, "
+        f"slowest query {one.slowest_query:.2f} s, RSS {one.megabytes:.0f} MB, {len(one.failures)} without an answer; {one.verdict}"
+    )
+
+
+async def _no_secret(name: str) -> None:
+    raise ValueError(f"no source of this benchmark has a Secret, yet {name} was asked for")
