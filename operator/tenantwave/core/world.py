@@ -87,7 +87,11 @@ class VersionRecord:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A TenantRun as stored. `resource_version` is the fence: every effect is preceded by a write that names it."""
+    """A TenantRun as stored. `resource_version` is the fence: every effect is preceded by a write that names it.
+
+    `problem` says why it cannot be read and how to mend it. `status` then only stands in for what is not known: Held, as after a write, so
+    that nobody touches the tenant and no other upgrade takes it. It is never stored.
+    """
 
     name: str
     uid: str
@@ -95,6 +99,7 @@ class StoredRun:
     upgrade: str
     upgrade_uid: str
     status: TenantRunStatus
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)

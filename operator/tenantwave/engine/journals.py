@@ -25,7 +25,7 @@ from tenantwave.core.plan import Move
 from tenantwave.core.world import StoredRun, World
 from tenantwave.engine.store import Planned, Store
 from tenantwave.engine.tenant.run_handle import RunHandle
-from tenantwave.engine.views import JournalView
+from tenantwave.engine.views import JOURNAL_PREFIX, JournalView
 from tenantwave.faults import Conflict, NotFound, SnapshotCorrupt
 from tenantwave.ports import Cluster, Snapshots
 
@@ -34,7 +34,7 @@ IGNORED_BY_ARGO = {"argocd.argoproj.io/compare-options": "IgnoreExtraneous"}
 
 def journal_name(upgrade: str) -> str:
     """Return the name of the ConfigMap that holds an upgrade's journal."""
-    return f"journal-{upgrade}"
+    return f"{JOURNAL_PREFIX}{upgrade}"
 
 
 class Journals:

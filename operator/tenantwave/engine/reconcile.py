@@ -12,6 +12,7 @@ from typing import TypeVar
 from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import ActionReason, ConditionType, ReadyReason
 from tenantwave.api.kinds import FINALIZER, TENANT_UPGRADE, UPGRADE_ACTION
+from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core.gates import GateBook, next_tick_time
 from tenantwave.core.gates.journal import restore
 from tenantwave.core.plan import Answer, Deed, Plan, Step, Summary
@@ -26,7 +27,7 @@ from tenantwave.engine.prober import Prober
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant import TenantSteps
-from tenantwave.engine.views import ActionView, JournalView
+from tenantwave.engine.views import ActionView, JournalView, UpgradeView
 from tenantwave.faults import Conflict, Fault, SnapshotCorrupt
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
@@ -73,6 +74,9 @@ class Reconciler:
         if world is None:
             await self._gone(name)
             return
+        if (damaged := self.store.damaged_journals.get(name)) is not None:
+            await self._report_undecided(world, damaged.problem)
+            return  # whoever mends it wakes us
         if lost is not None:
             await self._report(world, Plan(journal=None, summary=Summary(ReadyReason.HELD, lost.message)))
             raise lost
@@ -242,11 +246,23 @@ class Reconciler:
 
     # Report.
 
+    async def _report_undecided(self, world: World, why: str) -> None:
+        """Say why nothing is decided; beside that the status stays as it was last known."""
+        view = self.store.upgrades[world.upgrade.name]
+        plan = Plan(journal=None, summary=Summary(ReadyReason.HELD, why))
+        status = upgrade_status(view.status, world, plan, self.clock.now())
+        if view.status is not None and view.status.run is not None:
+            said = {"conditions": status.conditions, "observed_generation": status.observed_generation}
+            status = view.status.model_copy(update=said)
+        await self._show(world, plan, view, status)
+
     async def _report(self, world: World, plan: Plan) -> None:
         view = self.store.upgrades.get(world.upgrade.name)
         if view is None or view.upgrade.uid != world.upgrade.uid:
             return
-        status = upgrade_status(view.status, world, plan, self.clock.now())
+        await self._show(world, plan, view, upgrade_status(view.status, world, plan, self.clock.now()))
+
+    async def _show(self, world: World, plan: Plan, view: UpgradeView, status: TenantUpgradeStatus) -> None:
         self.reporter.tell(world, plan, view.status, status)
         if status != view.status:
             body = {

@@ -24,6 +24,7 @@ from tenantwave.engine.judging import PolicyJudge
 from tenantwave.engine.views import (
     ActionView,
     CatalogueView,
+    DamagedJournal,
     DecisionView,
     JournalView,
     NamespaceView,
@@ -78,6 +79,8 @@ class Store:
     profiles: dict[str, ProfileView] = field(default_factory=dict)
     decisions: dict[tuple[str, str], DecisionView] = field(default_factory=dict)
     journals: dict[str, JournalView] = field(default_factory=dict)
+    damaged_journals: dict[str, DamagedJournal] = field(default_factory=dict)
+    """Upgrade -> the journal that cannot be read: while it is there nothing is decided."""
     records: dict[tuple[str, str], VersionRecord] = field(default_factory=dict)
     """(UID of the namespace, product) -> what it runs: a namespace that is made again under its old name inherits nothing."""
     planned: dict[str, Planned] = field(default_factory=dict)
@@ -179,6 +182,9 @@ class Store:
             case JournalView():
                 self.journals[new.journal.upgrade] = new
                 self.wake.upgrade(new.journal.upgrade)
+            case DamagedJournal():
+                self.damaged_journals[new.upgrade] = new
+                self.wake.upgrade(new.upgrade)
             case RecordView():
                 self.records[new.namespace_uid, new.product] = new.record
                 self._products_of[new.namespace_uid].add(new.product)
@@ -196,6 +202,10 @@ class Store:
         match old:
             case JournalView():
                 self.journals.pop(old.journal.upgrade, None)
+                self.wake.upgrade(old.journal.upgrade)
+            case DamagedJournal():
+                self.damaged_journals.pop(old.upgrade, None)
+                self.wake.upgrade(old.upgrade)
             case RecordView():
                 self.records.pop((old.namespace_uid, old.product), None)
                 self._products_of[old.namespace_uid].discard(old.product)

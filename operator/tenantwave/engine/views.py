@@ -10,13 +10,24 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tenantwave.api.action import UpgradeActionSpec
-from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, condition_of
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, condition_of
 from tenantwave.api.decision import TenantDecisionSpec
-from tenantwave.api.kinds import FINALIZER, PRODUCT_LABEL, REMOVED_ANNOTATION, ROLE_LABEL, TARGET_ANNOTATION, TENANT_LABEL, VERSION_LABEL
+from tenantwave.api.kinds import (
+    FINALIZER,
+    PRODUCT_LABEL,
+    REMOVED_ANNOTATION,
+    ROLE_LABEL,
+    RUN_LABEL,
+    TARGET_ANNOTATION,
+    TENANT_LABEL,
+    UPGRADE_LABEL,
+    VERSION_LABEL,
+    WAVE_LABEL,
+)
 from tenantwave.api.model import ApiModel
 from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.profile import TenantProfileSpec, TenantProfileStatus
-from tenantwave.api.tenant_run import TenantRunStatus
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import blobs
@@ -28,25 +39,28 @@ from tenantwave.engine.tenant.records import version_record
 Raw = Mapping[str, Any]
 Model = TypeVar("Model", bound=ApiModel)
 
+JOURNAL_PREFIX = "journal-"
+"""With an upgrade's name behind it, the name of the ConfigMap that holds its journal."""
+
 
 def instant(text: str | None) -> datetime | None:
     """Read a time of the API server."""
     return datetime.fromisoformat(text) if text else None
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, with its place, in one sentence."""
+def first_problem(error: ValidationError, part: str) -> str:
+    """Return the first thing that is wrong in this part of an object, with its place."""
     found = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(str(part) for part in found["loc"])
+    place = ".".join([part, *(str(step) for step in found["loc"])])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"spec.{place}: {found['msg']}{more}; correct the field"
+    return f"{place}: {found['msg']}{more}"
 
 
 def _spec(model: type[Model], raw: Raw) -> tuple[Model | None, str]:
     try:
         return model.model_validate(raw.get("spec") or {}), ""
     except ValidationError as error:
-        return None, first_problem(error)
+        return None, f"{first_problem(error, 'spec')}; correct the field"
 
 
 def _status(model: type[Model], raw: Raw) -> Model | None:
@@ -268,20 +282,50 @@ class RunView:
 
 
 def run_view(raw: Raw) -> RunView:
-    """Read a TenantRun. Raises ValidationError for one that this version did not write and cannot read: it is then treated as absent."""
-    metadata, spec = raw["metadata"], raw["spec"]
+    """Read a TenantRun. One that cannot be read is not absent: it has its tenant, and says why it cannot be read."""
+    metadata, spec = raw["metadata"], raw.get("spec") or {}
+    labels = metadata.get("labels") or {}
+    try:
+        status, problem = TenantRunStatus.model_validate(raw.get("status") or {}), ""
+    except ValidationError as error:
+        problem = unreadable_run(metadata["name"], first_problem(error, "status"))
+        status = _stand_in(raw, labels, problem)
     return RunView(
         run=StoredRun(
             name=metadata["name"],
             uid=metadata["uid"],
             resource_version=metadata["resourceVersion"],
-            upgrade=spec["upgrade"],
-            upgrade_uid=spec["upgradeUID"],
-            status=TenantRunStatus.model_validate(raw.get("status") or {}),
+            upgrade=spec.get("upgrade") or labels.get(UPGRADE_LABEL, ""),
+            upgrade_uid=spec.get("upgradeUID", ""),
+            status=status,
+            problem=problem,
         ),
-        tenant=spec["tenant"],
-        product=spec["product"],
-        labels=metadata.get("labels") or {},
+        tenant=spec.get("tenant") or labels.get(TENANT_LABEL, ""),
+        product=spec.get("product", ""),
+        labels=labels,
+    )
+
+
+def unreadable_run(name: str, what: str) -> str:
+    """Return the sentence for a TenantRun that somebody has damaged."""
+    return (
+        f"TenantRun {name} cannot be read ({what}), so nothing is done in this tenant; restore its status from a backup, or, once the "
+        "tenant's objects are as they should be and none is annotated tenantwave.io/intent, delete it: the tenant is then planned anew"
+    )
+
+
+def _stand_in(raw: Raw, labels: Mapping[str, str], problem: str) -> TenantRunStatus:
+    """Return what to show of a tenant whose TenantRun cannot be read. Run and attempt are those of the label, which only we write."""
+    run = labels.get(RUN_LABEL, "")
+    attempt = run.rpartition("-a")[2]
+    return TenantRunStatus(
+        state=TenantState.HELD,
+        reason=FailReason.AMBIGUOUS,
+        message=problem,
+        run=run,
+        wave=labels.get(WAVE_LABEL, ""),
+        attempt=int(attempt) if attempt.isdecimal() else 0,
+        written=True,
     )
 
 
@@ -292,6 +336,15 @@ class JournalView:
     name: str
     journal: Journal
     resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class DamagedJournal:
+    """The journal of one upgrade, which somebody has damaged: `problem` says how, and how to mend it."""
+
+    name: str
+    upgrade: str
+    problem: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,16 +379,17 @@ class OtherView:
     name: str
 
 
-OwnConfigMap = JournalView | RecordView | CatalogueView | OtherView
+OwnConfigMap = JournalView | DamagedJournal | RecordView | CatalogueView | OtherView
 
 
 def own_config_map_view(raw: Raw) -> OwnConfigMap:
     """Read a ConfigMap of our own namespace: a journal, a version record, a catalogue entry, or nothing of ours."""
     metadata = raw["metadata"]
     labels = metadata.get("labels") or {}
-    match labels.get(ROLE_LABEL):
+    is_journal = metadata["name"].startswith(JOURNAL_PREFIX) and "journal" in (raw.get("data") or {})
+    match labels.get(ROLE_LABEL) or ("journal" if is_journal else ""):  # a lost label makes nobody forget a journal
         case "journal":
-            return JournalView(metadata["name"], Journal.model_validate_json(raw["data"]["journal"]), metadata["resourceVersion"])
+            return _journal_view(raw)
         case "record":
             uid = metadata["name"].split("-", 2)[2]
             return RecordView(metadata["name"], labels[TENANT_LABEL], uid, raw["data"]["product"], version_record(raw))
@@ -353,6 +407,27 @@ def own_config_map_view(raw: Raw) -> OwnConfigMap:
         content=content,
         blob=blob,
         digest=blobs.digest_of(blob),
+    )
+
+
+def _journal_view(raw: Raw) -> JournalView | DamagedJournal:
+    metadata = raw["metadata"]
+    upgrade = (metadata.get("labels") or {}).get(UPGRADE_LABEL) or metadata["name"].removeprefix(JOURNAL_PREFIX)
+    try:
+        journal = Journal.model_validate_json((raw.get("data") or {}).get("journal", ""))
+    except ValidationError as error:
+        return DamagedJournal(metadata["name"], upgrade, _damaged(raw, first_problem(error, "data.journal")))
+    if journal.upgrade != upgrade:
+        return DamagedJournal(metadata["name"], upgrade, _damaged(raw, f"it is the journal of {journal.upgrade}"))
+    return JournalView(metadata["name"], journal, metadata["resourceVersion"])
+
+
+def _damaged(raw: Raw, what: str) -> str:
+    metadata = raw["metadata"]
+    return (
+        f"ConfigMap {metadata['namespace']}/{metadata['name']}, the journal of this upgrade, cannot be read ({what}), so nothing is started or "
+        "taken back; restore data.journal from a backup, or, once none of its tenants is in flight, delete the ConfigMap: the upgrade is "
+        "then planned anew"
     )
 
 
