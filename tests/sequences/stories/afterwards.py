@@ -55,7 +55,7 @@ def a_tenant_that_is_worse_than_before_is_told(ready: Ready) -> Fleet:
 
 @story
 def metrics_that_are_away_after_a_rollback_hold_nothing(ready: Ready) -> Fleet:
-    """RolledBack all the same; what could not be judged within ten minutes is noted as that."""
+    """RolledBack all the same; what could not be judged is noted as that."""
     fleet = ready(a_fleet(canaries=1, others=1, gated=True))
     fleet.members["c1"].ill.add("2.4.0")
     fleet.go(lambda fleet: fleet.state("c1") in (S.ROLLING_BACK, S.ROLLED_BACK))
@@ -64,7 +64,7 @@ def metrics_that_are_away_after_a_rollback_hold_nothing(ready: Ready) -> Fleet:
     ended = fleet.now
     assert ended < NOON + 10 * MINUTE
     fleet.go()
-    assert fleet.now == ended + 10 * MINUTE
+    assert fleet.now <= ended + 5 * MINUTE
     shown = fleet.run_of("c1").after_rollback
     assert shown is not None
     assert (shown.verdict, shown.reason) == ("Unknown", "Unreachable")

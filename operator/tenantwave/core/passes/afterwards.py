@@ -6,7 +6,7 @@ It holds nothing and delays nothing: the tenant is RolledBack, and the run over,
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import GateStatus
@@ -19,7 +19,7 @@ from tenantwave.core.world import Tenant
 PATIENCE = timedelta(minutes=10)
 """How long after its rollback a tenant is asked for; longer only where warm-up and first look alone take longer."""
 LOOKS = 6
-"""How many intervals a first look and a second opinion take."""
+"""How many intervals a first look and two more take; what is still unclear then is noted as that."""
 
 WORSE = "WorseThanBefore"
 NOT_JUDGED = "NotJudged"
@@ -31,7 +31,7 @@ def tenants_to_judge(draft: Draft) -> Iterator[TenantInContext]:
         return
     warm_up = draft.policy.evaluation.warm_up
     for tenant, status in draft.current():
-        if _is_open(status) and status.completion_time is not None and draft.now < _end(draft, status.completion_time):
+        if _is_open(status) and status.completion_time is not None and draft.now < status.completion_time + _patience(draft):
             if any(claim.holds for claim in tenant.claims):
                 continue  # what is measured now is another upgrade's
             yield TenantInContext(
@@ -44,21 +44,23 @@ def tenants_to_judge(draft: Draft) -> Iterator[TenantInContext]:
 
 
 def remember_afterwards(draft: Draft) -> None:
-    """Record what came of it: as soon as it is clear, else when the time is up."""
+    """Record what came of it: as soon as it is clear, else after some looks; and where nobody could look, when the time is up."""
     context = draft.gate_context
     if context is None or not context.enforces or not draft.any_in((TenantState.ROLLED_BACK,)):
         return
     for tenant, status in list(draft.current()):
         if not _is_open(status) or status.completion_time is None:
             continue
-        gate, end = draft.book.afterwards.get(tenant.name), _end(draft, status.completion_time)
-        if gate is not None and gate.verdict in (Verdict.HEALTHY, Verdict.FAILING):
-            _record(draft, tenant, status, _named(gate_status(gate, context, draft.book)))
-        elif draft.now >= end:
-            known = gate_status(gate, context, draft.book) if gate is not None and gate.evaluation_time is not None else None
-            _record(draft, tenant, status, known or _not_judged(draft, tenant))
-        else:
+        gate = draft.book.afterwards.get(tenant.name)
+        has_look = gate is not None and gate.evaluation_time is not None
+        is_clear = has_look and gate is not None and gate.verdict in (Verdict.HEALTHY, Verdict.FAILING)
+        end = status.completion_time + (_looks(draft) if has_look else _patience(draft))
+        if not is_clear and draft.now < end:
             draft.wake(end)
+        elif gate is not None and has_look:
+            _record(draft, tenant, status, _named(gate_status(gate, context, draft.book)))
+        else:
+            _record(draft, tenant, status, _not_judged(draft, tenant))
 
 
 def is_worse(status: TenantRunStatus) -> bool:
@@ -71,11 +73,13 @@ def _is_open(status: TenantRunStatus) -> bool:
     return status.state is TenantState.ROLLED_BACK and bool(status.rolled_back_version) and status.after_rollback is None
 
 
-def _end(draft: Draft, completion_time: datetime) -> datetime:
-    if draft.policy is None:
-        return completion_time
-    evaluation = draft.policy.evaluation
-    return completion_time + max(PATIENCE, evaluation.warm_up + LOOKS * evaluation.interval)
+def _looks(draft: Draft) -> timedelta:
+    """Return how long warm-up, the first look and a few more take."""
+    return draft.policy.evaluation.warm_up + LOOKS * draft.policy.evaluation.interval if draft.policy is not None else timedelta(0)
+
+
+def _patience(draft: Draft) -> timedelta:
+    return max(PATIENCE, _looks(draft))
 
 
 def _record(draft: Draft, tenant: Tenant, status: TenantRunStatus, shown: GateStatus) -> None:
