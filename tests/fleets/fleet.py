@@ -60,6 +60,8 @@ class Fleet:
     shuffle: random.Random | None = None
     restarts: random.Random | None = None
     """Forget, after random steps, what is only in memory."""
+    restart_share: float = 0.1
+    """After which share of the steps."""
     cuts: random.Random | None = None
     """Cut the carrying out of plans off at random effects, as a crash does."""
     _tried: dict[str, datetime] = field(default_factory=dict)
@@ -198,7 +200,7 @@ class Fleet:
             effect()
         check(self, plan, dict(started))
         self._report(world, plan)
-        if self.restarts is not None and self.restarts.random() < 0.1:
+        if self.restarts is not None and self.restarts.random() < self.restart_share:
             self._restart()
         if plan.gate_context is not None:
             self.gates.tick(plan.gate_context, self.members, self.now)
