@@ -5,14 +5,14 @@ open the door.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from datetime import UTC, date, timedelta
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from typing import TypeVar
 
 from tenantwave.api.conditions import WaitReason
-from tenantwave.api.policy import Maintenance, WhenNoWindow
+from tenantwave.api.policy import Maintenance, TenantLimits, WhenNoWindow
 from tenantwave.api.profile import TenantProfileSpec
 from tenantwave.api.windows import DateRange, Day, Freeze, Hours, Monthly, Once, StaffedHours, Weekly, WeekOfMonth, Window, Yearly
 from tenantwave.core.calendar.answers import Closed
@@ -28,7 +28,7 @@ from tenantwave.core.calendar.recurrence import (
     YearlyRule,
 )
 from tenantwave.core.calendar.sentences import plain, sentence, unknown_zone
-from tenantwave.core.calendar.zones import UnknownZoneError, Zone, zone_named
+from tenantwave.core.calendar.zones import UnknownZoneError, Zone, accepted_names, zone_named
 
 DEFAULT_ZONE = "UTC"
 ANY_MONDAY = date(2026, 1, 5)
@@ -99,11 +99,29 @@ def freeze_list(zone: Zone, freezes: tuple[NamedFreeze, ...]) -> FreezeList:
 
 
 @dataclass(frozen=True, slots=True)
-class Calendar:
-    """When one tenant may be started: immutable, made by `compile_calendar`, asked with `availability`.
+class Limits:
+    """How much of its time a tenant may close; None: as much as it likes. Whether they are kept depends on the year: `limits.settled`."""
 
-    `windows` None: there are none anywhere and the policy says Open; empty: there are none and it says Closed. All dates and times are
-    read in `zone`, also the policy's own: a year-end freeze is each tenant's own year end. With a `fault` nothing else counts.
+    max_freeze_days_per_year: int | None
+    min_open_per_32_days: timedelta | None
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The calendar that counts from an instant on."""
+
+    from_time: datetime
+    calendar: "Calendar"
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """When one tenant may be started: immutable, made by `compile_calendar`, asked with `availability` and `planned_start`.
+
+    `windows` None: nothing but freezes and staff closes; that is so if there are none anywhere and the policy says Open, or if they are
+    lifted. Empty: there are none and the policy says Closed. All dates and times are read in `zone`, also the policy's own: a year-end
+    freeze is each tenant's own year end. With a `fault` nothing else counts; `beneath` is then what the platform alone says, if that can
+    be used. `later` is the calendar after `forceTime`.
     """
 
     zone: Zone
@@ -114,11 +132,18 @@ class Calendar:
     staff: WindowList | None
     min_remaining: timedelta
     fault: Closed | None = None
+    limits: Limits | None = None
+    beneath: "Calendar | None" = None
+    later: Later | None = None
 
     @property
     def has_no_windows(self) -> bool:
         """Nobody states windows, and the policy says Closed."""
         return self.windows is not None and not self.windows.windows
+
+    def at(self, instant: datetime) -> "Calendar":
+        """Return the calendar that counts at an instant: before `forceTime` this one, from then on the later one."""
+        return self.later.calendar if self.later is not None and instant >= self.later.from_time else self
 
 
 def compile_calendar(maintenance: Maintenance, profile: TenantProfileSpec | None) -> Calendar:
@@ -129,21 +154,35 @@ def compile_calendar(maintenance: Maintenance, profile: TenantProfileSpec | None
     try:
         return _compile(maintenance, profile)
     except _UnusableError as unusable:
-        return closed_calendar(unusable.hold)
+        return closed_calendar(unusable.hold, _platform_alone(maintenance, profile.time_zone if profile else None))
 
 
-def unreadable_profile(problem: str) -> Calendar:
-    """Return the calendar of a tenant whose TenantProfile cannot even be parsed: closed, until the tenant corrects it."""
-    return closed_calendar(
-        Closed(WaitReason.INVALID_WINDOWS, f"closed: the TenantProfile cannot be read; correct its spec: {plain(problem, 160)}")
+def unreadable_profile(problem: str, maintenance: Maintenance | None = None) -> Calendar:
+    """Return the calendar of a tenant whose TenantProfile cannot even be parsed: closed, until the tenant corrects it.
+
+    With the policy's `maintenance` it opens again where both of the tenant's factors are lifted, as by `forceTime`.
+    """
+    hold = Closed(WaitReason.INVALID_WINDOWS, f"closed: the TenantProfile cannot be read; correct its spec: {plain(problem, 160)}")
+    return closed_calendar(hold, _platform_alone(maintenance, None) if maintenance is not None else None)
+
+
+def closed_calendar(hold: Closed, beneath: Calendar | None = None, later: Later | None = None) -> Calendar:
+    """Return a calendar that never opens, for that reason, unless both of the tenant's factors are lifted or a later one opens."""
+    zone = beneath.zone if beneath is not None else Zone(DEFAULT_ZONE, UTC)
+    nothing = freeze_list(zone, ())
+    return Calendar(
+        zone, window_list(zone, ()), Owner.TENANT, nothing, nothing, None, timedelta(), fault=hold, beneath=beneath, later=later
     )
 
 
-def closed_calendar(hold: Closed) -> Calendar:
-    """Return a calendar that never opens, for that reason."""
-    zone = Zone(DEFAULT_ZONE, UTC)
-    nothing = freeze_list(zone, ())
-    return Calendar(zone, window_list(zone, ()), Owner.TENANT, nothing, nothing, None, timedelta(), fault=hold)
+def _platform_alone(maintenance: Maintenance, own_zone: str | None) -> Calendar | None:
+    """Return what is left of a calendar when nothing that the tenant wrote counts, its zone apart; None if that cannot be used either."""
+    usable = own_zone if own_zone in accepted_names() else None
+    try:
+        calendar = _compile(maintenance, TenantProfileSpec(time_zone=usable))
+    except _UnusableError:
+        return None
+    return replace(calendar, windows=None)
 
 
 class _UnusableError(Exception):
@@ -172,7 +211,15 @@ def _compile(maintenance: Maintenance, profile: TenantProfileSpec | None) -> Cal
         tenant_freezes=freeze_list(zone, _freezes(profile.freezes if profile else (), "freeze")),
         staff=_staff(maintenance.staffed_hours) if maintenance.staffed_hours else None,
         min_remaining=maintenance.min_remaining,
+        limits=_limits(maintenance.tenant_limits),
     )
+
+
+def _limits(asked: TenantLimits | None) -> Limits | None:
+    """Read what bounds a tenant's calendar; `maxDeferral` bounds its decisions (decisions.py)."""
+    if asked is None or (asked.max_freeze_days_per_year is None and asked.min_open_per32_days is None):
+        return None
+    return Limits(asked.max_freeze_days_per_year, asked.min_open_per32_days)
 
 
 def _zone(name: str, mend: str) -> Zone:

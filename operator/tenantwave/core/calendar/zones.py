@@ -85,3 +85,9 @@ def local_text(instant: datetime, zone: Zone, *, weekday: bool = False) -> str:
 def utc_text(instant: datetime) -> str:
     """Write an instant as the API does: UTC, whole seconds, `Z`."""
     return f"{instant.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def utc_date_or_time(instant: datetime) -> str:
+    """Write an instant of people's choice in short: the date alone where it is midnight, UTC."""
+    text = utc_text(instant)
+    return text.removesuffix("T00:00:00Z")
