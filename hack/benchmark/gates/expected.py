@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmark.gates.figures import TUNED, WAVE_RATIO, CellFigures
+from benchmark.gates.figures import RATIO, TUNED_ON, WAVE_RATIO, CellFigures
 from benchmark.gates.scenarios import FLEET
 
 DETECTION = {
@@ -85,9 +85,16 @@ def _detection(one: CellFigures) -> Iterator[str]:
 
 
 def _aims(one: CellFigures) -> Iterator[str]:
-    tuned = one.naive.get(WAVE_RATIO + TUNED)
-    if not one.cell.scenario.is_regression or tuned is None or tuned.all_seconds is None:
+    """Never later than the naive ratio at as many false alarms; whatever nobody finds in half of the runs is equal."""
+    if not one.cell.scenario.is_regression:
         return
-    if one.ours.all_seconds is None or one.ours.all_seconds > tuned.all_seconds:
-        ours = "not found" if one.ours.all_seconds is None else f"{one.ours.all_seconds:.0f} s"
-        yield f"median {ours}, the naive ratio of the wave at as many false alarms {tuned.all_seconds:.0f} s"
+    for name in (RATIO, WAVE_RATIO):
+        for kind in TUNED_ON:
+            naive = one.naive.get(name + kind)
+            if naive is not None and naive.all_seconds is not None and not _is_in_time(one, naive.all_seconds):
+                ours = "not found" if one.ours.all_seconds is None else f"{one.ours.all_seconds:.0f} s"
+                yield f"median {ours}; the {name}{kind}: {naive.all_seconds:.0f} s"
+
+
+def _is_in_time(one: CellFigures, seconds: float) -> bool:
+    return one.ours.all_seconds is not None and one.ours.all_seconds <= seconds

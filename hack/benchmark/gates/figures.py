@@ -9,11 +9,14 @@ from typing import Any
 
 from benchmark.gates.naive import first_above, threshold_for
 from benchmark.gates.running import Outcome
-from benchmark.gates.scenarios import FLEET, LIMIT, SOAK_TICKS, Cell
-from benchmark.gates.traffic import TICK_SECONDS
+from benchmark.gates.scenarios import FLEET, SOAK_TICKS, Cell
+from benchmark.gates.traffic import LIMIT, TICK_SECONDS
 
 RATIO, WAVE_RATIO, CHECKS, READINESS = "ratio", "ratio of the wave", "checks", "readiness"
-TUNED = " at our false alarms"
+TUNED = ", tuned"
+MILDLY_TUNED = ", tuned on healthy fleets and incidents"
+TUNED_ON = {TUNED: ("healthy", "incident", "slow", "outage"), MILDLY_TUNED: ("healthy", "incident")}
+"""Scenarios in which nothing is wrong with the release. A tuned gate has the threshold at which it fails as many of these waves as we do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,28 +116,28 @@ def _figures(cell: Cell, outcomes: Sequence[Outcome], thresholds: Mapping[str, f
         CHECKS: _detection(one.naive.checks_tick for one in outcomes),
         READINESS: _detection(None for _ in outcomes),
     }
-    if thresholds:
-        naive[RATIO + TUNED] = _detection(first_above(one.naive.tenant_scores, thresholds[RATIO]) for one in outcomes)
-        naive[WAVE_RATIO + TUNED] = _detection(first_above(one.naive.wave_scores, thresholds[WAVE_RATIO]) for one in outcomes)
+    for name, threshold in thresholds.items():
+        scores = (one.naive.wave_scores if name.startswith(WAVE_RATIO) else one.naive.tenant_scores for one in outcomes)
+        naive[name] = _detection(first_above(each, threshold) for each in scores)
     early = (one.failed_tick if one.failed_tick is not None and one.failed_tick <= SOAK_TICKS else None for one in outcomes)
     return CellFigures(cell, outcomes, _detection(one.failed_tick for one in outcomes), _detection(early), naive, thresholds)
 
 
 def _thresholds(cell: Cell, runs: Mapping[Cell, Sequence[Outcome]]) -> dict[str, float]:
-    """Return the ratios at which the naive gates have as many false alarms as we have, where nothing is wrong with the release."""
-    alike = [
-        outcome
-        for other, outcomes in runs.items()
-        if other.scenario.name in ("healthy", "incident") and _group(other) == _group(cell)
-        for outcome in outcomes
-    ]
-    if not alike:
-        return {}
-    allowed = sum(one.failed_tick is not None for one in alike)
-    return {
-        RATIO: threshold_for([one.naive.tenant_scores for one in alike], allowed),
-        WAVE_RATIO: threshold_for([one.naive.wave_scores for one in alike], allowed),
-    }
+    """Return the ratios at which the naive gates have as many false alarms as we have, by the gate's name."""
+    found = {}
+    for kind, scenarios in TUNED_ON.items():
+        alike = [
+            outcome
+            for other, outcomes in runs.items()
+            if other.scenario.name in scenarios and _group(other) == _group(cell)
+            for outcome in outcomes
+        ]
+        if alike:
+            ours = sum(one.failed_tick is not None for one in alike)
+            found[RATIO + kind] = threshold_for([one.naive.tenant_scores for one in alike], ours)
+            found[WAVE_RATIO + kind] = threshold_for([one.naive.wave_scores for one in alike], ours)
+    return found
 
 
 def _group(cell: Cell) -> tuple[int, int, int, str]:

@@ -17,8 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from benchmark.gates.scenarios import LIMIT
-from benchmark.gates.traffic import Tenant
+from benchmark.gates.traffic import LIMIT, Tenant
 
 WINDOW_TICKS = 10
 CHECK_TICKS = 2

@@ -8,9 +8,9 @@ from decimal import Decimal
 from random import Random
 
 from benchmark.gates.naive import NaiveRun, watch
-from benchmark.gates.scenarios import LIMIT, SOAK_TICKS, Cell
+from benchmark.gates.scenarios import SOAK_TICKS, Cell
 from benchmark.gates.simulated import Restart, SimulatedPrometheus, time_of
-from benchmark.gates.traffic import FIRST_WRITE_TICK, TICK, Tenant
+from benchmark.gates.traffic import FIRST_WRITE_TICK, LIMIT, TICK, Tenant
 from tenantwave.core.gates import (
     Evaluation,
     GateBook,

@@ -12,7 +12,6 @@ from random import Random
 
 from benchmark.gates.traffic import BURST_MEAN, CALM, LEAST_RATE, MOST_RATE, TICK_SECONDS, Population, Stress
 
-LIMIT = 0.01
 SOAK_TICKS = 20
 AWAY_TICKS = 10
 FIRST_STRESSED_TICK, LAST_STRESSED_TICK = 1, 14
@@ -56,7 +55,7 @@ class Scenario:
 
     `release`: what it does to the tenants that it hurts, from the first tick on: those are `hurt_share` of the wave, or `one_hurt`. `trouble`:
     of the whole fleet. `is_away`: Prometheus is gone for five minutes. `restarts`: counters begin anew at random. `extra_ticks`: how much
-    longer than a healthy soak the run may take. `size`: of the regression in multiples of the limit, where it is stated so.
+    longer than a healthy soak the run may take. `size`: of the regression in multiples of what a tenant is allowed, where it is stated so.
     """
 
     name: str
@@ -101,10 +100,10 @@ FIFTH = Scenario("20% x100", Stress(100.0), hurt_share=0.2)
 X50_INCIDENT = Scenario("x50 in incident", Stress(50.0), trouble=INCIDENT_TROUBLE)
 
 SIZES = (2, 5, 10, 50, 100)
-"""Regressions in multiples of the limit."""
+"""Regressions in multiples of what a tenant is allowed."""
 
-WHOLE = tuple(Scenario(f"wave at {size}x limit", Stress(share=size * LIMIT), size=size) for size in SIZES)
-ALONE = tuple(Scenario(f"one at {size}x limit", Stress(share=size * LIMIT), one_hurt=True, size=size) for size in SIZES)
+WHOLE = tuple(Scenario(f"wave at {size}x limit", Stress(limits=size), size=size) for size in SIZES)
+ALONE = tuple(Scenario(f"one at {size}x limit", Stress(limits=size), one_hurt=True, size=size) for size in SIZES)
 TRAFFIC = (1, 10, 100, 1_000, 10_000)
 """Requests of a tenant in a tick."""
 SHIFT = Scenario("shift x3", Stress(3.0), burst_mean=10.0)
@@ -180,10 +179,10 @@ def _disturbed() -> Iterator[Cell]:
 def _sizes() -> Iterator[Cell]:
     """Yield regressions by their size: of the whole wave with traffic of all kinds, and of one tenant by its traffic."""
     mixed = (TRAFFIC[0] / TICK_SECONDS, TRAFFIC[-1] / TICK_SECONDS)
-    for scenario in (HEALTHY, INCIDENT, *WHOLE):
+    for scenario in (HEALTHY, INCIDENT, OUTAGE, *WHOLE):
         for size in (10, 50, 200):
             yield Cell(scenario, size, 0, 200, mixed, f"{TRAFFIC[0]:,}-{TRAFFIC[-1]:,} requests a tick")
-    for scenario in (HEALTHY, INCIDENT, *ALONE):
+    for scenario in (HEALTHY, INCIDENT, OUTAGE, *ALONE):
         for requests in TRAFFIC:
             yield Cell(scenario, 10, 0, 100, (requests / TICK_SECONDS,) * 2, f"{requests:,} requests a tick")
 

@@ -28,27 +28,38 @@ FIRST_TICK = FIRST_WRITE_TICK - HISTORY_STEPS * HISTORY_STEP_TICKS
 LEAST_RATE, MOST_RATE = 0.01, 10.0  # requests per second
 ERRORS_MEDIAN, ERRORS_SIGMA, ERRORS_MOST = 0.001, 1.0, 0.2
 BURST_MEAN = 3.0
+LIMIT = 0.01
 MOST_FAILING = 0.95  # of a share that something multiplies
 LARGE_MEAN = 50.0  # from here on a Poisson number is as good as normal
 
 
 @dataclass(frozen=True, slots=True)
 class Stress:
-    """What befalls a tenant during one tick: its usual share of errors times `factor`, and at least `share` of all requests."""
+    """What befalls a tenant during one tick.
+
+    Its usual share of errors times `factor`, at least `share` of all requests, and at least `limits` times what it is allowed.
+    """
 
     factor: float = 1.0
     share: float = 0.0
+    limits: float = 0.0
 
     def failing(self, usual: float) -> float:
         """Return the share of requests that fail."""
-        return max(usual if self.factor == 1.0 else min(MOST_FAILING, usual * self.factor), self.share)
+        multiplied = usual if self.factor == 1.0 else min(MOST_FAILING, usual * self.factor)
+        return max(multiplied, self.share, min(1.0, self.limits * allowed(usual)))
 
     def with_(self, other: Stress) -> Stress:
         """Return both together: two independent causes, so what they add to the usual share adds up."""
-        return Stress(self.factor + other.factor - 1.0, max(self.share, other.share))
+        return Stress(self.factor + other.factor - 1.0, max(self.share, other.share), max(self.limits, other.limits))
 
 
 CALM = Stress()
+
+
+def allowed(usual: float) -> float:
+    """Return the share of errors that a tenant is allowed: the limit, or twice its usual share if that is more."""
+    return max(LIMIT, 2.0 * usual)
 
 
 @dataclass(frozen=True, slots=True)
