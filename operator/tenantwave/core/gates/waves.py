@@ -298,12 +298,13 @@ def _wave_metric(
     failure = tick.reading.unusable.get(rule.name)
     excused = context.evaluation.on_no_data is OnNoData.POOL and pool is not None and pool.verdict is Verdict.HEALTHY
     verdicts = [Verdict.HEALTHY if excused and _is_thin(metric) else metric.verdict for metric in seen]
+    most = worst(verdicts) if verdicts else Verdict.INCONCLUSIVE
     shown = MetricVerdict(
         rule.name,
-        Verdict.UNKNOWN if failure else worst(verdicts) if verdicts else Verdict.INCONCLUSIVE,
+        Verdict.UNKNOWN if failure else most,
         failure.kind.value
         if failure
-        else next((metric.reason for metric in seen if metric.verdict is worst(verdicts)), Reason.NO_DATA.value),
+        else next((metric.reason for metric in seen if metric.verdict is most), Reason.NO_DATA.value),
         rule.enforced,
         limit=mean_limit(rule, seen) if rule.is_share else rule.limit,
         window=max((metric.window for metric in seen if metric.window), default=None),
