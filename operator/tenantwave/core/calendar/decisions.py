@@ -14,7 +14,6 @@ from tenantwave.api.conditions import DecisionReason, WaitReason
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.policy import Consent
 from tenantwave.core.calendar.answers import Closed
-from tenantwave.core.calendar.intervals import FOREVER
 from tenantwave.core.calendar.sentences import plain, sentence
 from tenantwave.core.calendar.zones import utc_date_or_time, utc_text
 
@@ -198,15 +197,10 @@ def _end_of(decision: Decision, rights: Rights) -> _Limit | None:
     asked = decision.until_time
     limits = [_Limit(asked, "")] if asked is not None else []
     if decision.type is D.DEFER and rights.max_deferral is not None and rights.notice_end_time is not None:
-        limits.append(_Limit(_sum(rights.notice_end_time, rights.max_deferral), "maxDeferral"))
+        limits.append(_Limit(rights.notice_end_time + rights.max_deferral, "maxDeferral"))
     if rights.lapse_time is not None:
         limits.append(_Limit(rights.lapse_time, rights.lapse_name))
     return min(limits, key=lambda limit: limit.time, default=None)
-
-
-def _sum(instant: datetime, length: timedelta) -> datetime:
-    """Add a length that people wrote: a million days are more than the calendar has."""
-    return instant + length if length < FOREVER - instant else FOREVER
 
 
 def _taken(decision: Decision, rights: Rights) -> Answer:
