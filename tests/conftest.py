@@ -17,6 +17,7 @@ from support import profiles
 from support.clusters import PlayedCluster, cluster_for_tests, monitoring_for_tests, named_kubeconfig
 
 profiles.load(os.environ)
+os.environ.setdefault("TENANTWAVE_QUERIES_PER_MINUTE", "6000")  # for operators that look every second, not every half minute
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

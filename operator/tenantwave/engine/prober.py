@@ -1,8 +1,8 @@
 """Fetches the numbers that gates need, beside the loop: nothing ever waits for Prometheus inside a decision.
 
 Each reconcile hands over what is to be judged; the prober answers at once with what it knows, starts a tick if one is due, and rings
-the bell when the
-answers are in. Policies with one source share their answers, and four questions at once are the most that one source gets.
+the bell when the answers are in. Policies with one source share their answers; four questions at once, and three hundred a minute, are the
+most that one source gets. Where that is not enough, ticks come less often; nothing is left out.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ from tenantwave.core.gates import (
     halved,
     is_due,
 )
+from tenantwave.engine.pace import Pace
 from tenantwave.ports import Clock, Metrics
 
 PARALLEL_PER_SOURCE = 4
+QUERIES_PER_MINUTE = 300
 REMEMBERED_ANSWERS = 256
 REMEMBERED_ROWS = 50_000  # some 20 MB
 
@@ -40,6 +42,7 @@ COMPUTE_IN_LOOP = 500  # tenants times gates
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 _Question = tuple[Source, str, datetime]
+LOGGED_FAILURES = 3
 
 
 class Prober:
@@ -47,17 +50,25 @@ class Prober:
     once."""
 
     def __init__(
-        self, metrics: Metrics, clock: Clock, on_news: Callable[[str], None], *, parallel_per_source: int = PARALLEL_PER_SOURCE
+        self,
+        metrics: Metrics,
+        clock: Clock,
+        on_news: Callable[[str], None],
+        *,
+        parallel_per_source: int = PARALLEL_PER_SOURCE,
+        queries_per_minute: int = QUERIES_PER_MINUTE,
     ) -> None:
         self._metrics = metrics
         self._clock = clock
         self._on_news = on_news
         self._parallel = parallel_per_source
+        self._per_minute = queries_per_minute
         self._books: dict[str, GateBook] = {}
         self._contexts: dict[str, GateContext] = {}
         self._ticks: dict[str, asyncio.Task[None]] = {}
         self._answers: OrderedDict[_Question, asyncio.Task[Answer]] = OrderedDict()
         self._slots: dict[Source, asyncio.Semaphore] = {}
+        self._paces: dict[Source, Pace] = {}
         self._reported: dict[str, tuple[dict[str, str], frozenset[FailureKind]]] = {}
         """Upgrade -> what its last line in the log said: verdicts by wave, and why questions had no answer."""
 
@@ -98,15 +109,19 @@ class Prober:
 
     async def _tick(self, upgrade: str, context: GateContext, now: datetime) -> None:
         """Ask all questions of a tick, and take in the answers. The two long computations leave the loop free where the fleet is large."""
+        begun = asyncio.get_running_loop().time()
         try:
             request = await self._computed(context, due, self._books[upgrade], context, now)
             if request is not None:
                 parts = await asyncio.gather(*(self._answered(request, ask, upgrade) for ask in request.asks))
                 answers = tuple(pair for part in parts for pair in part)
-                sample = TickSample(request.run_id, request.time, request.interval, self._clock.now(), answers)
+                is_slow = (
+                    asyncio.get_running_loop().time() - begun > request.interval.total_seconds()
+                )  # also if it had to wait for its turn
+                sample = TickSample(request.run_id, request.time, request.interval, self._clock.now(), answers, is_slow)
                 latest = self._contexts[upgrade]
                 self._books[upgrade] = await self._computed(latest, advance, self._books[upgrade], latest, sample)
-                self._report(upgrade, request, answers)
+                self._report(upgrade, request, sample, asyncio.get_running_loop().time() - begun)
         except Exception:  # noqa: BLE001  whatever it was, the next tick must come; but no sooner, so the bell is not rung
             _log.exception("the gates of %s could not be evaluated at %s; they are looked at again later", upgrade, now.isoformat())
             return
@@ -145,6 +160,7 @@ class Prober:
 
     async def _ask(self, source: Source, ask: Ask) -> Answer:
         async with self._slots.setdefault(source, asyncio.Semaphore(self._parallel)):
+            await self._paces.setdefault(source, Pace(self._per_minute)).turn()
             return await self._metrics.query(source, ask.promql, ask.time, source.timeout)
 
     def _forget_old_answers(self) -> None:
@@ -157,26 +173,38 @@ class Prober:
             del self._answers[question]
             total -= count
 
-    def _report(self, upgrade: str, request: TickRequest, answers: tuple[tuple[Ask, Answer], ...]) -> None:
-        """Write one line per tick, for people only where it says something new; a server's own words stand here and nowhere else."""
-        failures = [(ask, answer) for ask, answer in answers if isinstance(answer, QueryFailure)]
-        book = self._books[upgrade]
-        verdicts = {name: wave.verdict.value for name, wave in book.waves.items()}
+    def _report(self, upgrade: str, request: TickRequest, sample: TickSample, seconds: float) -> None:
+        """Write one line per tick; people see it only where it says something new. A server's own words stand here and nowhere else."""
+        failures = [(ask, answer) for ask, answer in sample.answers if isinstance(answer, QueryFailure)]
+        verdicts = {name: wave.verdict.value for name, wave in self._books[upgrade].waves.items()}
         kinds = frozenset(failure.kind for _, failure in failures)
         is_news = self._reported.get(upgrade) != (verdicts, kinds)
         self._reported[upgrade] = (verdicts, kinds)
+        told = [
+            f"{ask.gate} ({ask.part.value}): {failure.kind.value}: {failure.message} {failure.detail}".rstrip()
+            for ask, failure in failures[:LOGGED_FAILURES]
+        ]
+        tick = {
+            "upgrade": upgrade,
+            "time": request.time.isoformat(),
+            "verdicts": verdicts,
+            "questions": len(sample.answers),
+            "failures": len(failures),
+            "durationSeconds": round(seconds, 3),
+            "isSlow": sample.is_slow,
+            "problems": told,
+        }
         _log.log(
-            logging.INFO if is_news else logging.DEBUG,
-            "gates of %s at %s: %s; %d questions, %d without an answer",
+            logging.WARNING if is_news and failures else logging.INFO,
+            "gates of %s at %s: %s; %d questions, %d without an answer%s",
             upgrade,
-            request.time.isoformat(),
+            tick["time"],
             ", ".join(f"{wave} {verdict}" for wave, verdict in verdicts.items()) or "nobody to judge yet",
-            len(answers),
+            len(sample.answers),
             len(failures),
+            "".join(f"; gate {each}" for each in told),
+            extra={"fields": {"tick": tick}, "is_news": is_news},
         )
-        for ask, failure in failures[:3]:
-            words = (ask.gate, ask.part.value, failure.kind.value, failure.message, failure.detail)
-            _log.log(logging.WARNING if is_news else logging.DEBUG, "gate %s (%s): %s: %s %s", *words)
 
 
 def _row_count(flight: asyncio.Task[Answer]) -> int:

@@ -118,7 +118,8 @@ def assemble(parts: Parts) -> Engine:
     )
     snapshots = SecretSnapshots(parts.cluster, namespace)
     metrics = PrometheusMetrics(_secret_reader(parts.cluster, namespace))
-    prober = Prober(CountedMetrics(metrics, telemetry), parts.clock, upgrades.add)
+    per_minute = parts.settings.tuning.queries_per_minute
+    prober = Prober(CountedMetrics(metrics, telemetry), parts.clock, upgrades.add, queries_per_minute=per_minute)
     reconciler = Reconciler(
         store=store,
         cluster=parts.cluster,

@@ -7,6 +7,7 @@ import logging
 import re
 import sys
 from datetime import UTC, datetime
+from typing import Any
 
 SECRETS = re.compile(
     r"(?i)(?<=bearer )[\w.~+/=-]{8,}|(?<=basic )[\w+/=-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]+|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
@@ -29,17 +30,24 @@ class _Text(logging.Formatter):
 
 
 class _Json(logging.Formatter):
-    """One object per line: time, level, logger, message."""
+    """One object per line: time, level, logger, message, and the fields that the line was given as `extra={"fields": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {"time": _instant(record), "level": record.levelname, "logger": record.name, "message": _sentence(self, record)}
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps(_blotted(getattr(record, "fields", {})) | line, ensure_ascii=False)
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    """Tell whether a line belongs into the text format: machines also get those that repeat what was said (`extra={"is_news": False}`)."""
+    return bool(getattr(record, "is_news", True))
 
 
 def configure(log_format: str, level: str) -> None:
     """Send all log lines of the process to stderr in this format, from this level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
+    if log_format != "json":
+        handler.addFilter(_is_for_people)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
@@ -49,6 +57,18 @@ def configure(log_format: str, level: str) -> None:
 
 def _instant(record: logging.LogRecord) -> str:
     return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _blotted(value: Any) -> Any:
+    """Return a field without credentials, in whatever it is nested."""
+    match value:
+        case str():
+            return SECRETS.sub("***", value)
+        case dict():
+            return {name: _blotted(each) for name, each in value.items()}
+        case list() | tuple():
+            return [_blotted(each) for each in value]
+    return value
 
 
 def _sentence(formatter: logging.Formatter, record: logging.LogRecord) -> str:

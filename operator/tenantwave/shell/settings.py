@@ -22,6 +22,7 @@ class Tuning:
     lease_retry: timedelta = timedelta(seconds=2)
     resync: timedelta = timedelta(minutes=10)
     drain: timedelta = timedelta(seconds=10)
+    queries_per_minute: int = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from gate_builders import NOON, TICK, Fleet, a_context
+from support.virtual_time import run_virtually
 from tenantwave.core.gates import Answer, Ask, FailureKind, GateBook, Part, QueryFailure, Row, Rows, Source
 from tenantwave.engine.prober import Prober
 
@@ -224,3 +227,119 @@ async def test_a_large_fleet_is_computed_beside_the_loop() -> None:
     assert turns > 5
     assert prober.look("shop", context).waves["canary"].healthy_count == 2000
     await prober.close()
+
+
+class LoopClock:
+    """Shows the time of the running loop, which begins at noon."""
+
+    def now(self) -> datetime:
+        """Return the time."""
+        return NOON + timedelta(seconds=self.monotonic())
+
+    def monotonic(self) -> float:
+        """Return seconds."""
+        return asyncio.get_running_loop().time()
+
+
+@dataclass
+class SlowMetrics:
+    """Answers each question after so many seconds; notes when each was sent."""
+
+    seconds: float = 0.0
+    sent: list[tuple[float, str]] = field(default_factory=list)
+
+    async def query(self, source: Source, promql: str, time: datetime, timeout: timedelta) -> Answer:
+        """Return that the fleet is scraped."""
+        self.sent.append((asyncio.get_running_loop().time(), promql))
+        await asyncio.sleep(self.seconds)
+        return Rows((Row({}, time.timestamp()),))
+
+
+def gates(count: int) -> tuple[Any, ...]:
+    """Return so many gates that share no question."""
+    (rule,) = a_context().rules
+    return tuple(type(rule)(f"g{number}", rule.kind, f"label_{number}", maximum=rule.maximum) for number in range(count))
+
+
+async def ticked(metrics: SlowMetrics, rules: tuple[Any, ...], ticks: int, per_minute: int = 300) -> list[GateBook]:
+    """Look on every second until so many ticks are through; return the books after them."""
+    news: asyncio.Queue[str] = asyncio.Queue()
+    prober = Prober(metrics, LoopClock(), news.put_nowait, queries_per_minute=per_minute)
+    context = a_context(rules=rules, start=NOON + timedelta(days=1))  # so long ahead that only the newest sample is asked for
+    books: list[GateBook] = []
+    while len(books) < ticks:
+        prober.look("shop", context)
+        await asyncio.sleep(1)
+        if not news.empty():
+            news.get_nowait()
+            book = prober.book("shop")
+            assert book is not None
+            books.append(book)
+    await prober.close()
+    return books
+
+
+@pytest.mark.parametrize(
+    ("seconds", "factors"), [pytest.param(29, [1, 1, 1], id="in time"), pytest.param(31, [2, 2, 2], id="longer than the interval")]
+)
+def test_a_tick_that_takes_longer_than_its_interval_stretches_it(seconds: float, factors: list[int]) -> None:
+    """30 s become 60 s, in which it is in time, and it stays so for a while."""
+    metrics = SlowMetrics(seconds)
+    books = run_virtually(ticked(metrics, gates(1), 3))
+    assert [book.source.interval_factor for book in books] == factors
+    assert {book.source.slow_since_time for book in books} == ({None} if factors == [1, 1, 1] else {NOON})
+    pauses = {(later - earlier).total_seconds() for earlier, later in zip(ticks_of(books), ticks_of(books)[1:], strict=False)}
+    assert pauses == {30.0 * factors[-1]}
+
+
+def ticks_of(books: list[GateBook]) -> list[datetime]:
+    """Return the times of the ticks."""
+    return [book.evaluation_time for book in books if book.evaluation_time is not None]
+
+
+def test_a_source_is_asked_at_most_so_often_a_minute_and_no_metric_is_dropped() -> None:
+    """Eight questions a tick where ten a minute are allowed: the interval of 30 s becomes 60 s, and each tick still asks all eight."""
+    metrics, rules = SlowMetrics(), gates(8)
+    books = run_virtually(ticked(metrics, rules, 8, per_minute=10))
+    assert [book.source.interval_factor for book in books] == [1, 1, 2, 2, 2, 2, 2, 2]
+    times = [time for time, _ in metrics.sent]
+    assert all(later - earlier > 60 - 1e-6 for earlier, later in zip(times, times[10:], strict=False))
+    asked = [promql for _, promql in metrics.sent]
+    assert [len(set(asked[start : start + 8])) for start in range(0, 64, 8)] == [8] * 8
+    assert len(asked) == 64
+
+
+def test_what_is_within_its_share_is_never_slowed() -> None:
+    """Ten a minute are allowed, and ten are asked."""
+    books = run_virtually(ticked(SlowMetrics(), gates(5), 6, per_minute=10))
+    assert {book.source.interval_factor for book in books} == {1}
+
+
+async def test_each_tick_is_one_line_with_its_figures(caplog: pytest.LogCaptureFixture) -> None:
+    """For machines each; for people those that say something new. Failures stand in it, with the server's own words."""
+    failure = QueryFailure(FailureKind.QUERY_INVALID, "refused: no such function", detail="line 1, column 7")
+    metrics, clock = ScriptedMetrics(lambda _: failure), StoppedClock()
+    metrics.go.set()
+    prober, news = a_prober(metrics, clock)
+    with caplog.at_level(logging.DEBUG, logger="tenantwave.engine.prober"):
+        for _ in range(2):
+            prober.look("shop", a_context())
+            await asyncio.wait_for(news.get(), 5)
+            clock.time += TICK
+    await prober.close()
+    first, second = caplog.records
+    assert [vars(record)["is_news"] for record in (first, second)] == [True, False]
+    assert [record.levelname for record in (first, second)] == ["WARNING", "INFO"]
+    tick = vars(second)["fields"]["tick"]
+    assert tick.pop("durationSeconds") >= 0
+    words = "errors (freshness): QueryInvalid: refused: no such function line 1, column 7"
+    assert tick == {
+        "upgrade": "shop",
+        "time": (NOON + TICK).isoformat(),
+        "verdicts": {"canary": "Unknown"},
+        "questions": 1,
+        "failures": 1,
+        "isSlow": False,
+        "problems": [words],
+    }
+    assert first.getMessage() == f"gates of shop at {NOON.isoformat()}: canary Unknown; 1 questions, 1 without an answer; gate {words}"

@@ -65,3 +65,22 @@ def test_libraries_are_quiet(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().err
     assert "an event" not in text
     assert "a warning" in text
+
+
+TICK = {"tick": {"upgrade": "shop", "questions": 7, "problems": ["refused: Bearer abcdef0123456789", 1.5]}}
+
+
+def test_fields_of_a_line_stand_in_json_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("json", "INFO")
+    logging.getLogger("tenantwave").info("a tick", extra={"fields": TICK | {"level": "LOUD"}})
+    entry = json.loads(capsys.readouterr().err)
+    assert entry["tick"] == {"upgrade": "shop", "questions": 7, "problems": ["refused: Bearer ***", 1.5]}
+    assert (entry["message"], entry["level"]) == ("a tick", "INFO")
+
+
+@pytest.mark.parametrize(("log_format", "lines"), [("text", 2), ("json", 3)])
+def test_what_is_no_news_is_for_machines_alone(log_format: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(log_format, "INFO")
+    for extra in ({"is_news": True}, {"is_news": False}, {}):
+        logging.getLogger("tenantwave").info("a tick", extra=extra)
+    assert len(capsys.readouterr().err.splitlines()) == lines
