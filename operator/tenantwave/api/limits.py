@@ -62,12 +62,13 @@ NOT_YET_IN_POLICIES: tuple[NotYet[RolloutPolicySpec], ...] = (
         "set it to OptOut or Mandatory, and select only tenants that agreed",
     ),
     NotYet(
-        "spec.maintenance.staffedHours", lambda spec: spec.maintenance.staffed_hours is not None, "remove it, and use windows or freezes"
-    ),
-    NotYet(
         "spec.maintenance.stragglers", lambda spec: spec.maintenance.stragglers is not None, "remove it: a wave waits for all its tenants"
     ),
-    NotYet("spec.maintenance.tenantLimits", lambda spec: spec.maintenance.tenant_limits is not None, "remove it"),
+    NotYet(
+        "spec.maintenance.tenantLimits.maxDeferral",
+        lambda spec: spec.maintenance.tenant_limits is not None and spec.maintenance.tenant_limits.max_deferral is not None,
+        "remove it: tenants cannot defer yet",
+    ),
     NotYet(
         "spec.maintenance.onWindowClose Pause or Rollback",
         lambda spec: spec.maintenance.on_window_close is not OnWindowClose.FINISH,

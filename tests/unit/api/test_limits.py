@@ -54,12 +54,8 @@ def test_a_field_of_an_upgrade_that_is_not_supported_yet_is_named(field: str, ch
         ("spec.notice.lead", {"notice": {"lead": "7d"}}),
         ("spec.notice.required", {"notice": {"required": True}}),
         ("spec.consent", {"consent": "OptIn"}),
-        (
-            "staffedHours",
-            {"maintenance": {"staffedHours": {"timeZone": "UTC", "weekly": [{"days": ["Mon"], "start": "00:00", "duration": "1h"}]}}},
-        ),
         ("stragglers", {"maintenance": {"stragglers": {}}}),
-        ("tenantLimits", {"maintenance": {"tenantLimits": {"maxDeferral": "30d"}}}),
+        ("tenantLimits.maxDeferral", {"maintenance": {"tenantLimits": {"maxDeferral": "30d"}}}),
         ("onWindowClose", {"maintenance": {"onWindowClose": "Rollback"}}),
         ("maxOverrun", {"maintenance": {"maxOverrun": "2h"}}),
         ("spec.alertAboveVersions", {"alertAboveVersions": 2}),
@@ -69,6 +65,14 @@ def test_a_field_of_a_policy_that_is_not_supported_yet_is_named(field: str, chan
     """With what to do instead."""
     [sentence] = unsupported_policy_fields(RolloutPolicySpec.model_validate(POLICY | change))
     assert field in sentence
+
+
+def test_staffed_hours_and_limits_of_the_calendar_are_supported() -> None:
+    """They stood in the table once."""
+    staff = {"timeZone": "UTC", "weekly": [{"days": ["Mon"], "start": "00:00", "duration": "1h"}]}
+    limits = {"maxFreezeDaysPerYear": 120, "minOpenPer32Days": "8h"}
+    policy = POLICY | {"maintenance": {"whenNoWindow": "Open", "staffedHours": staff, "tenantLimits": limits}}
+    assert unsupported_policy_fields(RolloutPolicySpec.model_validate(policy)) == []
 
 
 def test_defaults_written_out_ask_for_nothing() -> None:
