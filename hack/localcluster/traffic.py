@@ -72,6 +72,7 @@ class Control:
     rate: float | None = None
     """Requests per second."""
     error_share: float | None = None
+    """Of all requests, also of those that no Ready pod could answer."""
     slow_share: float | None = None
     silent: bool = False
     """Drops all of the tenant's series."""
@@ -126,7 +127,7 @@ class Tenant:
         if not self.has_served or not self.pods:
             return
         count = seconds * (rate if control.rate is None else control.rate)
-        if not ready:
+        if not ready and control.error_share is None:
             self._answer("503", count)
             return
         errors, slow = _share_of(ready, "-err") * error_share, _share_of(ready, "-slow") * SLOW_SHARE
@@ -148,7 +149,7 @@ class Tenant:
 
 
 def _share_of(pods: list[Pod], suffix: str) -> float:
-    return sum(_ends_in(pod, suffix) for pod in pods) / len(pods)
+    return sum(_ends_in(pod, suffix) for pod in pods) / max(1, len(pods))
 
 
 def _ends_in(pod: Pod, suffix: str) -> bool:

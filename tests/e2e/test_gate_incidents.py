@@ -12,7 +12,7 @@ async def test_fleet_incident_pauses_and_then_goes_on_by_itself(gated: Gated) ->
     """Nobody is rolled back, nobody starts and nothing is promoted while it lasts; afterwards the soak begins anew and passes."""
     story = gated.story
     canaries = await gated.tenants("canary", 3, labels=CANARY)
-    others = await gated.tenants("other", 9)
+    others = await gated.tenants("other", 6)
     await gated.ready()
     await gated.policy(wave("canary", "6s", selector=CANARY), wave("rest", "2s"))
     await story.operator()

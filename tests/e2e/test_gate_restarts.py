@@ -9,7 +9,7 @@ from localcluster.client import eventually
 from support.gated import Gated, gate_of, wave
 from support.story import IMAGE, condition
 
-SOAK = timedelta(seconds=10)
+SOAK = timedelta(seconds=7)
 TICKS = timedelta(seconds=2)
 """What the clock of a soak may be ahead of ours: a tick carries the last full second, before the death and after it."""
 
@@ -24,7 +24,7 @@ async def test_killed_in_mid_soak_of_a_good_and_of_a_bad_release(gated: Gated) -
     good = await gated.tenants("good", 2, labels={"side": "good"})
     bad = await gated.tenants("bad", 2, labels={"side": "bad"})
     await gated.ready()
-    await gated.policy(wave("all", "10s"))
+    await gated.policy(wave("all", f"{SOAK.seconds}s"))
     operator = await story.operator()
     upgrades = {
         side: await story.upgrade(side, tenantSelector={"matchLabels": {"side": side}}, image=f"{IMAGE}:2.4.0") for side in ("good", "bad")

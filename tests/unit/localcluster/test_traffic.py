@@ -48,6 +48,16 @@ def test_a_tenant_whose_pods_all_fail_after_they_served_is_answered_for_by_its_i
     assert counted(fleet, "http_requests_total") == {"200": 10, "500": 0, "503": 20}
 
 
+def test_a_share_of_errors_holds_even_while_no_pod_is_ready() -> None:
+    fleet = Fleet(0.0, rate=10)
+    fleet.set_control("acme", Control(error_share=0.1))
+    fleet.put(a_pod())
+    fleet.advance(1.0)
+    fleet.put(a_pod(is_ready=False))
+    fleet.advance(10.0)
+    assert counted(fleet, "http_requests_total") == {"200": 90, "500": 10}
+
+
 def test_a_slow_image_fills_the_upper_buckets() -> None:
     fleet = Fleet(0.0, rate=10)
     fleet.put(a_pod("shop/web:2-slow"))
