@@ -153,11 +153,15 @@ def coverage_query(series: Selector, label: str, span: timedelta, interval: time
 
 def evidence_query(rule: GateRule, scope: Matcher, window: timedelta) -> str:
     """Return one query that a person can paste and that returns the gate's value: the share of bad events, or the number that was
-    compared."""
+    compared.
+
+    A tenant without bad events has the share 0. That takes any row of the tenant, so the shortest query for one stands there.
+    """
     match rule.kind:
-        case Ratio():
-            bad, total = (part_query(rule, part, scope, window) for part in (Part.BAD, Part.TOTAL))
-            return f"({bad} or {total} * 0) / {total}"
+        case Ratio(total=total):
+            bad, all_events = (part_query(rule, part, scope, window) for part in (Part.BAD, Part.TOTAL))
+            anything = f"last_over_time({parse_selector(total, reserved=rule.tenant_label).where(scope)}[{duration(window)}])"
+            return f"({bad} or sum by ({scope.label}) ({anything}) * 0) / {all_events}"
         case Latency():
             fast, total = (part_query(rule, part, scope, window) for part in (Part.FAST, Part.TOTAL))
             return f"1 - {fast} / {total}"
