@@ -143,7 +143,9 @@ class ScriptedGates:
 
 def _in_incident(before: WaveGate, context: GateContext, now: datetime) -> WaveGate:
     count = len(context.control)
-    told = f"errors: {count} of {count} tenants on the old version fail, too"
+    told = (
+        f"the fleet is ill whoever runs the release: {count} of {count} tenants on the old version fail, too; it goes on when that is over"
+    )
     compared = Comparison("errors", count, count, p_value=1.0, is_ill=True, is_incident=True)
     return replace(
         before, verdict=Verdict.INCONCLUSIVE, reason=Reason.FLEET_INCIDENT.value, message=told, evaluation_time=now,

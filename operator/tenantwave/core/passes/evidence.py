@@ -159,8 +159,7 @@ def _tell(draft: Draft, wave: WaveRecord, before: WaveGate | None, after: WaveGa
     was = before is not None and before.reason == GateReason.FLEET_INCIDENT.value
     now = after.reason == GateReason.FLEET_INCIDENT.value
     if now and not was:
-        message = f"wave {wave.name} is on hold, and goes on by itself when it is over: {after.message}"
-        draft.note("FleetIncident", message, warning=True)
+        draft.note("FleetIncident", f"wave {wave.name}: {after.message}", warning=True)
     elif was and not now:
         draft.note("FleetIncidentOver", f"wave {wave.name} goes on; its soak begins anew")
     if after.shift and (before is None or not before.shift):

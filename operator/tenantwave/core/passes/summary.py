@@ -132,10 +132,7 @@ def _fleet_incident(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
     if wave is None or starts.fleet_is_ill(draft) is None:
         return None
-    return Summary(
-        ReadyReason.FLEET_INCIDENT,
-        f"wave {wave.name} is on hold, and goes on by itself when the incident is over: {stored_message(draft, wave)}",
-    )
+    return Summary(ReadyReason.FLEET_INCIDENT, f"wave {wave.name}: {stored_message(draft, wave)}")
 
 
 def _awaiting_approval(draft: Draft) -> Summary | None:
