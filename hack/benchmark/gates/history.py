@@ -74,14 +74,14 @@ def _write(file: TextIO, tenant_count: int) -> int:
 
 
 @contextmanager
-def prometheus_on(binary: Path, data: Path, log_folder: Path) -> Iterator[str]:
-    """Run a Prometheus on these blocks; yields its URL. It scrapes nothing and forgets nothing."""
+def prometheus_on(binary: Path, data: Path, log_folder: Path) -> Iterator[tuple[str, int]]:
+    """Run a Prometheus on these blocks; yields its URL and process id. It scrapes nothing and forgets nothing."""
     configuration = log_folder / "prometheus.yml"
     configuration.write_text("global: {}\n")
     guardian = Guardian()
     processes: list[Process] = []
 
-    def start(port: int) -> str:
+    def start(port: int) -> tuple[str, int]:
         url = f"http://127.0.0.1:{port}"
         command = [
             str(binary),
@@ -94,7 +94,7 @@ def prometheus_on(binary: Path, data: Path, log_folder: Path) -> Iterator[str]:
         process = Process("prometheus", command, log_folder / "prometheus.log", guardian)
         processes.append(process)
         process.wait_until(lambda: _is_ready(url), START_SECONDS)
-        return url
+        return url, process.pid
 
     try:
         yield start_on_free_port(start)

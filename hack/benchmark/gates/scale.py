@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import subprocess
 import tempfile
@@ -44,6 +45,7 @@ INTERVAL = timedelta(seconds=30)
 FIRST_LOOK, LAST_LOOK = 4, 12
 HEARTBEAT_SECONDS = 0.005
 TICK_SECONDS = 300.0
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
 MOST_TICK, MOST_STALL = 5.0, 0.05
 RUN = "scale-x7f2k-1-a1"
 RULES = (
@@ -61,7 +63,8 @@ class ScaleFigures:
 
     `stall`: the longest time in which the event loop did not come back while this process computed something; `stall_wall`: the same whoever
     computed, other processes on this machine included. `judging`: `advance` alone; `asking`: `due` alone; both run beside the loop.
-    `slowest_query`: as the adapter waits for it, reading included. `megabytes`: peak RSS of the process so far.
+    `slowest_query`: as the adapter waits for it, reading included. `cpu`, `prometheus_cpu`: what a tick costs this process and the server, the
+    median. `judging` and `asking` are CPU time, too. `megabytes`: peak RSS of the process so far.
     """
 
     prometheus: str
@@ -70,6 +73,8 @@ class ScaleFigures:
     first_tick: float = 0.0
     tick: float = 0.0
     ticks: list[float] = field(default_factory=list)
+    cpu: float = 0.0
+    prometheus_cpu: float = 0.0
     stall: float = 0.0
     stall_wall: float = 0.0
     first_stall: float = 0.0
@@ -155,23 +160,23 @@ def measure_all(binaries: Sequence[Path], sizes: Sequence[tuple[int, int]], tena
         say(f"{count:,} samples of {tenant_count:,} tenants were made in {time.monotonic() - begun:.0f} s")
         found = []
         for binary in binaries:
-            with prometheus_on(binary, folder / "data", folder) as url:
+            with prometheus_on(binary, folder / "data", folder) as (url, pid):
                 for size, control in sizes:
-                    one = asyncio.run(measure(url, size, control))
+                    one = asyncio.run(measure(url, pid, size, control))
                     one.prometheus = version_of(binary)
                     say(f"Prometheus {one.prometheus}: ticks over {size:,} tenants and a control of {control:,} took {one.tick:.1f} s")
                     found.append(one)
         return found
 
 
-async def measure(url: str, tenant_count: int, control_count: int) -> ScaleFigures:
+async def measure(url: str, prometheus_pid: int, tenant_count: int, control_count: int) -> ScaleFigures:
     """Run ticks over a wave of so many tenants, and return what they took."""
     names = tenant_names(tenant_count + control_count)
     context = a_context(url, names[:tenant_count], names[tenant_count:])
     figures = ScaleFigures("", tenant_count, control_count)
     metrics, clock, news = RecordingMetrics(PrometheusMetrics(_no_secret)), TestClock(), asyncio.Event()
     prober = Prober(metrics, clock, lambda _: news.set())
-    before = GateBook()
+    before, cpu = GateBook(), list[tuple[float, float]]()
     try:
         for number in (0, *range(FIRST_LOOK, LAST_LOOK + 1)):
             clock.time = START + number * INTERVAL
@@ -179,6 +184,7 @@ async def measure(url: str, tenant_count: int, control_count: int) -> ScaleFigur
             metrics.answers.clear()
             metrics.seconds.clear()
             news.clear()
+            used = time.process_time(), cpu_seconds(prometheus_pid)
             heartbeat, begun = Heartbeat(), time.monotonic()
             prober.look("scale", context)
             await asyncio.wait_for(news.wait(), TICK_SECONDS)
@@ -190,8 +196,10 @@ async def measure(url: str, tenant_count: int, control_count: int) -> ScaleFigur
                 figures.first_tick, figures.first_stall, figures.first_queries = seconds, heartbeat.own, len(metrics.seconds)
             else:
                 figures.ticks.append(seconds)
+                cpu.append((time.process_time() - used[0], cpu_seconds(prometheus_pid) - used[1]))
                 figures.stall, figures.stall_wall = max(figures.stall, heartbeat.own), max(figures.stall_wall, heartbeat.wall)
         figures.tick, figures.queries = median(figures.ticks), len(metrics.seconds)
+        figures.cpu, figures.prometheus_cpu = median(own for own, _ in cpu), median(server for _, server in cpu)
         _judge_again(figures, before, context, metrics, clock.time)
         book = prober.book("scale")
         gate = book.wave("wave") if book is not None else None
@@ -205,17 +213,17 @@ async def measure(url: str, tenant_count: int, control_count: int) -> ScaleFigur
 
 def _judge_again(figures: ScaleFigures, before: GateBook, context: GateContext, metrics: RecordingMetrics, now: datetime) -> None:
     """Repeat the last tick without anything else, to tell the time of the rules from that of everything around them."""
-    begun = time.monotonic()
+    begun = time.process_time()
     request = due(before, context, now)
-    figures.asking = time.monotonic() - begun
+    figures.asking = time.process_time() - begun
     if request is None:
         raise ValueError("nothing was due at the last tick")
     for ask in request.asks:
         figures.queries_by_gate[ask.gate] = figures.queries_by_gate.get(ask.gate, 0) + 1
     answers = tuple((ask, metrics.answers[ask.promql, ask.time]) for ask in request.asks)
-    begun = time.monotonic()
+    begun = time.process_time()
     advance(before, context, TickSample(request.run_id, request.time, request.interval, now, answers))
-    figures.judging = time.monotonic() - begun
+    figures.judging = time.process_time() - begun
 
 
 def a_context(url: str, wave: Sequence[str], control: Sequence[str]) -> GateContext:
@@ -229,6 +237,12 @@ def a_context(url: str, wave: Sequence[str], control: Sequence[str]) -> GateCont
         tenants=tuple(TenantInContext(name, "wave", START, FIRST_WRITE) for name in wave),
         control=tuple(control),
     )
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user and system time of a process so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
 def version_of(binary: Path) -> str:
@@ -260,8 +274,8 @@ def table(found: Sequence[ScaleFigures]) -> str:
         ("first tick, with the baselines", [f"{one.first_tick:.1f} s" for one in found]),
         ("queries of a tick (of the first)", [f"{one.queries} ({one.first_queries})" for one in found]),
         ("slowest query", [f"{one.slowest_query:.1f} s" for one in found]),
-        ("verdicts alone", [f"{one.judging:.2f} s" for one in found]),
-        ("questions alone", [f"{one.asking:.2f} s" for one in found]),
+        ("CPU time of a tick, operator + Prometheus", [f"{one.cpu:.1f} s + {one.prometheus_cpu:.1f} s" for one in found]),
+        ("CPU time of the verdicts, of the questions", [f"{one.judging:.2f} s, {one.asking:.2f} s" for one in found]),
         ("longest stall of the event loop", [f"{1000 * one.stall:.0f} ms" for one in found]),
         ("... with other processes", [f"{1000 * one.stall_wall:.0f} ms" for one in found]),
         ("RSS, peak so far", [f"{one.megabytes:.0f} MB" for one in found]),
