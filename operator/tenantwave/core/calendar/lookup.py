@@ -99,9 +99,6 @@ def why_unusable(calendar: Calendar, now: datetime, skew: timedelta, coming: Cha
 
 def why_shut(calendar: Calendar, now: datetime, coming: Chance | None) -> Explained:
     """Say which factor closes a calendar, that is usable, at `now`."""
-    if calendar.at(now).has_no_windows:
-        turn = calendar.later.from_time if calendar.later is not None else FOREVER
-        return Explained(_NO_WINDOWS, min(turn, next_midnight(now)))
     around = _around(calendar, now, coming)
     return Explained(_hold(calendar, around), min((edge for edge in around.edges() if edge > now), default=next_midnight(now)))
 
@@ -161,14 +158,16 @@ def _last_part_over(freezes: tuple[Interval, ...], instant: datetime) -> Part | 
 def _hold(calendar: Calendar, around: _Around) -> Closed:
     """Say why nothing may start: the first of the factors that count, and when the next opening is."""
     here, zone = calendar.at(around.instant), calendar.zone
-    opens = f"opens {local_text(around.coming.opening.start, zone)}" if around.coming else f"nothing opens in {HORIZON.days} days"
+    nothing = "no windows, policy says Closed" if here.has_no_windows else f"nothing opens in {HORIZON.days} days"
+    opens = f"opens {local_text(around.coming.opening.start, zone)}" if around.coming else nothing
     if freeze := around.platform_freeze:
         return _held(WaitReason.PLATFORM_FREEZE, f'platform freeze "{plain(freeze.name)}" until {local_text(freeze.end, zone)}; {opens}')
     if freeze := around.tenant_freeze:
         return _held(WaitReason.TENANT_FREEZE, f'your freeze "{plain(freeze.name)}" until {local_text(freeze.end, zone)}; {opens}')
     if around.window is None or not around.window.covers(around.instant):
-        by = f"{_window_text(calendar, around.coming.opening)} " if around.coming else "no window is open, "
-        return _held(WaitReason.OUTSIDE_WINDOW, by + opens)
+        if around.coming is not None:
+            return _held(WaitReason.OUTSIDE_WINDOW, f"{_window_text(calendar, around.coming.opening)} {opens}")
+        return _NO_WINDOWS if here.has_no_windows else _held(WaitReason.OUTSIDE_WINDOW, f"no window is open, and {opens}")
     if here.staff is not None and (around.shift is None or not around.shift.covers(around.instant)):
         back = f" until {local_text(around.shift.start, here.staff.zone, weekday=True)}" if around.shift else ""
         return _held(WaitReason.NOT_STAFFED, f"window open, no staff{back}; {opens}")
