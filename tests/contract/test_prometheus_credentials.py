@@ -20,7 +20,7 @@ from gate_builders import Fleet, a_context, run
 from support.scripted_prometheus import SECRET, SUCCESS, TIME, TIMEOUT, Handler, ask, holding, replying, row, serving, vector
 from tenantwave.adapters import prometheus
 from tenantwave.adapters.prometheus import PrometheusMetrics
-from tenantwave.adapters.prometheus_credentials import credentials_of, tls_context
+from tenantwave.adapters.prometheus_credentials import Credentials, credentials_of, tls_context
 from tenantwave.core.gates import FailureKind, QueryFailure, Rows, Source, TenantGate, WaveGate, gate_status
 from tenantwave.faults import Unavailable
 
@@ -353,3 +353,25 @@ def test_our_key_lies_on_no_disk_afterwards(certificates: Certificates, tmp_path
     tls_context(SECRET, credentials_of(SECRET, a_secret(certificates, "admin")))
     assert seen == [0o600]
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_settings_of_tls_are_read_beside_the_loop(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading all roots of the system takes 40 ms; questions that come together share the connections."""
+    threads: list[str] = []
+
+    def noted(name: str | None, credentials: Credentials) -> ssl.SSLContext:
+        threads.append(threading.current_thread().name)
+        return tls_context(name, credentials)
+
+    monkeypatch.setattr(prometheus, "tls_context", noted)
+    metrics = PrometheusMetrics(holding(a_secret(certificates)))
+    async with serving(replying(200, SUCCESS), server_tls(certificates)) as script:
+        source = Source(script.url, secret_name=SECRET)
+        answers = await asyncio.gather(*(metrics.query(source, "up", TIME, TIMEOUT) for _ in range(4)))
+        lines = list(metrics._lines.values())
+        await metrics.query(source, "up", TIME, TIMEOUT)
+        await metrics.close()
+    assert all(isinstance(answer, Rows) for answer in answers)
+    assert threads
+    assert threading.main_thread().name not in threads
+    assert [line.users for line in lines] == [0]

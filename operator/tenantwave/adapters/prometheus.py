@@ -139,21 +139,31 @@ class PrometheusMetrics:
     @asynccontextmanager
     async def _line(self, source: Source, credentials: Credentials) -> AsyncIterator[aiohttp.ClientSession]:
         """Lend the connections to a source. Those with a certificate that was renewed since are closed when the last question is through."""
-        key, identity = (source.url, source.secret_name), credentials.identity
-        line = self._lines.get(key)
-        if line is None or line.identity != identity:
-            fresh = _Line(_session(source, credentials), identity)
-            self._lines[key] = fresh
-            if line is not None:
-                line.is_retired = True
-                await _closed_if_unused(line)
-            line = fresh
+        line = self._current(source, credentials)
+        if line is None:
+            is_encrypted = source.url.startswith("https:")
+            # In a thread, because it reads all roots of the system: 40 ms.
+            tls = await asyncio.to_thread(tls_context, source.secret_name, credentials) if is_encrypted else True
+            line = self._current(source, credentials) or await self._replaced(source, credentials, tls)
         line.users += 1
         try:
             yield line.session
         finally:
             line.users -= 1
             await _closed_if_unused(line)
+
+    def _current(self, source: Source, credentials: Credentials) -> _Line | None:
+        line = self._lines.get((source.url, source.secret_name))
+        return line if line is not None and line.identity == credentials.identity else None
+
+    async def _replaced(self, source: Source, credentials: Credentials, tls: ssl.SSLContext | bool) -> _Line:
+        key = (source.url, source.secret_name)
+        old = self._lines.get(key)
+        line = self._lines[key] = _Line(_session(tls), credentials.identity)
+        if old is not None:
+            old.is_retired = True
+            await _closed_if_unused(old)
+        return line
 
     async def _credentials_of(self, source: Source) -> Credentials:
         """Return what the Secret says, read again once a minute, so that a renewed one is used without a restart."""
@@ -184,8 +194,7 @@ class _Disconnected:
     failure: QueryFailure
 
 
-def _session(source: Source, credentials: Credentials) -> aiohttp.ClientSession:
-    tls = tls_context(source.secret_name, credentials) if source.url.startswith("https:") else True
+def _session(tls: ssl.SSLContext | bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=MAX_CONNECTIONS, ssl=tls),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -247,7 +256,9 @@ def _has_hung_up(error: BaseException) -> bool:
 
 
 def _wants_ours(source: Source) -> str:
-    return f"put it into tls.crt and tls.key of {f'the Secret {source.secret_name}' if source.secret_name else 'a Secret named in secretRef'}"
+    return (
+        f"put it into tls.crt and tls.key of {f'the Secret {source.secret_name}' if source.secret_name else 'a Secret named in secretRef'}"
+    )
 
 
 def _failure(kind: FailureKind, source: Source, what: str, detail: str = "") -> QueryFailure:
