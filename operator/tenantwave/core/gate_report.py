@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+from pydantic import ValidationError
+
 from tenantwave.api.conditions import DetailReason
 from tenantwave.api.upgrade_status import GateStatus
 from tenantwave.api.upgrade_status import Verdict as ShownVerdict
@@ -52,11 +56,22 @@ def _all_passed(run: RunRecord) -> Said:
 
 def wave_gate_status(wave: WaveRecord, run_id: str, context: GateContext | None, book: GateBook) -> GateStatus | None:
     """Return what is shown of a wave's gate: as stored, for the numbers of each tick would be a write for each tick."""
-    gate = stored(wave, run_id)
-    shown = gate_status(gate, context, book) if gate is not None and context is not None else None
-    if shown is not None and context is not None and (told := _of_the_source(context, book)):
-        shown = shown.model_copy(update={"source_message": told[:MAX_MESSAGE]})
+    shown = _read(wave.shown)
+    if shown is None and context is not None and (gate := stored(wave, run_id)) is not None:
+        shown = gate_status(gate, context, book)
+    if shown is not None and context is not None and wave.progress is WaveProgress.RUNNING and book.run_id == run_id:
+        told = _of_the_source(context, book)[:MAX_MESSAGE] or None
+        shown = shown.model_copy(update={"source": book.source.state.value, "source_message": told})
     return shown if wave.override is None else _overridden(wave, shown)
+
+
+@lru_cache(maxsize=256)
+def _read(text: str) -> GateStatus | None:
+    """Return what was shown, None where nothing is stored, or only what another version of the operator understands."""
+    try:
+        return GateStatus.model_validate_json(text) if text else None
+    except ValidationError:
+        return None
 
 
 def stored(wave: WaveRecord, run_id: str) -> WaveGate | None:
@@ -72,8 +87,6 @@ def what_waves_can_find(run: RunRecord) -> list[str]:
 
 def _of_the_source(context: GateContext, book: GateBook) -> str:
     """Return what is wrong with the source of metrics, with the mend; empty where it answers in time."""
-    if book.run_id != context.run_id:
-        return ""
     if book.source.message:
         return book.source.message
     return slow_evaluation(context) if book.source.slow_since_time is not None else ""

@@ -69,6 +69,8 @@ class WaveRecord(_Record):
     """Since when every tenant of the wave soaks or is through; used where a policy has no gates."""
     gate: str = ""
     """The wave's gate memory (core.gates), as compact JSON."""
+    shown: str = ""
+    """The gate as status shows it, as JSON: with the queries that give these very numbers, whoever is in the wave later."""
     override: Override | None = None
     """By whose word the wave passes on its soak alone."""
 

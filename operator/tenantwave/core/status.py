@@ -27,6 +27,7 @@ from tenantwave.api.upgrade_status import (
 from tenantwave.api.upgrade_status import Next as NextStatus
 from tenantwave.core import tenant_run
 from tenantwave.core.gate_report import gates_passed, stored, wave_gate_status, what_waves_can_find
+from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
 from tenantwave.core.passes.afterwards import is_worse
 from tenantwave.core.passes.failures import counts_as_failed
@@ -252,7 +253,7 @@ def _wave(
         if effective is not None and effective.approval is not ApprovalTime.NONE
         else None,
         start_time=wave.start_time,
-        healthy_since=gate.healthy_since_time if gate is not None else None,
+        healthy_since=gate.healthy_since_time if gate is not None and gate.verdict is not Verdict.FAILING else None,
         completion_time=wave.completion_time,
         gate=wave_gate_status(wave, journal.run.id, plan.gate_context, world.gates),
     )

@@ -10,7 +10,8 @@ import pytest
 from builders import NOON, RUN, a_journal, a_policy, a_status, a_tenant, a_world
 from tenantwave.api.conditions import Condition, condition_of
 from tenantwave.api.tenant_run import TenantState
-from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.api.upgrade_status import GateStatus, TenantUpgradeStatus
+from tenantwave.api.upgrade_status import Verdict as ShownVerdict
 from tenantwave.core.gates import GateBook, SourceHealth, Verdict, WaveGate, dump_wave
 from tenantwave.core.journal import EndReason, Override, TakeBackOrder, WaveProgress
 from tenantwave.core.planner import decide
@@ -121,3 +122,17 @@ def test_what_a_wave_can_find_stands_with_the_plan() -> None:
     accepted = condition_of(seen(gate).conditions, "Accepted")
     assert accepted is not None
     assert "wave canary: errors: 20 times as many as before" in accepted.message
+
+
+def test_what_is_shown_stays_as_it_was_stored() -> None:
+    """Whoever has left the wave since: a query that is pasted gives the number beside it. What another version wrote is worked out anew."""
+    gate = a_gate(Verdict.HEALTHY, "WithinLimit")
+    kept = GateStatus(verdict=ShownVerdict.HEALTHY, reason="WithinLimit", message="as stored").model_dump_json(
+        by_alias=True, exclude_none=True
+    )
+    shown = seen(gate, shown=kept, progress=WaveProgress.PASSED).waves[0].gate
+    assert shown is not None
+    assert shown.message == "as stored"
+    anew = seen(gate, shown='{"verdict":"Healthy","unheardOf":1}', progress=WaveProgress.PASSED).waves[0].gate
+    assert anew is not None
+    assert anew.message == gate.message

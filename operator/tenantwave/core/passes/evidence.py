@@ -144,7 +144,8 @@ def remember_evidence(draft: Draft) -> None:
     for wave in draft.run.waves:
         known, before = book.wave(wave.name), stored_gate(draft, wave)
         if known is not None and wave.progress is WaveProgress.RUNNING and worth_storing(before, known):
-            draft.set_wave(wave.name, gate=dump_wave(known, draft.run.id))
+            shown = gate_status(known, context, book)
+            draft.set_wave(wave.name, gate=dump_wave(known, draft.run.id), shown=shown.model_dump_json(by_alias=True, exclude_none=True))
             _tell(draft, wave, before, known)
 
 

@@ -40,6 +40,6 @@ def _nobody_to_compare_with(counts: Mapping[str, int]) -> Iterator[str]:
     lonely = [f"{name} ({total - count})" for name, count in counts.items() if count and total - count < CONTROL_NEEDED]
     if lonely:
         yield (
-            f"an incident of the whole fleet cannot be told from a bad release in {', '.join(lonely)}: in brackets the tenants left to compare "
-            f"with, {CONTROL_NEEDED} are needed"
+            f"too few tenants are left to compare with ({CONTROL_NEEDED} are needed) for wave {', '.join(lonely)}: there an incident of the whole "
+            "fleet cannot be told from a bad release"
         )
