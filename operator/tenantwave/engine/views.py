@@ -285,22 +285,30 @@ def run_view(raw: Raw) -> RunView:
     """Read a TenantRun. One that cannot be read is not absent: it has its tenant, and says why it cannot be read."""
     metadata, spec = raw["metadata"], raw.get("spec") or {}
     labels = metadata.get("labels") or {}
+    upgrade, _, tenant = metadata["name"].rpartition(".")  # `meta.tenant_run_name`; nobody can edit a name
+    said = (spec.get("upgrade"), spec.get("tenant"))
+    problem = (
+        "" if said == (upgrade, tenant) else f"spec: it speaks of {said[1] or 'no tenant'} in {said[0] or 'no upgrade'}, its name does not"
+    )
+    status = TenantRunStatus()
     try:
-        status, problem = TenantRunStatus.model_validate(raw.get("status") or {}), ""
+        status = TenantRunStatus.model_validate(raw.get("status") or {})
     except ValidationError as error:
-        problem = unreadable_run(metadata["name"], first_problem(error, "status"))
-        status = _stand_in(raw, labels, problem)
+        problem = problem or first_problem(error, "status")
+    if problem:
+        problem = unreadable_run(metadata["name"], problem)
+        status = _stand_in(labels, problem)
     return RunView(
         run=StoredRun(
             name=metadata["name"],
             uid=metadata["uid"],
             resource_version=metadata["resourceVersion"],
-            upgrade=spec.get("upgrade") or labels.get(UPGRADE_LABEL, ""),
+            upgrade=upgrade,
             upgrade_uid=spec.get("upgradeUID", ""),
             status=status,
             problem=problem,
         ),
-        tenant=spec.get("tenant") or labels.get(TENANT_LABEL, ""),
+        tenant=tenant,
         product=spec.get("product", ""),
         labels=labels,
     )
@@ -309,12 +317,12 @@ def run_view(raw: Raw) -> RunView:
 def unreadable_run(name: str, what: str) -> str:
     """Return the sentence for a TenantRun that somebody has damaged."""
     return (
-        f"TenantRun {name} cannot be read ({what}), so nothing is done in this tenant; restore its status from a backup, or, once the "
+        f"TenantRun {name} cannot be read ({what}), so nothing is done in this tenant; restore it from a backup, or, once the "
         "tenant's objects are as they should be and none is annotated tenantwave.io/intent, delete it: the tenant is then planned anew"
     )
 
 
-def _stand_in(raw: Raw, labels: Mapping[str, str], problem: str) -> TenantRunStatus:
+def _stand_in(labels: Mapping[str, str], problem: str) -> TenantRunStatus:
     """Return what to show of a tenant whose TenantRun cannot be read. Run and attempt are those of the label, which only we write."""
     run = labels.get(RUN_LABEL, "")
     attempt = run.rpartition("-a")[2]

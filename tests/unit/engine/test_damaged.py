@@ -66,7 +66,7 @@ async def test_a_tenant_run_that_cannot_be_read_stops_its_tenant_alone(count: in
     (exception,) = story.status().exceptions
     assert (exception.tenant, exception.state, exception.reason) == (ACME, "Held", "Ambiguous")
     assert exception.message.startswith(f"TenantRun {UPGRADE}.{ACME} cannot be read (status.component: ")
-    assert "restore its status from a backup" in exception.message
+    assert "restore it from a backup" in exception.message
     has_begun = before["status"]["state"] not in ("Queued", "Waiting")
     assert story.run(BETA)["status"]["state"] == ("Soaking" if has_begun else "Waiting"), "the first wave tolerates nobody who is held"
 
@@ -141,6 +141,26 @@ async def test_no_order_edit_or_deletion_overwrites_it() -> None:
         assert story.run() == damaged, change
         assert touched(story, ACME) == [], change
         assert FINALIZER in story.cluster.see(TENANT_UPGRADE, "", UPGRADE)["metadata"]["finalizers"], change
+
+
+@pytest.mark.parametrize("spec", [{"tenant": BETA}, {"upgrade": "other"}, {"tenant": None, "upgrade": None}], ids=str)
+async def test_a_tenant_run_that_speaks_of_somebody_else_is_damaged(spec: dict[str, Any]) -> None:
+    """It is known by its name: it neither hides another tenant's TenantRun nor is made a second time."""
+    story = await after(15)
+    name = story.run()["metadata"]["name"]
+    before = copy.deepcopy(story.run())
+    story.cluster.edit(TENANT_RUN, OWN, name, {"spec": spec})
+    story.cluster.writes.clear()
+    story.restart()
+    await story.looks()
+    assert touched(story, ACME) == []
+    (exception,) = story.status().exceptions
+    assert (exception.tenant, exception.state, exception.reason) == (ACME, "Held", "Ambiguous")
+    assert "its name does not" in exception.message
+    assert story.run(BETA)["status"]["state"] == "Soaking"
+    story.cluster.edit(TENANT_RUN, OWN, name, {"spec": before["spec"]})
+    await story.looks()
+    assert story.status().exceptions == ()
 
 
 async def test_no_other_upgrade_takes_its_tenant() -> None:
