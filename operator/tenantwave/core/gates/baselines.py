@@ -11,24 +11,36 @@ from datetime import datetime
 
 from .book import TenantGate
 from .constants import DISPERSION
-from .counts import Counts, is_number
+from .counts import is_number
 from .dispersion import Spread, dispersion_of
 from .reading import Reading, read
 from .rules import GateContext, GateRule
 from .samples import Answer, Ask, Purpose, QueryFailure, TickSample
 from .statistics import pooled_rate
 from .verdicts import is_beyond
+from .windows import base_run, is_current
 
 
 def with_baseline(gate: TenantGate, time: datetime | None, context: GateContext, baselines: Reading) -> TenantGate:
-    """Return the tenant's gate with its baseline, once every gate's came. A failed question is asked again at the next tick."""
-    if gate.baseline_time is not None or time is None:
+    """Return the tenant's gate with what came of its baseline; each gate for itself. A failed question is asked again at the next tick.
+
+    Args: time: where the baseline ends, see `ticks.baseline_time`; None: there is none.
+    """
+    if time is None:
         return gate
-    if any(not baselines.is_asked(rule.name, gate.name) or gate.name in baselines.failed.get(rule.name, ()) for rule in context.rules):
+    gate = (
+        gate
+        if is_current(gate, time, context)
+        else replace(gate, baseline={}, failing_before={}, baseline_time=None, baseline_gates=frozenset())
+    )
+    missing = [rule for rule in context.rules if rule.name not in gate.baseline_gates]
+    answered = [
+        rule for rule in missing if baselines.is_asked(rule.name, gate.name) and gate.name not in baselines.failed.get(rule.name, ())
+    ]
+    if not answered:
         return gate
-    counts: dict[str, Counts] = {}
-    beyond: dict[str, float] = {}
-    for rule in context.rules:
+    counts, beyond = dict(gate.baseline), dict(gate.failing_before)
+    for rule in answered:
         if rule.name in baselines.unusable:
             continue
         if rule.is_share:
@@ -39,7 +51,10 @@ def with_baseline(gate: TenantGate, time: datetime | None, context: GateContext,
             value = baselines.value(rule.name, gate.name)
             if value is not None and is_number(value) and is_beyond(rule, value):
                 beyond[rule.name] = value
-    return replace(gate, baseline=counts, failing_before=beyond, baseline_time=time)
+    return replace(
+        gate, baseline=counts, failing_before=beyond, baseline_time=gate.baseline_time or time, baseline_run=base_run(context.run_id),
+        baseline_gates=gate.baseline_gates | {rule.name for rule in answered},
+    )  # fmt: skip
 
 
 def fleet_rates(rules: Iterable[GateRule], gates: Iterable[TenantGate]) -> dict[str, float]:

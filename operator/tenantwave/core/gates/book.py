@@ -37,6 +37,7 @@ class Reason(Enum):
     BELOW_LIMIT = "BelowLimit"  # a raw query with `min`
     LOW_TRAFFIC = "LowTraffic"  # events, but too few for either answer
     TRAFFIC_LOST = "TrafficLost"  # far fewer requests than usual, while others have theirs
+    BASELINE_PENDING = "BaselinePending"  # beyond the limit, but it is not known yet whether it was before
     NO_DATA = "NoData"  # no series, or NaN
     NOT_FINITE = "NotFinite"  # +Inf or -Inf
     BOUND_MISSING = "BoundMissing"  # requests, but no bucket of the stated bound
@@ -61,7 +62,7 @@ class MetricVerdict:
     `since_time` where it begins. `expected`: requests that would have been usual, where they were lost.
     `history`: the counts of up to two ticks before, in the same window. `candidate_ticks`: ticks in a row with a sign of Failing.
     `beyond_ticks`, `within_ticks`: of single numbers.
-    `banked`: what blocks counted that the window has left behind. `closing`: what the window had counted when its block ended.
+    `banked`: what blocks counted that the window has left behind. `closing`: what the window had counted at `closing_time`, the end of its block.
     `spread`: how evenly bad events came; of a tenant of the control.
     """
 
@@ -82,6 +83,7 @@ class MetricVerdict:
     since_time: datetime | None = None
     banked: Counts | None = None
     closing: Counts | None = None
+    closing_time: datetime | None = None
     spread: Spread | None = None
     expected: float | None = None
 
@@ -98,7 +100,8 @@ class TenantGate:
     `latched`: the gate that failed it; it stays Failing for the rest of the attempt. `clock`: healthy soak so far. `is_judged`: it had
     its first look.
     `has_first_verdict`: a judged tick showed neither Unknown nor a sign of Failing, which frees its slot under `freeSlotOn: FirstVerdict`.
-    `usable_ticks` of `total_ticks` since its window started had fresh data. `baseline`: counts of the hour before the first write, by gate.
+    `usable_ticks` of `total_ticks` since its window started had fresh data. `baseline`: counts of the hour before the first write, by gate;
+    `baseline_gates`: for which that was answered; `baseline_run`: the run without its attempt.
     """
 
     name: str
@@ -120,6 +123,16 @@ class TenantGate:
     baseline: Mapping[str, Counts] = field(default_factory=dict)
     failing_before: Mapping[str, float] = field(default_factory=dict)
     baseline_time: datetime | None = None
+    baseline_run: str = ""
+    baseline_gates: frozenset[str] = frozenset()
+
+    def without_evidence(self, start: datetime | None = None) -> TenantGate:
+        """Return the gate with its baseline alone, and evidence that begins at `start`."""
+        return TenantGate(
+            self.name, self.wave, window_start_time=start,
+            baseline=self.baseline, failing_before=self.failing_before, baseline_time=self.baseline_time,
+            baseline_run=self.baseline_run, baseline_gates=self.baseline_gates,
+        )  # fmt: skip
 
     @property
     def is_candidate(self) -> bool:
@@ -161,7 +174,7 @@ class WaveGate:
     first unusable tick; cleared by three usable ones in a row. `failing_tenants`: the first ten names.
     `comparisons`: with the control, by gate. `dispersion`: by gate, in use; `usual_dispersion`: in the
     hour before. `control_since_time`: the wave's first write, where the control's
-    baseline ends. `control_latched`: tenants of the control that failed like the wave's, and by which gate, at most 100.
+    baseline ends. `control_latched`: tenants of the control that failed like the wave's, and by which gate, at most 50.
     `fresh_since_time`: an incident of the fleet ended, so evidence begins there at the earliest.
     `shift`: a sentence, where the wave moved within its limits; `shift_looks`: how often that was looked for. `can_find`: what the wave's
     traffic allows to find, as a sentence.
@@ -263,11 +276,7 @@ class GateBook:
         """
         if self.run_id == run_id:
             return self
-        kept = {
-            name: TenantGate(name, gate.wave, baseline=gate.baseline, failing_before=gate.failing_before, baseline_time=gate.baseline_time)
-            for name, gate in self.tenants.items()
-            if gate.baseline_time is not None
-        }
+        kept = {name: gate.without_evidence() for name, gate in self.tenants.items() if gate.baseline_time is not None}
         return GateBook(run_id=run_id, tenants=kept, source=self.source)
 
     def tenant(self, name: str) -> TenantGate | None:

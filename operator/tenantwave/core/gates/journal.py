@@ -47,6 +47,8 @@ def dump_tenant(gate: TenantGate, run_id: str) -> str:
             "baseline": {name: [counts.bad, counts.total] for name, counts in gate.baseline.items()},
             "before": dict(gate.failing_before),
             "baselineAt": _instant(gate.baseline_time),
+            "baselineRun": gate.baseline_run,
+            "baselineOf": sorted(gate.baseline_gates),
         }
     )
 
@@ -107,11 +109,9 @@ def restore(run_id: str, tenants: Iterable[str], waves: Iterable[str]) -> GateBo
     """
     loaded_tenants = tuple(filter(None, (load_tenant(text, run_id) for text in tenants)))
     loaded_waves = tuple(filter(None, (load_wave(text, run_id) for text in waves)))
-    control = {
-        name: TenantGate(name, "", latched=gate, window_start_time=wave.fresh_since_time)
-        for wave in loaded_waves
-        for name, gate in wave.control_latched.items()
-    }
+    latest = max((wave for wave in loaded_waves if wave.control_since_time), key=_control_since, default=None)
+    failed = latest.control_latched.items() if latest is not None else ()
+    control = {name: TenantGate(name, "", latched=gate, window_start_time=latest.fresh_since_time) for name, gate in failed if latest}
     return GateBook(
         run_id,
         {gate.name: gate for gate in loaded_tenants},
@@ -119,6 +119,10 @@ def restore(run_id: str, tenants: Iterable[str], waves: Iterable[str]) -> GateBo
         control,
         is_restored=any(gate.evaluation_time is not None for gate in loaded_tenants),
     )
+
+
+def _control_since(wave: WaveGate) -> datetime:
+    return wave.control_since_time or datetime.min.replace(tzinfo=UTC)
 
 
 def worth_storing(old: Gate | None, new: Gate) -> bool:
@@ -135,7 +139,7 @@ def _essence(gate: TenantGate | WaveGate) -> tuple[object, ...]:
     values = tuple((metric.gate, metric.verdict, metric.reason, _two_digits(metric.value)) for metric in gate.metrics)
     common = (gate.verdict, gate.reason, values, gate.clock is None)
     if isinstance(gate, TenantGate):
-        return (*common, gate.latched, gate.window_start_time, gate.is_judged, gate.has_first_verdict, gate.baseline_time)
+        return (*common, gate.latched, gate.window_start_time, gate.is_judged, gate.has_first_verdict, gate.baseline_gates)
     incidents = tuple(each.gate for each in gate.comparisons if each.is_incident)
     timers = (gate.healthy_since_time, gate.unknown_since_time, gate.fresh_since_time, gate.control_since_time)
     return (*common, *timers, gate.members, gate.failing_tenants, gate.pool, incidents, gate.shift, gate.can_find)
@@ -169,6 +173,7 @@ def _metric_json(metric: MetricVerdict) -> Json:
         "since": _instant(metric.since_time),
         "banked": _pair(metric.banked),
         "closing": _pair(metric.closing),
+        "closed": _instant(metric.closing_time),
         "expected": metric.expected,
         "ticks": [metric.candidate_ticks, metric.beyond_ticks, metric.within_ticks],
         "detail": metric.detail[:_DETAIL_CHARACTERS],
@@ -196,6 +201,7 @@ def _metric(data: Json) -> MetricVerdict:
         since_time=_read_instant(data.get("since")),
         banked=_counts(data["banked"]) if "banked" in data else None,
         closing=_counts(data["closing"]) if "closing" in data else None,
+        closing_time=_read_instant(data.get("closed")),
         expected=float(data["expected"]) if "expected" in data else None,
     )
 
@@ -226,6 +232,8 @@ def _tenant(data: Json, *, is_same_run: bool) -> TenantGate:
         baseline={name: _counts(pair) for name, pair in data["baseline"].items()},
         failing_before={name: float(value) for name, value in data["before"].items()},
         baseline_time=_read_instant(data["baselineAt"]),
+        baseline_run=data["baselineRun"],
+        baseline_gates=frozenset(map(str, data["baselineOf"])),
     )
     if not is_same_run:
         return known

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .book import MetricVerdict, Reason, TenantGate, Verdict, worst
-from .counts import NOTHING, Counts
+from .constants import BASELINE_WINDOW
+from .counts import NOTHING, Counts, is_number
 from .dispersion import Spread, newly
 from .reading import Reading
 from .rules import GateContext, GateRule, RawQuery
@@ -44,7 +45,8 @@ class Scope:
     """What tenants with the same window have in common: the yardstick and the window's start by gate, and the soak of their wave.
 
     `is_banked`: earlier blocks add up (a running wave); else only the last one counts (a passed wave, which is watched for what is new).
-    `is_control`: how evenly bad events come is measured besides.
+    `is_control`: how evenly bad events come is measured besides. `has_baselines`: they were asked for. `epoch_time`: which hour's traffic the
+    control was measured against; a tenant with the baseline of another hour cannot be said to have lost traffic. None: nobody can (a passed wave).
     """
 
     yardsticks: Mapping[str, Yardstick]
@@ -52,20 +54,14 @@ class Scope:
     soak: timedelta
     is_banked: bool = True
     is_control: bool = False
+    has_baselines: bool = False
+    epoch_time: datetime | None = None
 
 
 def look(gate: TenantGate, start: datetime, scope: Scope, tick: Tick) -> TenantGate:
     """Return one tenant's gate after a tick. Cost: 20 microseconds a gate."""
     metrics = tuple([judge(rule, gate, scope, tick) for rule in tick.context.rules])
     return _conclude(gate, metrics, tick, start)
-
-
-def fresh(gate: TenantGate, start: datetime | None) -> TenantGate:
-    """Return a gate without evidence: it has not converged yet, or somebody changed its workload, or an incident is over: its window starts anew."""
-    return TenantGate(
-        gate.name, gate.wave, window_start_time=start,
-        baseline=gate.baseline, failing_before=gate.failing_before, baseline_time=gate.baseline_time,
-    )  # fmt: skip
 
 
 def judge(rule: GateRule, gate: TenantGate, scope: Scope, tick: Tick) -> MetricVerdict:
@@ -81,7 +77,8 @@ def judge(rule: GateRule, gate: TenantGate, scope: Scope, tick: Tick) -> MetricV
     if not rule.is_share:
         begin = scope.begins.get(rule.name)
         window = None if isinstance(rule.kind, RawQuery) or begin is None else tick.time - begin
-        return judge_value(rule, tick.reading.value(rule.name, gate.name), before, window=window)
+        value = tick.reading.value(rule.name, gate.name)
+        return judge_value(rule, value, before, window=window, is_pending=_is_pending(rule, gate, scope))
     return _judged_share(rule, gate, before, scope, tick)
 
 
@@ -91,7 +88,20 @@ def _judged_share(rule: GateRule, gate: TenantGate, before: MetricVerdict | None
     if tick.reading.has_requests_without_bound(rule, gate.name):
         return bound_missing(rule, counts or NOTHING, window)
     memory = _remembered(rule, gate, before, counts, scope, tick)
-    return judge_counts(rule, counts, memory, window=window, baseline=gate.baseline.get(rule.name), yardstick=scope.yardsticks[rule.name])
+    return judge_counts(
+        rule, counts, memory, window=window, baseline=gate.baseline.get(rule.name), yardstick=scope.yardsticks[rule.name],
+        is_pending=_is_pending(rule, gate, scope), knows_traffic=_knows_traffic(gate, scope),
+    )  # fmt: skip
+
+
+def _is_pending(rule: GateRule, gate: TenantGate, scope: Scope) -> bool:
+    """Tell whether the tenant's baseline was asked for and has not come."""
+    return scope.has_baselines and rule.name not in gate.baseline_gates
+
+
+def _knows_traffic(gate: TenantGate, scope: Scope) -> bool:
+    """Tell whether the tenant's usual traffic is that of the hour which the control's is held against: at noon nobody has what is usual at night."""
+    return scope.epoch_time is not None and gate.baseline_time is not None and abs(gate.baseline_time - scope.epoch_time) <= BASELINE_WINDOW
 
 
 def _remembered(rule: GateRule, gate: TenantGate, before: MetricVerdict | None, counts: Counts | None, scope: Scope, tick: Tick) -> Memory:
@@ -100,25 +110,37 @@ def _remembered(rule: GateRule, gate: TenantGate, before: MetricVerdict | None, 
     if before is None:
         return Memory(begin, spread=_spread(Spread(), None, counts) if scope.is_control else None)
     if before.since_time is not None and before.since_time != begin:
-        closed = before.closing or before.counts
-        banked = closed.plus(before.banked if scope.is_banked else None) if closed is not None else before.banked
-        return Memory(begin, candidate_ticks=before.candidate_ticks, banked=banked, spread=before.spread)
+        return Memory(begin, candidate_ticks=before.candidate_ticks, banked=_banked(gate, before, begin, scope), spread=before.spread)
     spread = _spread(before.spread or Spread(), before.counts, counts) if scope.is_control else None
-    closing = _closing(gate, before, counts, begin, scope.soak, tick)
-    return Memory(begin, before.counts, before.history, before.candidate_ticks, before.banked, closing, spread)
+    closing, closing_time = _closing(gate, before, counts, begin, scope.soak, tick)
+    return Memory(begin, before.counts, before.history, before.candidate_ticks, before.banked, closing, closing_time, spread)
 
 
-def _closing(gate: TenantGate, before: MetricVerdict, counts: Counts | None, begin: datetime, soak: timedelta, tick: Tick) -> Counts | None:
-    """Return what the window had counted at the end of its last block, which may lie between the last look and this one."""
+def _banked(gate: TenantGate, before: MetricVerdict, begin: datetime, scope: Scope) -> Counts | None:
+    """Return the bank when the window moves on to `begin`: what it had counted up to there at the most, so that nothing counts twice."""
+    kept = before.banked if scope.is_banked else None
+    if before.closing is not None and before.closing_time is not None and before.closing_time <= begin:
+        return before.closing.plus(kept)
+    if before.closing is None and before.counts is not None and gate.usable_time is not None and gate.usable_time <= begin:
+        return before.counts.plus(kept)
+    return before.banked
+
+
+def _closing(
+    gate: TenantGate, before: MetricVerdict, counts: Counts | None, begin: datetime, soak: timedelta, tick: Tick
+) -> tuple[Counts | None, datetime | None]:
+    """Return what the window had counted at the end of its last block, which may lie between the last look and this one, and that end."""
     end = rounded_down(tick.time, block_length(soak, tick.base_interval))
     if gate.usable_time is None or end <= begin or gate.usable_time >= end:
-        return before.closing
-    return counts.clamped() if end == tick.time and counts is not None else before.counts
+        return before.closing, before.closing_time
+    return (counts.clamped() if end == tick.time and counts is not None and is_number(counts.total) else before.counts), end
 
 
 def _spread(spread: Spread, before: Counts | None, counts: Counts | None) -> Spread:
     """Return the spread of a control tenant with what this tick adds to it."""
-    return spread if counts is None or counts.total != counts.total else spread.plus(newly(before, counts.clamped()))
+    if counts is None or not (is_number(counts.bad) and is_number(counts.total)):
+        return spread
+    return spread.plus(newly(before, counts.clamped()))
 
 
 def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], tick: Tick, start: datetime) -> TenantGate:
@@ -146,13 +168,19 @@ def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], tick: Tick, 
         baseline=gate.baseline,
         failing_before=gate.failing_before,
         baseline_time=gate.baseline_time,
+        baseline_run=gate.baseline_run,
+        baseline_gates=gate.baseline_gates,
     )  # fmt: skip
 
 
-def latched(gate: TenantGate, failed: str, time: datetime) -> TenantGate:
-    """Return the gate of a tenant that a gate has failed: it stays Failing for the rest of the attempt."""
+def latched(gate: TenantGate, failed: str, tick: Tick) -> TenantGate:
+    """Return the gate of a tenant that a gate has failed: it stays Failing for the rest of the attempt, and says by which gate and why."""
     metrics = tuple(replace(metric, verdict=Verdict.FAILING) if metric.gate == failed else metric for metric in gate.metrics)
-    return replace(gate, metrics=metrics, verdict=Verdict.FAILING, latched=failed, latched_time=time, clock=None)
+    why = next(metric for metric in metrics if metric.gate == failed)
+    return replace(
+        gate, metrics=metrics, verdict=Verdict.FAILING, reason=why.reason, message=_message(why, gate, tick),
+        latched=failed, latched_time=tick.time, clock=None,
+    )  # fmt: skip
 
 
 def _message(chosen: MetricVerdict, gate: TenantGate, tick: Tick) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from .book import EXCUSED_BY_POOL, TenantGate, Verdict, WaveGate
@@ -18,17 +18,21 @@ def needed_ticks(soak: timedelta, evaluation: Evaluation) -> int:
     return max(1, min(MIN_USABLE_TICKS, soak // evaluation.interval))
 
 
-def tenant_is_through(tenant: TenantGate | None, wave: WaveGate | None, soak: timedelta, evaluation: Evaluation) -> bool:
+def tenant_is_through(
+    tenant: TenantGate | None, wave: WaveGate | None, soak: timedelta, evaluation: Evaluation, *, since: datetime | None = None
+) -> bool:
     """Tell whether a soaking tenant may become Succeeded.
 
     It must have been Healthy on its own for `soak`, with enough fresh data, while the fleet as a whole is well. One with too little traffic is
-    excused by `onNoData: Pool` at the end of the wave's soak, if the pool is Healthy.
+    excused by `onNoData: Pool` at the end of the wave's soak, if the pool is Healthy. Args: since: when it converged; evidence from before that is
+    evidence of something else.
     """
     if (
         tenant is None
         or tenant.latched
         or tenant.is_candidate
         or (wave is not None and wave.has_incident)
+        or (since is not None and (tenant.window_start_time is None or tenant.window_start_time < since))
         or not _has_soaked(tenant.clock, tenant.usable_ticks, tenant.coverage, soak, evaluation)
     ):
         return False

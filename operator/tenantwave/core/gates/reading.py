@@ -6,10 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from math import isfinite
+from math import ceil, isfinite
 
 from .book import SourceHealth
-from .constants import RESUME_TICKS
+from .constants import MAX_INTERVAL, RESUME_TICKS
 from .counts import Counts
 from .rules import GateContext, GateRule, Latency, RawQuery
 from .samples import Answer, Ask, FailureKind, Part, Purpose, QueryFailure, TickSample
@@ -19,8 +19,8 @@ Numbers = Mapping[str, float]
 """Tenant -> number."""
 
 _NONE: Numbers = {}
-MOST_SLOWED = 64
 FAST_TICKS = 20
+"""Ticks in a row without trouble before a slow source is asked more often again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ def live_reading(context: GateContext, sample: TickSample) -> Reading:
     live = [(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.LIVE]
     reading = read([(ask, answer) for ask, answer in live if ask.part not in (Part.FRESHNESS, Part.COVERAGE)])
     unusable = dict(reading.unusable)
-    down = source_failure(sample)
+    down = source_failure(context, sample)
     for rule in context.rules:
         problem = down or _freshness_problem(rule, live, sample.time, max_age(context.evaluation)) or _blindness(rule, context, reading)
         if problem is not None:
@@ -91,26 +91,29 @@ def baseline_reading(sample: TickSample) -> Reading:
     return read([(ask, answer) for ask, answer in sample.answers if ask.purpose is Purpose.BASELINE])
 
 
-def source_failure(sample: TickSample) -> QueryFailure | None:
-    """Return why the source as a whole is unusable: a transport failure of a live question concerns every metric."""
+def source_failure(context: GateContext, sample: TickSample) -> QueryFailure | None:
+    """Return why the source as a whole is unusable: a transport failure of a live question concerns every metric. One of a gate that is only
+    observed concerns that gate alone."""
+    enforced = {rule.name for rule in context.rules if rule.enforced} or {rule.name for rule in context.rules}
     failures = (
         answer
         for ask, answer in sample.answers
-        if isinstance(answer, QueryFailure) and ask.purpose is Purpose.LIVE and ask.part is not Part.COVERAGE
+        if isinstance(answer, QueryFailure) and ask.purpose is Purpose.LIVE and ask.part is not Part.COVERAGE and ask.gate in enforced
     )
     return next((failure for failure in failures if failure.is_of_the_source), None)
 
 
-def next_health(before: SourceHealth, sample: TickSample) -> SourceHealth:
+def next_health(before: SourceHealth, context: GateContext, sample: TickSample) -> SourceHealth:
     """Return how the source does after this tick.
 
-    Throttling and slowness double the interval. Three usable ticks in a row end the first. Where we were too slow, we dare to halve it after
-    twenty, so that a server at its limit is not pushed over it again and again.
+    Throttling and slowness double the interval, up to five minutes. Three usable ticks in a row end the first. Where we were too slow, we dare to
+    halve it after twenty, so that a server at its limit is not pushed over it again and again.
     """
-    failure = source_failure(sample)
+    failure = source_failure(context, sample)
     throttled = failure is not None and failure.kind is FailureKind.THROTTLED
     slow_since = before.slow_since_time or (sample.time if sample.is_slow else None)
-    factor = min(MOST_SLOWED, before.interval_factor * 2) if sample.is_slow or throttled else before.interval_factor
+    most = max(1, ceil(MAX_INTERVAL / context.evaluation.interval))
+    factor = min(most, before.interval_factor * 2) if sample.is_slow or throttled else before.interval_factor
     if failure is not None:
         quiet_until = sample.answered_time + failure.retry_after if failure.retry_after is not None else None
         return SourceHealth(before.bad_ticks + 1, 0, failure.kind.value, failure.message, factor, quiet_until, slow_since)
@@ -118,8 +121,10 @@ def next_health(before: SourceHealth, sample: TickSample) -> SourceHealth:
     if in_row >= RESUME_TICKS and slow_since is None:
         factor = 1
     elif in_row >= FAST_TICKS:
-        in_row, factor = 0, max(1, factor // 2)
-    return SourceHealth(usable_in_row=in_row, interval_factor=factor, slow_since_time=slow_since if factor > 1 else None)
+        in_row, factor = 0, factor // 2
+    return SourceHealth(
+        usable_in_row=in_row, interval_factor=max(1, factor), slow_since_time=slow_since if factor > 1 or sample.is_slow else None
+    )
 
 
 def read(answers: Iterable[tuple[Ask, Answer]]) -> Reading:

@@ -14,21 +14,21 @@ from .baselines import baseline_dispersions, control_dispersion, fleet_rates, wi
 from .book import GateBook, TenantGate, Verdict, WaveGate
 from .constants import DISPERSION
 from .findings import can_find, looks_due, shift
-from .looks import Scope, Tick, fresh, latched, look
+from .looks import Scope, Tick, latched, look
 from .reading import Reading, baseline_reading, live_reading, next_health
 from .reference import Groups, compare, ended
 from .rules import GateContext, Role, TenantInContext, WaveInContext
 from .samples import TickSample
-from .ticks import Judged, baseline_time, control_windows, is_replay, judged_tenants
+from .ticks import Judged, control_windows, is_replay, judged_tenants
 from .traffic import AN_HOUR_LIKE_ANY, Hour, this_hour
 from .verdicts import Yardstick, failed_metric
 from .waves import judge_wave
-from .windows import Epoch, control_epoch, evidence_start
+from .windows import Epoch, baseline_time, control_epoch, evidence_start
 
 CONTROL = ""
 """The wave of a control tenant: none."""
 
-MOST_LATCHED_CONTROL = 100
+MOST_LATCHED_CONTROL = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,10 @@ class _Fleet:
         known = {**(wave.dispersion if wave is not None else {}), **self.dispersions}
         return {
             rule.name: Yardstick(
-                context.enforced_count, self.rates.get(rule.name, 0.0), known.get(rule.name, DISPERSION), self.hours.get(rule.name, AN_HOUR_LIKE_ANY)
+                context.enforced_count,
+                self.rates.get(rule.name, 0.0),
+                known.get(rule.name, DISPERSION),
+                self.hours.get(rule.name, AN_HOUR_LIKE_ANY),
             )
             for rule in context.rules
         }
@@ -71,13 +74,18 @@ def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBoo
     begins = control_windows(context, judged, sample.time)
     fleet = _measure(context, before, baseline_dispersions(context, sample), tick, begins, epoch)
     control = _look_at_control(before, context, fleet, tick, begins, epoch)
-    tenants, afterwards = _look_at_tenants(before, context, fleet, tick, judged)
+    tenants, afterwards = _look_at_tenants(before, context, fleet, tick, judged, epoch)
     after = replace(before, tenants=tenants, control=control, afterwards={**book.afterwards, **afterwards})
-    for wave in context.waves:
-        after = _settle_wave(after, context, fleet, tick, wave)
+    ill: frozenset[str] = frozenset()
+    for wave in sorted(
+        context.waves, key=lambda wave: wave.has_passed
+    ):  # passed waves last: the running one knows whether the fleet is ill
+        after = _settle_wave(after, context, fleet, tick, wave, ill if wave.has_passed else frozenset())
+        known = after.wave(wave.name)
+        ill |= frozenset(each.gate for each in known.comparisons if each.is_incident) if known is not None else frozenset()
     if epoch is not None:
         after = _with_control(after, epoch, fleet)
-    return replace(after, source=next_health(book.source, sample), evaluation_time=sample.time, is_restored=replayed)
+    return replace(after, source=next_health(book.source, context, sample), evaluation_time=sample.time, is_restored=replayed)
 
 
 def _with_baselines(book: GateBook, context: GateContext, epoch: Epoch | None, baselines: Reading) -> GateBook:
@@ -122,13 +130,15 @@ def _look_at_control(
     """Judge the control like the wave, over the window of the wave's oldest open cohort."""
     if epoch is None or not begins:
         return dict(book.control)
-    scope = Scope(fleet.yardsticks(context, book.wave(epoch.wave.name)), begins, epoch.wave.soak, is_control=True)
+    yardsticks = fleet.yardsticks(context, book.wave(epoch.wave.name))
+    scope = Scope(yardsticks, begins, epoch.wave.soak, is_control=True, has_baselines=True, epoch_time=epoch.time)
     known = book.wave(epoch.wave.name)
     era = known.fresh_since_time if known is not None else None
     looked: dict[str, TenantGate] = {}
     for name, gate in book.control.items():
         if gate.window_start_time != era:
-            gate = fresh(gate, era)  # an incident is over: wave and control begin anew
+            # An incident is over: wave and control begin anew. Who had failed before it, has.
+            gate = replace(gate.without_evidence(era), latched=gate.latched, latched_time=gate.latched_time)
         if all(tick.reading.is_asked(rule.name, name) for rule in context.rules):
             gate = look(gate, min(begins.values()), scope, tick)
         looked[name] = gate
@@ -136,43 +146,51 @@ def _look_at_control(
 
 
 def _look_at_tenants(
-    book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, judged: Sequence[Judged]
+    book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, judged: Sequence[Judged], epoch: Epoch | None
 ) -> tuple[dict[str, TenantGate], dict[str, TenantGate]]:
     """Return the gates of all tenants after the tick, and the last look at those that were taken back."""
     by_name = {each.name: each for each in judged}
     yardsticks = {wave.name: fleet.yardsticks(context, book.wave(wave.name)) for wave in context.waves}
-    scopes: dict[tuple[str, datetime, datetime], Scope] = {}
+    scopes: dict[tuple[str, datetime, datetime, bool], Scope] = {}
     tenants, afterwards = dict(book.tenants), dict[str, TenantGate]()
     for tenant in context.tenants:
         gate, each = tenants[tenant.name], by_name.get(tenant.name)
         if tenant.role is Role.COUNTED and not gate.latched:
             start = each.start if each is not None else evidence_start(tenant, context, book)
-            tenants[tenant.name] = gate = gate if gate.window_start_time == start else fresh(gate, start)
+            tenants[tenant.name] = gate = gate if gate.window_start_time == start else gate.without_evidence(start)
         if each is None or not all(tick.reading.is_asked(rule.name, tenant.name) for rule in context.rules):
             continue  # not long enough on the new version, or it joined after the questions were sent
-        key = (tenant.wave, each.start, each.seen)
+        key = (tenant.wave, each.start, each.seen, tenant.first_write_time is not None)
         if key not in scopes:
             begins = {rule.name: each.window_start(rule, tick.time, tick.base_interval) for rule in context.rules}
-            scopes[key] = Scope(yardsticks[tenant.wave], begins, each.wave.soak, is_banked=not each.wave.has_passed)
+            passed = each.wave.has_passed
+            scopes[key] = Scope(
+                yardsticks[tenant.wave], begins, each.wave.soak, is_banked=not passed, has_baselines=tenant.first_write_time is not None,
+                epoch_time=epoch.time if epoch is not None and not passed else None,
+            )  # fmt: skip
         if tenant.role is Role.TAKEN_BACK:
             afterwards[tenant.name] = _afterwards(tenant, gate, each, scopes[key], tick)
         elif (
             gate.evaluation_time is None or tick.time > gate.evaluation_time
         ):  # a tick that was judged before a restart is not a second one
             tenants[tenant.name] = look(gate, each.start, scopes[key], tick)
+    here = {tenant.name for tenant in context.tenants}
+    for name, gate in book.tenants.items():
+        if name not in here and not gate.latched and gate.window_start_time is not None:
+            tenants[name] = gate.without_evidence()  # it is being changed again: what was seen of it before no longer counts
     return tenants, afterwards
 
 
 def _afterwards(tenant: TenantInContext, gate: TenantGate, each: Judged, scope: Scope, tick: Tick) -> TenantGate:
     """Judge a tenant once that is on its old version again. A sign of Failing against the old baseline: it is worse than before."""
-    after = look(replace(fresh(gate, each.start), failing_before=gate.failing_before), each.start, scope, tick)
+    after = look(gate.without_evidence(each.start), each.start, scope, tick)
     if after.is_candidate:
         return replace(after, verdict=Verdict.FAILING, message=f"worse than before the upgrade, after it was taken back: {after.message}")
     return replace(after, wave=tenant.wave)
 
 
-def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, wave: WaveInContext) -> GateBook:
-    """Compare one wave with its control, close the latches, and judge it."""
+def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, wave: WaveInContext, ill: frozenset[str]) -> GateBook:
+    """Compare one wave with its control, close the latches, and judge it. `ill`: gates by which the fleet is ill as another wave sees it."""
     before = book.wave(wave.name) or WaveGate(wave.name)
     if before.evaluation_time is not None and tick.time <= before.evaluation_time:
         return book
@@ -183,23 +201,25 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
     comparisons = tuple(
         before.comparison(rule.name)
         if rule.name in tick.reading.unusable or not rule.enforced
-        else compare(rule, groups, yardsticks[rule.name], before.comparison(rule.name))
+        else compare(rule, groups, yardsticks[rule.name], before.comparison(rule.name), tick.time)
         for rule in context.rules
     )
-    excused = frozenset(each.gate for each in comparisons if each.is_incident)
+    is_over = ended(before.comparisons, comparisons)
+    # What was seen in an incident fails nobody at its end either: wave and control begin anew.
+    is_alone = bool(context.control) and not any(gate.evaluation_time == tick.time for gate in book.control.values())
+    excused = frozenset(each.gate for each in comparisons if each.is_incident or is_over or is_alone) | ill
     names = frozenset(gate.name for gate in of_wave)
     tenants = {name: _closed(gate, excused, tick) if name in names else gate for name, gate in book.tenants.items()}
     control = {name: _closed(gate, excused, tick) for name, gate in book.control.items()} if not wave.has_passed else book.control
     judged = replace(before, comparisons=comparisons)
     if not wave.has_passed:
         judged = replace(judged, dispersion=fleet.dispersions, usual_dispersion=fleet.usual_dispersions)
-    if ended(before.comparisons, comparisons):
+    if is_over:
         judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None)
         tenants = {
-            name: fresh(gate, gate.window_start_time) if name in names and not gate.latched else gate for name, gate in tenants.items()
+            name: gate.without_evidence(gate.window_start_time) if name in names and not gate.latched else gate
+            for name, gate in tenants.items()
         }
-    if before.verdict is Verdict.FAILING:  # no later tick rewrites that; its tenants are judged on, where a person lets them
-        return replace(book, tenants=tenants, control=control)
     after = judge_wave(context, wave, tenants, judged, tick, yardsticks)
     after = _with_findings(after, context, wave, replace(book, tenants=tenants, control=control), yardsticks)
     return replace(book, tenants=tenants, control=control, waves={**book.waves, wave.name: after})
@@ -207,8 +227,8 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
 
 def _settled(book: GateBook, context: GateContext, wave: WaveInContext) -> list[TenantGate]:
     passed = {each.name for each in context.waves if each.has_passed and each.name != wave.name}
-    names = {tenant.name for tenant in context.tenants if tenant.wave in passed and tenant.is_counted} if passed else set()
-    return [gate for name, gate in book.tenants.items() if name in names]
+    names = [tenant.name for tenant in context.tenants if tenant.wave in passed and tenant.is_counted] if passed else []
+    return [gate for name in names if (gate := book.tenant(name)) is not None and not gate.latched]
 
 
 def _closed(gate: TenantGate, excused: frozenset[str], tick: Tick) -> TenantGate:
@@ -216,7 +236,7 @@ def _closed(gate: TenantGate, excused: frozenset[str], tick: Tick) -> TenantGate
     if gate.latched or gate.evaluation_time != tick.time:
         return gate
     failed = failed_metric(gate.metrics, excused)
-    return latched(gate, failed, tick.time) if failed is not None else gate
+    return latched(gate, failed, tick) if failed is not None else gate
 
 
 def _with_findings(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
-from .book import Comparison, MetricVerdict, Reason, TenantGate
+from .book import Comparison, MetricVerdict, Reason, TenantGate, Verdict
 from .counts import NOTHING, total_of
-from .exact import ALPHA_COMPARISON, ILL_CHANCE, fisher, is_below, is_ill
+from .exact import ALPHA_COMPARISON, fisher, is_below, is_ill
 from .rules import GateRule
 from .traffic import MIN_CONTROL
 from .verdicts import Memory, Yardstick, judge_counts
@@ -31,17 +31,17 @@ class Groups:
     settled: Sequence[TenantGate] = ()
 
 
-def compare(rule: GateRule, groups: Groups, yardstick: Yardstick, before: Comparison) -> Comparison:
+def compare(rule: GateRule, groups: Groups, yardstick: Yardstick, before: Comparison, time: datetime) -> Comparison:
     """Return how one gate of a wave compares with its reference at this tick. Cost: 1 microsecond a tenant."""
-    wave = _judged(rule, groups.wave)
-    control = _judged(rule, groups.control)
+    wave = _judged(rule, groups.wave, time)
+    control = _judged(rule, groups.control, time)
     failing = sum(gate.latched == rule.name or metric.is_candidate for gate, metric in wave)
     control_failing = sum(gate.latched == rule.name or metric.is_candidate for gate, metric in control)
     p_value = fisher(failing, len(wave), control_failing, len(control)) if wave and control else None
     is_significant = p_value is not None and is_below(p_value, ALPHA_COMPARISON / max(1, yardstick.metrics_count))
     # Few untouched tenants are a weak witness: tenants that have passed join them, for this question alone.
-    reference = control if len(control) >= MIN_CONTROL else [*control, *_judged(rule, groups.settled)]
-    ill = _is_reference_ill(rule, reference, groups, yardstick)
+    reference = control if len(control) >= MIN_CONTROL else [*control, *_judged(rule, groups.settled, time)]
+    ill = _is_reference_ill(rule, [metric for gate, metric in reference if gate.evaluation_time == time], yardstick)
     well_ticks = 0 if ill else before.well_ticks + 1
     holds_on = before.is_incident and well_ticks < WELL_TICKS
     return Comparison(
@@ -59,28 +59,26 @@ def ended(before: Collection[Comparison], after: Collection[Comparison]) -> bool
 _Judged = tuple[TenantGate, MetricVerdict]
 
 
-def _judged(rule: GateRule, gates: Sequence[TenantGate]) -> list[_Judged]:
-    """Return the tenants about which the gate can say something. One without data neither fails nor bears witness that nothing is wrong."""
+def _judged(rule: GateRule, gates: Sequence[TenantGate], time: datetime) -> list[_Judged]:
+    """Return the tenants about which the gate says something at this tick, and those that it has failed. One without data neither fails nor bears
+    witness that nothing is wrong, and what was seen at another tick is no witness at all."""
     found = ((gate, next((metric for metric in gate.metrics if metric.gate == rule.name), None)) for gate in gates)
-    return [(gate, metric) for gate, metric in found if metric is not None and (gate.latched == rule.name or _says_something(metric))]
+    return [
+        (gate, metric)
+        for gate, metric in found
+        if metric is not None and (gate.latched == rule.name or (gate.evaluation_time == time and _says_something(metric)))
+    ]
 
 
 def _says_something(metric: MetricVerdict) -> bool:
-    return metric.reason != Reason.FAILING_BEFORE.value and (metric.counts is not None or metric.value is not None)
+    is_left_out = metric.reason == Reason.FAILING_BEFORE.value or metric.verdict is Verdict.UNKNOWN
+    return not is_left_out and (metric.counts is not None or metric.value is not None)
 
 
-def _is_reference_ill(rule: GateRule, reference: list[_Judged], groups: Groups, yardstick: Yardstick) -> bool:
-    failing_now = sum(metric.is_candidate for _, metric in reference)
-    if failing_now and is_ill(failing_now, len(reference), _chance(rule, groups.control)):
-        return True
-    return rule.is_share and _fails_as_one(rule, [metric for _, metric in reference], yardstick)
-
-
-def _chance(rule: GateRule, control: Sequence[TenantGate]) -> float:
-    """Return how likely a healthy tenant of the control is to fail: for single numbers the share that did just before the wave, if larger."""
-    if rule.is_share or not control:
-        return ILL_CHANCE
-    return max(ILL_CHANCE, sum(rule.name in gate.failing_before for gate in control) / len(control))
+def _is_reference_ill(rule: GateRule, reference: list[MetricVerdict], yardstick: Yardstick) -> bool:
+    """Tell whether the reference fails now. Tenants that were over a limit already before the wave are left out, so a healthy one rarely does."""
+    failing_now = sum(metric.is_candidate for metric in reference)
+    return (failing_now > 0 and is_ill(failing_now, len(reference))) or (rule.is_share and _fails_as_one(rule, reference, yardstick))
 
 
 def _fails_as_one(rule: GateRule, metrics: list[MetricVerdict], yardstick: Yardstick) -> bool:

@@ -7,11 +7,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from .book import GateBook, TenantGate
-from .constants import BASELINE_WINDOW, COVERAGE_STEPS, FRESHNESS_INTERVALS, MAX_INTERVAL, MIN_FRESHNESS
+from .constants import BASELINE_WINDOW, COVERAGE_STEPS, FRESHNESS_INTERVALS, MAX_INTERVAL, MAX_WINDOW, MIN_FRESHNESS
 from .promql import chunks, coverage_query, fresh_series, freshness_query, part_query, parts_of, tenant_matcher
-from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, Role, TenantInContext, WaveInContext
+from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, Role, WaveInContext
 from .samples import Ask, Part, Purpose, Source, TickRequest
-from .windows import accounted_time, control_epoch, evidence_start, first_look_time, is_open, rounded_down, window_start
+from .windows import (
+    accounted_time,
+    baseline_time,
+    control_epoch,
+    evidence_start,
+    first_look_time,
+    is_current,
+    is_open,
+    rounded_down,
+    window_start,
+)
 
 SPREAD_WINDOWS = 12
 SPREAD_WINDOW = BASELINE_WINDOW / SPREAD_WINDOWS
@@ -111,11 +121,6 @@ def max_age(evaluation: Evaluation) -> timedelta:
     return max(MIN_FRESHNESS, FRESHNESS_INTERVALS * evaluation.interval)
 
 
-def baseline_time(tenant: TenantInContext, interval: timedelta) -> datetime | None:
-    """Return the end of a tenant's baseline: its first write, rounded down, so that tenants which start together share the query."""
-    return None if tenant.first_write_time is None else rounded_down(tenant.first_write_time, interval)
-
-
 def judged_tenants(context: GateContext, book: GateBook, time: datetime) -> tuple[Judged, ...]:
     """Return the tenants that are asked for: their window is long enough, and their verdict is still open."""
     return tuple(_judged(context, book, time))
@@ -137,14 +142,16 @@ def _judged(context: GateContext, book: GateBook, time: datetime) -> Iterator[Ju
 
 
 def control_windows(context: GateContext, judged: Iterable[Judged], time: datetime) -> dict[str, datetime]:
-    """Return by gate where the control's window begins: with the oldest cohort that is still inside its soak, else with the block of the others.
+    """Return by gate where the control's window begins: with the oldest cohort that is still inside its soak, else with the block of the
+    others, at last with that of passed waves.
 
     So the control is looked at over the same minutes as the wave, and shares its queries.
     """
     counted = {tenant.name for tenant in context.tenants if tenant.is_counted}
     interval = context.evaluation.interval
-    running = {(each.wave, each.start, each.seen): each for each in judged if each.name in counted and not each.wave.has_passed}
-    cohorts = [each for each in running.values() if is_open(each.wave.soak, each.start, time, interval)] or list(running.values())
+    groups = {(each.wave, each.start, each.seen): each for each in judged if each.name in counted}.values()
+    running = [each for each in groups if not each.wave.has_passed]
+    cohorts = [each for each in running if is_open(each.wave.soak, each.start, time, interval)] or running or list(groups)
     return {rule.name: min(each.window_start(rule, time, interval) for each in cohorts) for rule in context.rules} if cohorts else {}
 
 
@@ -192,24 +199,30 @@ def _coverage(book: GateBook, context: GateContext, judged: tuple[Judged, ...], 
 
 
 def _baselines(book: GateBook, context: GateContext) -> Iterator[Ask]:
-    groups: dict[tuple[datetime, timedelta], list[str]] = {}
+    """Ask for what was usual in the hour before the first write, each gate for itself, until it is answered."""
+    groups: dict[tuple[datetime, timedelta, str], list[str]] = {}
     soaks = {wave.name: wave.soak for wave in context.waves}
     for tenant in context.tenants:
         time = baseline_time(tenant, context.evaluation.interval)
-        if time is not None and tenant.is_counted and tenant.wave in soaks and not _has_baseline(book.tenant(tenant.name)):
-            groups.setdefault((time, soaks[tenant.wave]), []).append(tenant.name)
+        if time is not None and tenant.is_counted and tenant.wave in soaks:
+            for missing in _without_baseline(book.tenant(tenant.name), time, context):
+                groups.setdefault((time, soaks[tenant.wave], missing), []).append(tenant.name)
     epoch = control_epoch(context, book)
-    if epoch is not None:
-        unknown = [name for name in context.control if not _has_baseline(book.control.get(name), epoch.time)]
-        groups.setdefault((epoch.time, epoch.wave.soak), []).extend(unknown)
-    for (time, soak), names in groups.items():
-        for rule in context.rules if names else ():
-            window = min(BASELINE_WINDOW, soak) if isinstance(rule.kind, Increase) else BASELINE_WINDOW
-            yield from _asks(rule, sorted(names), time - window, time, Purpose.BASELINE)
+    for name in context.control if epoch is not None else ():
+        if epoch is not None:
+            known = book.control.get(name)
+            for missing in _without_baseline(known if known and known.baseline_time == epoch.time else None, epoch.time, context):
+                groups.setdefault((epoch.time, epoch.wave.soak, missing), []).append(name)
+    by_name = {rule.name: rule for rule in context.rules}
+    for (time, soak, gate), names in groups.items():
+        rule = by_name[gate]
+        window = min(MAX_WINDOW, soak) if isinstance(rule.kind, Increase) else BASELINE_WINDOW
+        yield from _asks(rule, sorted(names), time - window, time, Purpose.BASELINE)
 
 
-def _has_baseline(gate: TenantGate | None, time: datetime | None = None) -> bool:
-    return gate is not None and gate.baseline_time is not None and (time is None or gate.baseline_time == time)
+def _without_baseline(gate: TenantGate | None, time: datetime, context: GateContext) -> Iterator[str]:
+    known = gate.baseline_gates if gate is not None and is_current(gate, time, context) else frozenset()
+    return (rule.name for rule in context.rules if rule.name not in known)
 
 
 def _spreads(book: GateBook, context: GateContext) -> Iterator[Ask]:

@@ -56,6 +56,7 @@ class Memory:
     candidate_ticks: int = 0
     banked: Counts | None = None
     closing: Counts | None = None
+    closing_time: datetime | None = None
     spread: Spread | None = None
 
     @property
@@ -75,8 +76,12 @@ def judge_counts(
     window: timedelta,
     baseline: Counts | None = None,
     yardstick: Yardstick = Yardstick(),
+    is_pending: bool = False,
+    knows_traffic: bool = True,
 ) -> MetricVerdict:
-    """Judge a ratio or a latency. `counts` None: the tenant has no series.
+    """Judge a ratio or a latency. `counts` None: the tenant has no series. `is_pending`: its baseline was asked for and has not come, so
+    it may be shown to be well, but is not blamed: perhaps it was no better before. `knows_traffic`: the yardstick's hour is that of the
+    baseline, so that silence can be told from a quiet time.
 
     Cost: 12 microseconds.
     """
@@ -92,14 +97,14 @@ def judge_counts(
             counts=seen, value=seen.bad / seen.total if seen is not None and seen.total and log_e is not None else None,
             limit=limit, log_e=log_e, window=window, since_time=memory.since_time, history=memory.last_looks,
             candidate_ticks=memory.candidate_ticks + 1 if is_candidate else 0, detail=detail, expected=expected,
-            banked=memory.banked, closing=memory.closing, spread=memory.spread,
+            banked=memory.banked, closing=memory.closing, closing_time=memory.closing_time, spread=memory.spread,
         )  # fmt: skip
 
     if counts is not None and (_is_infinite(counts.bad) or _is_infinite(counts.total)):
         return verdict(Verdict.INCONCLUSIVE, Reason.NOT_FINITE, detail=_NOT_FINITE)
     is_blank = counts is None or isnan(counts.bad) or isnan(counts.total)
     seen = NOTHING if counts is None or is_blank else counts.clamped()
-    expected = _expected(baseline, window, yardstick.hour.drift)
+    expected = _expected(baseline, window, yardstick.hour.drift) if knows_traffic else 0.0
     if has_lost_traffic(expected, seen.total, yardstick.hour.dispersion):
         return verdict(Verdict.INCONCLUSIVE, Reason.TRAFFIC_LOST, seen, is_candidate=True, expected=expected)
     if is_blank:
@@ -107,6 +112,8 @@ def judge_counts(
     log_e = log_e_above(seen.bad / yardstick.dispersion, seen.total / yardstick.dispersion, allowed)
     is_sure = log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING) and seen.total >= MIN_EVENTS
     if is_sure and not _is_clean(seen, memory.last_looks, allowed):
+        if is_pending:
+            return verdict(Verdict.INCONCLUSIVE, Reason.BASELINE_PENDING, seen, log_e=log_e)
         return verdict(Verdict.INCONCLUSIVE, Reason.ABOVE_LIMIT, seen, log_e=log_e, is_candidate=True)
     if _is_shown_below(seen.plus(memory.banked), yardstick.dispersion, allowed):
         return verdict(Verdict.HEALTHY, Reason.WITHIN_LIMIT, seen, log_e=log_e)
@@ -122,8 +129,10 @@ def _is_shown_below(counts: Counts, dispersion: float, allowed: float) -> bool:
     return log_e_below(counts.bad / dispersion, counts.total / dispersion, unacceptable_rate(allowed)) >= log(1 / ALPHA_HEALTHY)
 
 
-def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | None, *, window: timedelta | None = None) -> MetricVerdict:
-    """Judge an increase or a raw query. `value` None: the tenant has no row, which is no data and never 0."""
+def judge_value(
+    rule: GateRule, value: float | None, before: MetricVerdict | None, *, window: timedelta | None = None, is_pending: bool = False
+) -> MetricVerdict:
+    """Judge an increase or a raw query. `value` None: the tenant has no row, which is no data and never 0. `is_pending`: see `judge_counts`."""
     blank = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=rule.limit, window=window)
     if value is None or isnan(value):
         return blank
@@ -134,6 +143,8 @@ def judge_value(rule: GateRule, value: float | None, before: MetricVerdict | Non
     if is_beyond(rule, value):
         ticks = (before.beyond_ticks if before else 0) + 1
         reason = Reason.ABOVE_LIMIT if rule.maximum is not None else Reason.BELOW_LIMIT
+        if ticks >= needed and is_pending:
+            return replace(seen, reason=Reason.BASELINE_PENDING.value, beyond_ticks=ticks)
         if ticks >= needed:
             return replace(seen, reason=reason.value, beyond_ticks=ticks, candidate_ticks=_in_a_row(before))
         return replace(seen, reason=reason.value, beyond_ticks=ticks, detail=f"{ticks} of {needed} ticks in a row")

@@ -20,7 +20,15 @@ from .statistics import log_e_above
 from .verdicts import Yardstick
 
 OVER_BUDGET_TICKS = 2
+LEFT_OUT = Reason.NOTHING_TO_JUDGE.value
+"""A tenant with nothing to judge holds its wave, but that is no blindness that a Prometheus could mend."""
+
 SHOWN_TENANTS = 10
+GOING_ON = (
+    "clock", "healthy_since_time", "unknown_since_time", "usable_in_row", "usable_ticks", "over_budget_ticks", "pool", "members",
+    "comparisons", "dispersion", "usual_dispersion", "fresh_since_time", "shift_looks", "shift",
+)  # fmt: skip
+"""What of a failed wave goes on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,8 @@ def judge_wave(
     """Return the wave's gate after a tick. `tenants` are the gates of all tenants of the run, `before` has the comparisons of this tick.
 
     In this order: failed for other reasons, failed on metrics outside an incident (at once if latched or beyond doubt, else on two ticks),
-    catastrophic, the pool at the end of the soak, Unknown, a fleet incident, Inconclusive, Healthy. The caller never asks about a wave that has
-    failed: a later tick rewrites no verdict.
+    catastrophic, the pool at the end of the soak, Unknown, a fleet incident, Inconclusive, Healthy. No later tick rewrites Failing, nor the numbers
+    that led to it; only clocks and comparisons go on, for a person may let the wave go on.
     """
     if before.evaluation_time is not None and tick.time - before.evaluation_time > tick.interval:
         before = replace(before, over_budget_ticks=0)
@@ -72,7 +80,7 @@ def judge_wave(
     after = _clocks(before, members, tick, is_usable=is_usable)
     after = replace(
         after,
-        over_budget_ticks=(before.over_budget_ticks + 1 if is_over else 0) if is_usable else before.over_budget_ticks,
+        over_budget_ticks=before.over_budget_ticks + 1 if is_over and is_usable else 0,  # an unusable tick ends a row
         pool=worst(pool.verdict for pool in pools.values()) if pools else None,
         # The last look at those that failed is what a person wants to see, so it stays in the numbers when nobody else is left.
         metrics=tuple(
@@ -99,6 +107,8 @@ def judge_wave(
     )
     if ruling.verdict is Verdict.FAILING:
         after = replace(after, metrics=tuple(map(_confirmed, after.metrics)))
+    if before.verdict is Verdict.FAILING:
+        return replace(before, **{name: getattr(after, name) for name in GOING_ON})
     return replace(after, verdict=ruling.verdict, reason=ruling.reason, message=ruling.message)
 
 
@@ -278,7 +288,10 @@ def _clocks(before: WaveGate, members: tuple[TenantGate, ...], tick: Tick, *, is
     digest = _digest(members)
     after = before if digest == before.members else replace(before, members=digest, clock=None, healthy_since_time=None)
     in_row = before.usable_in_row + 1 if is_usable else 0
-    unknown_since = None if in_row >= RESUME_TICKS else before.unknown_since_time or (None if is_usable else tick.time)
+    is_blind = not is_usable and (
+        tick.reading.unusable or any(gate.verdict is Verdict.UNKNOWN and gate.reason != LEFT_OUT for gate in members)
+    )
+    unknown_since = None if in_row >= RESUME_TICKS else before.unknown_since_time or (tick.time if is_blind else None)
     after = replace(after, evaluation_time=tick.time, usable_in_row=in_row, unknown_since_time=unknown_since)
     if not is_usable or not members:
         return after
@@ -302,9 +315,7 @@ def _wave_metric(
     shown = MetricVerdict(
         rule.name,
         Verdict.UNKNOWN if failure else most,
-        failure.kind.value
-        if failure
-        else next((metric.reason for metric in seen if metric.verdict is most), Reason.NO_DATA.value),
+        failure.kind.value if failure else next((metric.reason for metric in seen if metric.verdict is most), Reason.NO_DATA.value),
         rule.enforced,
         limit=mean_limit(rule, seen) if rule.is_share else rule.limit,
         window=max((metric.window for metric in seen if metric.window), default=None),

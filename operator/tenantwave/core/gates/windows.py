@@ -85,6 +85,28 @@ def accounted_time(gate: TenantGate | None, start: datetime, interval: timedelta
     return first_look_time(start, interval) - interval
 
 
+KEPT_OVER_RUNS = timedelta(days=1)
+"""A run that judges anew what still soaks comes soon after the one before it, and keeps its baseline. The next release comes later, and takes
+its own."""
+
+
+def baseline_time(tenant: TenantInContext, interval: timedelta) -> datetime | None:
+    """Return the end of a tenant's baseline: its first write, rounded down, so that tenants which start together share the query."""
+    return None if tenant.first_write_time is None else rounded_down(tenant.first_write_time, interval)
+
+
+def base_run(run_id: str) -> str:
+    """Return a run's id without its attempt: attempts share their baselines."""
+    return run_id.rsplit("-a", 1)[0]
+
+
+def is_current(gate: TenantGate, time: datetime, context: GateContext) -> bool:
+    """Tell whether the baseline that is known is the one to judge by: of an earlier attempt, or of a run shortly before; not of last month."""
+    if gate.baseline_time is None or gate.baseline_time == time or gate.baseline_run == base_run(context.run_id):
+        return True
+    return timedelta(0) <= time - gate.baseline_time <= KEPT_OVER_RUNS
+
+
 @dataclass(frozen=True, slots=True)
 class Epoch:
     """The wave that the control is held against at present, and that wave's first write: there the control's baseline ends."""
@@ -94,12 +116,15 @@ class Epoch:
 
 
 def control_epoch(context: GateContext, book: GateBook) -> Epoch | None:
-    """Return the wave that is running and when it began to write; None before that. What was found once stands, whoever leaves the wave."""
-    running = next((wave for wave in context.waves if not wave.has_passed), None)
-    if running is None:
-        return None
-    known = book.wave(running.name)
-    if known is not None and known.control_since_time is not None:
-        return Epoch(running, known.control_since_time)
-    writes = [tenant.first_write_time for tenant in context.tenants if tenant.wave == running.name and tenant.first_write_time]
-    return Epoch(running, rounded_down(min(writes), context.evaluation.interval)) if writes else None
+    """Return the wave that the control is held against and when it began to write: the running one, before its first write the one before it.
+
+    None before the first write of all. What was found once stands, whoever leaves the wave.
+    """
+    for wave in reversed(context.waves):
+        known = book.wave(wave.name)
+        if known is not None and known.control_since_time is not None:
+            return Epoch(wave, known.control_since_time)
+        writes = [tenant.first_write_time for tenant in context.tenants if tenant.wave == wave.name and tenant.first_write_time]
+        if writes and not wave.has_passed:
+            return Epoch(wave, rounded_down(min(writes), context.evaluation.interval))
+    return None
