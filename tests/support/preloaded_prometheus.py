@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import socket
+import ssl
 import subprocess
 import time
 import urllib.request
@@ -87,8 +88,11 @@ def preload(folder: Path, series: Mapping[str, Series], scrape: timedelta = SCRA
 
 
 @contextmanager
-def running(binary: Path, folder: Path) -> Iterator[str]:
-    """Run a Prometheus over the data in `folder`, on a free port of the loopback interface; yield its URL when it is ready."""
+def running(binary: Path, folder: Path, *flags: str, tls: ssl.SSLContext | None = None) -> Iterator[str]:
+    """Run a Prometheus over the data in `folder`, on a free port of the loopback interface; yield its URL when it is ready.
+
+    `tls` is how to reach it where `flags` make it speak TLS.
+    """
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -97,23 +101,23 @@ def running(binary: Path, folder: Path) -> Iterator[str]:
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(
             [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
-             "--storage.tsdb.retention.time=100y", "--log.level=error"],
+             "--storage.tsdb.retention.time=100y", "--log.level=error", *flags],
             stdout=log, stderr=log,
         )  # fmt: skip
     try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, folder / "log")
+        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
+        _wait_until_ready(url, process, folder / "log", tls)
         yield url
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, tls: ssl.SSLContext | None) -> None:
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            urllib.request.urlopen(f"{url}/-/ready", timeout=2).close()
+            urllib.request.urlopen(f"{url}/-/ready", timeout=2, context=tls).close()
         except OSError:
             time.sleep(0.05)
         else:
@@ -122,13 +126,13 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
 
 @asynccontextmanager
-async def asking() -> AsyncIterator[PrometheusMetrics]:
-    """Yield an adapter without a Secret."""
+async def asking(secret: Mapping[str, bytes] | None = None) -> AsyncIterator[PrometheusMetrics]:
+    """Yield an adapter, with the content of its Secret if it is to have one."""
 
-    async def none(_: str) -> None:
-        return None
+    async def read(_: str) -> Mapping[str, bytes] | None:
+        return secret
 
-    metrics = PrometheusMetrics(none)
+    metrics = PrometheusMetrics(read)
     try:
         yield metrics
     finally:
