@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from benchmark.gates.figures import RATIO, TUNED_ON, WAVE_RATIO, CellFigures
+from benchmark.gates.figures import MILDLY_TUNED, RATIO, TUNED, WAVE_RATIO, CellFigures, Detection
 from benchmark.gates.scenarios import FLEET
 
 DETECTION = {
@@ -85,16 +85,24 @@ def _detection(one: CellFigures) -> Iterator[str]:
 
 
 def _aims(one: CellFigures) -> Iterator[str]:
-    """Never later than the naive ratio at as many false alarms; whatever nobody finds in half of the runs is equal."""
-    if not one.cell.scenario.is_regression:
-        return
+    """Never later than the naive ratio at as many false alarms."""
     for name in (RATIO, WAVE_RATIO):
-        for kind in TUNED_ON:
-            naive = one.naive.get(name + kind)
-            if naive is not None and naive.all_seconds is not None and not _is_in_time(one, naive.all_seconds):
-                ours = "not found" if one.ours.all_seconds is None else f"{one.ours.all_seconds:.0f} s"
-                yield f"median {ours}; the {name}{kind}: {naive.all_seconds:.0f} s"
+        naive = one.naive.get(name + TUNED)
+        if one.cell.scenario.is_regression and naive is not None and not _is_in_time(one, naive):
+            ours = "not found" if one.ours.all_seconds is None else f"{one.ours.all_seconds:.0f} s"
+            yield f"median {ours}; the {name}{TUNED}: {naive.all_seconds:.0f} s"
 
 
-def _is_in_time(one: CellFigures, seconds: float) -> bool:
-    return one.ours.all_seconds is not None and one.ours.all_seconds <= seconds
+def mildly_later(found: Sequence[CellFigures]) -> tuple[int, int]:
+    """Return in how many cells we are later than a naive ratio of the wave that never had to stand an outage, and of how many."""
+    pairs = [
+        (one, one.naive[WAVE_RATIO + MILDLY_TUNED])
+        for one in found
+        if one.cell.scenario.is_regression and WAVE_RATIO + MILDLY_TUNED in one.naive
+    ]
+    return sum(not _is_in_time(one, naive) for one, naive in pairs), len(pairs)
+
+
+def _is_in_time(one: CellFigures, naive: Detection) -> bool:
+    """Tell whether we are no later in the median; where the other does not find half of the runs, we are."""
+    return naive.all_seconds is None or (one.ours.all_seconds is not None and one.ours.all_seconds <= naive.all_seconds)

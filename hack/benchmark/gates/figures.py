@@ -16,7 +16,10 @@ RATIO, WAVE_RATIO, CHECKS, READINESS = "ratio", "ratio of the wave", "checks", "
 TUNED = ", tuned"
 MILDLY_TUNED = ", tuned on healthy fleets and incidents"
 TUNED_ON = {TUNED: ("healthy", "incident", "slow", "outage"), MILDLY_TUNED: ("healthy", "incident")}
-"""Scenarios in which nothing is wrong with the release. A tuned gate has the threshold at which it fails as many of these waves as we do."""
+NEEDED = {TUNED: {"healthy", "incident", "outage"}, MILDLY_TUNED: {"healthy", "incident"}}
+"""Scenarios in which nothing is wrong with the release, and which of them a cell needs beside it.
+
+A tuned gate has the threshold at which it fails as many of these waves as we do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +136,8 @@ def _thresholds(cell: Cell, runs: Mapping[Cell, Sequence[Outcome]]) -> dict[str,
             if other.scenario.name in scenarios and _group(other) == _group(cell)
             for outcome in outcomes
         ]
-        if alike:
+        known = {other.scenario.name for other in runs if _group(other) == _group(cell)}
+        if known >= NEEDED[kind]:
             ours = sum(one.failed_tick is not None for one in alike)
             found[RATIO + kind] = threshold_for([one.naive.tenant_scores for one in alike], ours)
             found[WAVE_RATIO + kind] = threshold_for([one.naive.wave_scores for one in alike], ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmark.gates.expected import complaints, page_share, remarks
+from benchmark.gates.expected import complaints, mildly_later, page_share, remarks
 from benchmark.gates.figures import CHECKS, MILDLY_TUNED, RATIO, TUNED, WAVE_RATIO, CellFigures, Detection
 from benchmark.gates.traffic import TICK_SECONDS
 
@@ -60,6 +60,9 @@ def summary(found: Sequence[CellFigures]) -> list[str]:
         f"waves: {sum(one.ours.run_count for one in found)}",
         f"false rollbacks of waves with which nothing was wrong: {_sum(healthy)}, in incidents of the whole fleet too: {_sum(well)}",
         f"regressions of 5 times the limit and more that were promoted: {sum(_passed(one) for one in large)} of {_runs(large)}",
+        "cells in which the median is later than a ratio of the wave that never had to stand an outage: {} of {}".format(
+            *mildly_later(found)
+        ),
         *(f"OUTSIDE THE TOLERANCE: {line}" for line in complaints(found)),
         *(f"short of the aim: {line}" for line in remarks(found)),
     ]
