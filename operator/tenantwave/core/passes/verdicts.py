@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
-from tenantwave.core.gates import TenantGate, tenant_is_through
+from tenantwave.core.gates import GateContext, TenantGate, tenant_is_through
 from tenantwave.core.journal import Pause, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, was_upgraded
@@ -27,12 +27,13 @@ def judge_tenants(draft: Draft) -> None:
         effective = draft.effective_waves.get(wave.name)
         if wave.start_time is None or effective is None or incident_in(draft, wave) is not None:
             continue
+        context = deciding(draft, wave)
         for tenant, status in list(draft.in_wave(wave)):
             gate = draft.book.tenant(tenant.name) if has_gates else None
             if gate is not None and gate.latched is not None and _may_fail(draft, wave, status):
                 draft.fail(tenant.name, FailReason.GATE_FAILED, gate.message)
             elif status.state is S.SOAKING:
-                _let_soak(draft, wave, tenant.name, status, gate, effective.soak)
+                _let_soak(draft, context, tenant.name, status, gate, effective.soak)
 
 
 def _may_fail(draft: Draft, wave: WaveRecord, status: TenantRunStatus) -> bool:
@@ -40,10 +41,12 @@ def _may_fail(draft: Draft, wave: WaveRecord, status: TenantRunStatus) -> bool:
     return was_upgraded(status) and (status.state is S.SOAKING or (draft.takes_back and wave.progress is WaveProgress.RUNNING))
 
 
-def _let_soak(draft: Draft, wave: WaveRecord, tenant: str, status: TenantRunStatus, gate: TenantGate | None, soak: timedelta) -> None:
-    context = deciding(draft, wave)
+def _let_soak(
+    draft: Draft, context: GateContext | None, tenant: str, status: TenantRunStatus, gate: TenantGate | None, soak: timedelta
+) -> None:
+    """Let a tenant succeed once it is through: under the gates of `context`, or where that is None when its soak alone is over."""
     if context is not None:
-        if tenant_is_through(gate, draft.book.wave(wave.name), soak, context.evaluation):
+        if tenant_is_through(gate, draft.book.wave(status.wave), soak, context.evaluation):
             draft.do(tenant, Deed.FINALISE)
         return
     since = status.converged_time or draft.now
