@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from functools import lru_cache
 
 from pydantic import ValidationError
@@ -77,6 +78,13 @@ def _read(text: str) -> GateStatus | None:
 def stored(wave: WaveRecord, run_id: str) -> WaveGate | None:
     """Return what is stored of the wave's gate in this run."""
     return load_wave(wave.gate, run_id) if wave.gate else None
+
+
+def unknown_since(run: RunRecord) -> datetime | None:
+    """Return since when the running wave cannot be judged for want of usable metrics."""
+    running = next((wave for wave in run.waves if wave.progress is WaveProgress.RUNNING), None)
+    gate = stored(running, run.id) if running is not None else None
+    return gate.unknown_since_time if gate is not None else None
 
 
 def what_waves_can_find(run: RunRecord) -> list[str]:

@@ -26,7 +26,7 @@ from tenantwave.api.upgrade_status import (
 )
 from tenantwave.api.upgrade_status import Next as NextStatus
 from tenantwave.core import tenant_run
-from tenantwave.core.gate_report import gates_passed, stored, wave_gate_status, what_waves_can_find
+from tenantwave.core.gate_report import gates_passed, stored, unknown_since, wave_gate_status, what_waves_can_find
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
 from tenantwave.core.passes.afterwards import is_worse
@@ -220,6 +220,7 @@ def _run(journal: Journal, world: World, current: Mapping[str, TenantRunStatus])
         paused_since_time=journal.pause.time if journal.pause is not None else None,
         pause_reason=journal.pause.message if journal.pause is not None else None,
         aborted_time=run.order.time if run.order is not None and run.order.reason is EndReason.ABORT else None,
+        unknown_since_time=unknown_since(run),
     )
 
 

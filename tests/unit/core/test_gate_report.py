@@ -136,3 +136,12 @@ def test_what_is_shown_stays_as_it_was_stored() -> None:
     anew = seen(gate, shown='{"verdict":"Healthy","unheardOf":1}', progress=WaveProgress.PASSED).waves[0].gate
     assert anew is not None
     assert anew.message == gate.message
+
+
+def test_it_says_since_when_nobody_can_see() -> None:
+    """The first unusable tick, in `run.unknownSinceTime`."""
+    blind = replace(a_gate(Verdict.UNKNOWN, "Unreachable"), unknown_since_time=NOON)
+    for gate, expected in ((blind, NOON), (a_gate(Verdict.HEALTHY, "WithinLimit"), None)):
+        run = seen(gate).run
+        assert run is not None
+        assert run.unknown_since_time == expected

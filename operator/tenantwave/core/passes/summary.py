@@ -124,8 +124,12 @@ def _late(draft: Draft) -> Summary | None:
 
 
 def _gates_unknown(draft: Draft) -> Summary | None:
-    blind = starts.gates_are_blind(draft)
-    return Summary(ReadyReason.GATE_UNKNOWN, f"nothing passes and nothing is taken back: {blind}") if blind is not None else None
+    blind, wave = starts.gates_are_blind(draft), starts.running_wave(draft)
+    if blind is None:
+        return None
+    gate = stored_gate(draft, wave) if wave is not None else None
+    since = f" since {gate.unknown_since_time:%Y-%m-%dT%H:%M:%SZ}" if gate is not None and gate.unknown_since_time is not None else ""
+    return Summary(ReadyReason.GATE_UNKNOWN, f"nothing passes and nothing is taken back{since}: {blind}")
 
 
 def _fleet_incident(draft: Draft) -> Summary | None:
