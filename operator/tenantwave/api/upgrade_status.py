@@ -68,7 +68,7 @@ class MetricStatus(ApiModel):
     mode: Annotated[str | None, about("Observe, if the gate has no effect.", example="Observe", absent="Enforce", max_length=16)] = None
     query: Annotated[
         str | None,
-        about("The PromQL, to ask again by hand.", example="sum by (namespace) (http_requests_total)", absent="not shown", max_length=1024),
+        about("The PromQL, to ask again by hand.", example="sum by (namespace) (http_requests_total)", absent="not shown", max_length=2048),
     ] = None
     message: Annotated[
         str | None,

@@ -8,14 +8,18 @@ from datetime import timedelta
 from tenantwave.api import upgrade_status as shown
 
 from .book import Comparison, GateBook, MetricVerdict, TenantGate, Verdict, WaveGate
-from .promql import every_tenant, evidence_query, part_query, parts_of, pooled_query, tenant_matcher
+from .promql import every_tenant, evidence_query, pooled_query, tenant_matcher
 from .rules import GateContext, GateRule
 from .selector import Matcher
 from .sentences import metric_sentence, percent
-from .waves import members_of
+from .waves import members_digest, members_of
 
-MAX_STATUS_CHARACTERS = 2048
-MAX_QUERY_CHARACTERS = 1024
+MAX_STATUS_CHARACTERS = 4096
+"""Of the status of one gate. Room for the query and the sentence of what fails, and for those of a few milder metrics."""
+
+MAX_QUERY_CHARACTERS = 2048
+"""The share of a counter with two labels in a Namespace of 20 characters takes some 1,200."""
+
 MAX_MESSAGE_CHARACTERS = 512
 MAX_METRIC_CHARACTERS = 256
 MAX_NAMES = 20
@@ -23,7 +27,7 @@ _BY_SERIOUSNESS = (Verdict.FAILING, Verdict.UNKNOWN, Verdict.INCONCLUSIVE, Verdi
 
 
 def gate_status(gate: WaveGate | TenantGate, context: GateContext, book: GateBook | None = None) -> shown.GateStatus:
-    """Return the last verdict of a wave or a tenant, at most 2 kB: what is least telling is left out first, of the mildest verdicts.
+    """Return the last verdict of a wave or a tenant, at most 4 kB: of the mildest verdicts the longest texts are left out first.
 
     Asked at `evaluationTime` a tenant's query returns the value beside it. So does a wave's where its names fit in; else it names nobody and
     returns each tenant's value. Cost: 50 microseconds a gate.
@@ -35,26 +39,33 @@ def gate_status(gate: WaveGate | TenantGate, context: GateContext, book: GateBoo
     dispersion = gate.dispersion if isinstance(gate, WaveGate) else {}
     entries = [_metric(rules[metric.gate], metric, gate, names, comparisons, dispersion) for metric in known]
     status = _status(gate, entries, book)
-    for field in ("query", "message"):
-        for verdict in reversed(_BY_SERIOUSNESS):
-            for index in reversed(range(len(entries))):
+    for verdict in reversed(_BY_SERIOUSNESS):
+        for field in ("query", "message"):
+            mild = [index for index, entry in enumerate(entries) if entry.verdict == shown.Verdict(verdict.value) and getattr(entry, field)]
+            for index in sorted(mild, key=lambda index: len(getattr(entries[index], field)), reverse=True):
                 if len(status.model_dump_json(by_alias=True, exclude_none=True)) <= MAX_STATUS_CHARACTERS:
                     return status
-                if entries[index].verdict == shown.Verdict(verdict.value):
-                    entries[index] = entries[index].model_copy(update={field: None})
-                    status = _status(gate, entries, book)
+                entries[index] = entries[index].model_copy(update={field: None})
+                status = _status(gate, entries, book)
     return status
 
 
 def _names(gate: WaveGate | TenantGate, context: GateContext, book: GateBook | None) -> tuple[str, ...]:
-    """Return whose numbers these are: in a wave those of its members, or when all have failed of those."""
+    """Return whose numbers these are: in a wave those of its members, or when all have failed of those.
+
+    None where nobody can tell any more, because the members changed after the wave was judged; or where their windows differ, since one query
+    has one window: then the query names nobody and returns each tenant's value.
+    """
     if isinstance(gate, TenantGate):
         return (gate.name,)
-    if book is None:
-        return ()
     wave = context.wave(gate.name)
-    members = members_of(context, wave, book.tenants) if wave is not None else ()
-    return tuple(sorted(each.name for each in members or [each for each in book.tenants.values() if each.wave == gate.name]))
+    if book is None or wave is None:
+        return ()
+    members = members_of(context, wave, book.tenants)
+    if members_digest(members) != gate.members:
+        return ()
+    asked = members or tuple(each for each in book.tenants.values() if each.wave == gate.name)
+    return tuple(sorted(each.name for each in asked)) if len({each.window_start_time for each in asked}) == 1 else ()
 
 
 def _status(gate: WaveGate | TenantGate, entries: list[shown.MetricStatus], book: GateBook | None) -> shown.GateStatus:
@@ -124,15 +135,15 @@ def decimal(value: float) -> str:
 
 
 def _query(rule: GateRule, metric: MetricVerdict, names: tuple[str, ...]) -> str | None:
-    """Return the query that gives the value; where that is too long one that gives the value of each tenant; else that of the bad events."""
+    """Return the query that gives the value; where that is too long one that gives the value of each tenant; else none: never another number."""
     window = metric.window or timedelta(0)
     if metric.window is None and (rule.is_share or metric.value is None):
         return None
     everybody = every_tenant(rule.tenant_label)
     if len(names) == 1:
         own = Matcher(rule.tenant_label, "=", names[0])
-        candidates = [evidence_query(rule, own, window), part_query(rule, parts_of(rule)[-1], own, window)]
+        candidates = [evidence_query(rule, own, window)]
     else:
         together = [pooled_query(rule, tenant_matcher(rule.tenant_label, names), window)] if 0 < len(names) <= MAX_NAMES else []
-        candidates = [*together, evidence_query(rule, everybody, window), part_query(rule, parts_of(rule)[-1], everybody, window)]
+        candidates = [*together, evidence_query(rule, everybody, window)]
     return next((query for query in candidates if len(query) <= MAX_QUERY_CHARACTERS), None)

@@ -111,7 +111,11 @@ def restore(run_id: str, tenants: Iterable[str], waves: Iterable[str]) -> GateBo
     loaded_waves = tuple(filter(None, (load_wave(text, run_id) for text in waves)))
     latest = max((wave for wave in loaded_waves if wave.control_since_time), key=_control_since, default=None)
     failed = latest.control_latched.items() if latest is not None else ()
-    control = {name: TenantGate(name, "", latched=gate, window_start_time=latest.fresh_since_time) for name, gate in failed if latest}
+    control = {
+        name: TenantGate(name, "", latched=gate, window_start_time=latest.fresh_since_time, baseline_time=latest.control_since_time)
+        for name, gate in failed
+        if latest is not None
+    }
     return GateBook(
         run_id,
         {gate.name: gate for gate in loaded_tenants},
@@ -293,9 +297,10 @@ def _wave(data: Json) -> WaveGate:
 
 
 def _bounded(data: Json) -> str:
-    """Return compact JSON; without the metrics' numbers if they do not fit (16 gates fit easily)."""
-    text = json.dumps(data, separators=(",", ":"))
-    return text if len(text) <= MAX_BYTES else json.dumps({**data, "metrics": []}, separators=(",", ":"))
+    """Return compact JSON; without the control's names, and at last without the metrics' numbers, if they do not fit (16 gates fit easily)."""
+    slimmer = (data, {**data, "controlLatched": {}}, {**data, "controlLatched": {}, "metrics": []})
+    texts = (json.dumps(each, separators=(",", ":")) for each in slimmer)
+    return next((text for text in texts if len(text) <= MAX_BYTES), json.dumps(slimmer[-1], separators=(",", ":")))
 
 
 def _parsed(text: str) -> Json | None:

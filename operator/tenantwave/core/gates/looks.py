@@ -186,7 +186,8 @@ def latched(gate: TenantGate, failed: str, tick: Tick) -> TenantGate:
 def _message(chosen: MetricVerdict, gate: TenantGate, tick: Tick) -> str:
     rule = next(rule for rule in tick.context.rules if rule.name == chosen.gate)
     sentence = metric_sentence(rule, chosen, tick.time, gate.baseline.get(rule.name))
-    return f"{sentence}; to be confirmed by the next tick" if chosen.candidate_ticks == 1 else sentence
+    is_sign = chosen.candidate_ticks == 1 and chosen.verdict is not Verdict.FAILING
+    return f"{sentence}; to be confirmed by the next tick" if is_sign else sentence
 
 
 def _clock(gate: TenantGate, tick: Tick, *, starts: bool) -> timedelta | None:

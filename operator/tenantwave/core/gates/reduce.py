@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from .baselines import baseline_dispersions, control_dispersion, fleet_rates, with_baseline
-from .book import GateBook, TenantGate, Verdict, WaveGate
+from .book import GateBook, TenantGate, WaveGate
 from .constants import DISPERSION
 from .findings import can_find, looks_due, shift
 from .looks import Scope, Tick, latched, look
 from .reading import Reading, baseline_reading, live_reading, next_health
 from .reference import Groups, compare, ended
-from .rules import GateContext, Role, TenantInContext, WaveInContext
+from .rules import GateContext, Role, WaveInContext
 from .samples import TickSample
 from .ticks import Judged, control_windows, is_replay, judged_tenants
 from .traffic import AN_HOUR_LIKE_ANY, Hour, this_hour
@@ -169,7 +169,7 @@ def _look_at_tenants(
                 epoch_time=epoch.time if epoch is not None and not passed else None,
             )  # fmt: skip
         if tenant.role is Role.TAKEN_BACK:
-            afterwards[tenant.name] = _afterwards(tenant, gate, each, scopes[key], tick)
+            afterwards[tenant.name] = _afterwards(book, gate, each, scopes[key], tick)
         elif (
             gate.evaluation_time is None or tick.time > gate.evaluation_time
         ):  # a tick that was judged before a restart is not a second one
@@ -181,12 +181,13 @@ def _look_at_tenants(
     return tenants, afterwards
 
 
-def _afterwards(tenant: TenantInContext, gate: TenantGate, each: Judged, scope: Scope, tick: Tick) -> TenantGate:
-    """Judge a tenant once that is on its old version again. A sign of Failing against the old baseline: it is worse than before."""
-    after = look(gate.without_evidence(each.start), each.start, scope, tick)
-    if after.is_candidate:
-        return replace(after, verdict=Verdict.FAILING, message=f"worse than before the upgrade, after it was taken back: {after.message}")
-    return replace(after, wave=tenant.wave)
+def _afterwards(book: GateBook, gate: TenantGate, each: Judged, scope: Scope, tick: Tick) -> TenantGate:
+    """Judge a tenant that is on its old version again. A sign of Failing against the old baseline: it is worse than before."""
+    known = book.afterwards.get(gate.name)
+    before = known if known is not None and known.window_start_time == each.start else gate.without_evidence(each.start)
+    after = look(before, each.start, scope, tick)
+    worse = next((metric for metric in after.metrics if metric.enforced and metric.is_candidate), None)
+    return replace(latched(after, worse.gate, tick), latched=None, latched_time=None) if worse is not None else after
 
 
 def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick, wave: WaveInContext, ill: frozenset[str]) -> GateBook:
@@ -215,7 +216,8 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
     if not wave.has_passed:
         judged = replace(judged, dispersion=fleet.dispersions, usual_dispersion=fleet.usual_dispersions)
     if is_over:
-        judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None)
+        # What was measured of bursts in an incident is no measure of quiet times.
+        judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None, dispersion=judged.usual_dispersion)
         tenants = {
             name: gate.without_evidence(gate.window_start_time) if name in names and not gate.latched else gate
             for name, gate in tenants.items()

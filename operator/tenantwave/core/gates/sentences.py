@@ -10,7 +10,7 @@ from tenantwave.api.scalars import format_duration
 
 from .book import MetricVerdict, Reason, Verdict
 from .counts import Counts
-from .rules import GateRule, Ratio
+from .rules import GateRule, Latency, Ratio, RawQuery
 
 
 def metric_sentence(rule: GateRule, metric: MetricVerdict, time: datetime, baseline: Counts | None = None) -> str:
@@ -19,26 +19,34 @@ def metric_sentence(rule: GateRule, metric: MetricVerdict, time: datetime, basel
         return metric.detail if metric.detail.startswith(rule.name) else f"{rule.name}: {metric.detail or metric.reason}"
     if metric.reason == Reason.TRAFFIC_LOST.value and metric.counts is not None:
         seen, usual = number(metric.counts.total), number(metric.expected or 0.0)
-        return f"{rule.name}: {seen} requests where about {usual} are usual for the tenant at this hour, so it lost its traffic{_since(metric, time)}"
+        usually = f"about {usual} are usual, by the hour before its upgrade and what others have now"
+        return f"{rule.name}: {seen} requests where {usually}, so it lost its traffic{_since(metric, time)}"
     if metric.counts is not None:
         return _counts_sentence(rule, metric, metric.counts, time, baseline)
     if metric.value is not None:
         side = "at most" if rule.maximum is not None else "at least"
-        return f"{rule.name}: {number(metric.value)}, allowed {side} {rule.limit}{_detail(metric)}{_since(metric, time)}"
-    return f"{rule.name}: no data in Prometheus for it{_detail(metric)}{_since(metric, time)}"
+        value = number(metric.value) if isinstance(rule.kind, RawQuery) else f"about {round(metric.value)}"  # an increase is extrapolated
+        return f"{rule.name}: {value}, allowed {side} {rule.limit}{_detail(metric)}{_since(metric, time)}"
+    label = f"(does a series carry its name in the label {rule.tenant_label}?)"
+    return f"{rule.name}: no data in Prometheus for it {label}{_detail(metric)}{_since(metric, time)}"
 
 
 def _counts_sentence(rule: GateRule, metric: MetricVerdict, counts: Counts, time: datetime, baseline: Counts | None) -> str:
-    verb = "failed" if isinstance(rule.kind, Ratio) else "were too slow"
+    verb = "failed" if isinstance(rule.kind, Ratio) else _slow(rule)
     share = f" ({percent(counts.bad / counts.total)})" if counts.total else ""
     own = f" (own baseline {percent(baseline.bad / baseline.total)})" if baseline and baseline.total else ""
     allowed = percent(float(metric.limit if metric.limit is not None else rule.limit))
     says = {
         Reason.ABOVE_LIMIT.value: f"; certainty 1 in {_odds(metric.log_e)}",
         Reason.LOW_TRAFFIC.value: "; too few requests to say more",
+        Reason.BASELINE_PENDING.value: "; how it was before its upgrade is not known yet, so it is not blamed",
     }.get(metric.reason, "")
-    seen = f"{number(counts.bad)} of {number(counts.total)} requests{share} {verb}"
+    seen = f"{round(counts.bad)} of {round(counts.total)} requests{share} {verb}"
     return f"{rule.name}: {seen}, allowed {allowed}{own}{says}{_since(metric, time)}"
+
+
+def _slow(rule: GateRule) -> str:
+    return f"took longer than {rule.kind.above}" if isinstance(rule.kind, Latency) else "failed"
 
 
 def number(value: float) -> str:

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from .book import GateBook, TenantGate
+from .book import GateBook, TenantGate, Verdict
 from .constants import BASELINE_WINDOW, COVERAGE_STEPS, FRESHNESS_INTERVALS, MAX_INTERVAL, MAX_WINDOW, MIN_FRESHNESS
 from .promql import chunks, coverage_query, fresh_series, freshness_query, part_query, parts_of, tenant_matcher
-from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, Role, WaveInContext
+from .rules import Evaluation, GateContext, GateRule, Increase, RawQuery, Role, TenantInContext, WaveInContext
 from .samples import Ask, Part, Purpose, Source, TickRequest
 from .windows import (
     accounted_time,
@@ -137,7 +137,7 @@ def _judged(context: GateContext, book: GateBook, time: datetime) -> Iterator[Ju
             gate = book.tenant(tenant.name)
             if gate is None or not gate.latched:
                 yield Judged(tenant.name, wave, start, accounted_time(gate, start, interval))
-        elif tenant.role is Role.TAKEN_BACK and tenant.name not in book.afterwards:
+        elif is_open_afterwards(tenant, book):
             yield Judged(tenant.name, wave, start, start)
 
 
@@ -178,6 +178,13 @@ def has_somebody(book: GateBook, context: GateContext) -> bool:
     )
 
 
+def is_open_afterwards(tenant: TenantInContext, book: GateBook) -> bool:
+    """Tell whether a tenant that was taken back is still to be looked at: until it is clear whether it is well. The planner ends it at last."""
+    known = book.afterwards.get(tenant.name)
+    is_clear = known is not None and known.verdict in (Verdict.HEALTHY, Verdict.FAILING)
+    return tenant.role is Role.TAKEN_BACK and tenant.window_start_time is not None and not is_clear
+
+
 def _freshness(context: GateContext, time: datetime) -> Iterator[Ask]:
     for rule in context.rules:
         series = fresh_series(rule)
@@ -187,7 +194,8 @@ def _freshness(context: GateContext, time: datetime) -> Iterator[Ask]:
 
 def _coverage(book: GateBook, context: GateContext, judged: tuple[Judged, ...], time: datetime, interval: timedelta) -> Iterator[Ask]:
     """Ask once, after a hole, at how many of the missed ticks the fleet had fresh data."""
-    seen = [each.seen for each in judged if each.name not in book.afterwards]
+    back = {tenant.name for tenant in context.tenants if tenant.role is Role.TAKEN_BACK}
+    seen = [each.seen for each in judged if each.name not in back]
     if not seen or time - min(seen) < 2 * interval:
         return
     span = min(time - interval - min(seen), COVERAGE_STEPS * interval)

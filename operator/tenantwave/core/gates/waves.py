@@ -46,6 +46,7 @@ class _Bench:
     wave: WaveInContext
     tick: Tick
     members: tuple[TenantGate, ...]
+    of_wave: tuple[TenantGate, ...]
     failing: tuple[str, ...]
     suspects: tuple[str, ...]
     yardsticks: Mapping[str, Yardstick]
@@ -71,7 +72,7 @@ def judge_wave(
     if before.evaluation_time is not None and tick.time - before.evaluation_time > tick.interval:
         before = replace(before, over_budget_ticks=0)
     members = members_of(context, wave, tenants)
-    of_wave = [gate for gate in tenants.values() if gate.wave == wave.name]
+    of_wave = tuple(gate for gate in tenants.values() if gate.wave == wave.name)
     failing = tuple(sorted(gate.name for gate in of_wave if gate.latched))
     suspects = tuple(gate.name for gate in members if _is_suspect(gate, before))
     is_over = len(failing) + len(suspects) + wave.failed_otherwise_count > wave.failure_budget
@@ -84,8 +85,7 @@ def judge_wave(
         pool=worst(pool.verdict for pool in pools.values()) if pools else None,
         # The last look at those that failed is what a person wants to see, so it stays in the numbers when nobody else is left.
         metrics=tuple(
-            _wave_metric(context, rule, members or tuple(of_wave), pools.get(rule.name), tick, yardsticks[rule.name])
-            for rule in context.rules
+            _wave_metric(context, rule, members or of_wave, pools.get(rule.name), tick, yardsticks[rule.name]) for rule in context.rules
         ),
         judged_count=sum(gate.is_judged for gate in members or of_wave),
         healthy_count=sum(gate.verdict is Verdict.HEALTHY for gate in members),
@@ -95,7 +95,7 @@ def judge_wave(
         failing_tenants=failing[:SHOWN_TENANTS],
         coverage=min((gate.coverage for gate in members or of_wave), default=Decimal(0)),
     )
-    bench = _Bench(context, wave, tick, members, failing, suspects, yardsticks, pools, after, is_usable)
+    bench = _Bench(context, wave, tick, members, of_wave, failing, suspects, yardsticks, pools, after, is_usable)
     ruling = (
         _over_budget(bench)
         or (_catastrophic(bench) if is_usable else None)
@@ -161,8 +161,15 @@ def _over_budget(bench: _Bench) -> _Ruling | None:
     why = [f"{on_metrics} on metrics ({', '.join(named)})"] if on_metrics else []
     why += [f"{wave.failed_otherwise_count} for other reasons"] if wave.failed_otherwise_count else []
     verb = "tenant" if all_told == 1 else "tenants"
-    message = f"{all_told} {verb} failed, {wave.failure_budget} are tolerated (failureBudget): {' and '.join(why)}{_compared(bench)}"
+    head = f"{all_told} {verb} failed, {wave.failure_budget} are tolerated (failureBudget): {' and '.join(why)}"
+    message = f"{head}{_first(bench, named)}{_compared(bench)}"
     return _Ruling(Verdict.FAILING, Reason.BUDGET_EXCEEDED.value, message)
+
+
+def _first(bench: _Bench, named: tuple[str, ...]) -> str:
+    """Return the sentence of the first tenant that failed on its metrics: the number, the limit and since when."""
+    gate = next((gate for gate in bench.of_wave if named and gate.name == named[0]), None)
+    return f"; {gate.name}: {gate.message}" if gate is not None else ""
 
 
 def _compared(bench: _Bench) -> str:
@@ -285,7 +292,7 @@ def _clocks(before: WaveGate, members: tuple[TenantGate, ...], tick: Tick, *, is
     The clock starts when every member is judged and none is a candidate, counts usable live ticks, and goes back to 0 when the members
     change.
     """
-    digest = _digest(members)
+    digest = members_digest(members)
     after = before if digest == before.members else replace(before, members=digest, clock=None, healthy_since_time=None)
     in_row = before.usable_in_row + 1 if is_usable else 0
     is_blind = not is_usable and (
@@ -312,10 +319,11 @@ def _wave_metric(
     excused = context.evaluation.on_no_data is OnNoData.POOL and pool is not None and pool.verdict is Verdict.HEALTHY
     verdicts = [Verdict.HEALTHY if excused and _is_thin(metric) else metric.verdict for metric in seen]
     most = worst(verdicts) if verdicts else Verdict.INCONCLUSIVE
+    default = Reason.WITHIN_LIMIT if most is Verdict.HEALTHY else Reason.NO_DATA
     shown = MetricVerdict(
         rule.name,
         Verdict.UNKNOWN if failure else most,
-        failure.kind.value if failure else next((metric.reason for metric in seen if metric.verdict is most), Reason.NO_DATA.value),
+        failure.kind.value if failure else next((metric.reason for metric in seen if metric.verdict is most), default.value),
         rule.enforced,
         limit=mean_limit(rule, seen) if rule.is_share else rule.limit,
         window=max((metric.window for metric in seen if metric.window), default=None),
@@ -342,7 +350,7 @@ def _counts(metrics: list[MetricVerdict]) -> list[Counts]:
     return [metric.counts for metric in metrics if metric.counts is not None]
 
 
-def _digest(members: tuple[TenantGate, ...]) -> str:
+def members_digest(members: tuple[TenantGate, ...]) -> str:
     """Return who is counted, and since when, in 16 characters."""
     lines = sorted(f"{gate.name} {gate.window_start_time.isoformat() if gate.window_start_time else ''}" for gate in members)
     return sha256("\n".join(lines).encode()).hexdigest()[:16] if lines else ""

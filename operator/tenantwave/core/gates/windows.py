@@ -125,6 +125,6 @@ def control_epoch(context: GateContext, book: GateBook) -> Epoch | None:
         if known is not None and known.control_since_time is not None:
             return Epoch(wave, known.control_since_time)
         writes = [tenant.first_write_time for tenant in context.tenants if tenant.wave == wave.name and tenant.first_write_time]
-        if writes and not wave.has_passed:
+        if writes:
             return Epoch(wave, rounded_down(min(writes), context.evaluation.interval))
     return None

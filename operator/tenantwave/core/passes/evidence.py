@@ -64,13 +64,15 @@ def _wave(draft: Draft, wave: WaveRecord) -> WaveInContext:
         soak=effective.soak,
         # Under `onFailure.tenant: Pause` a person decides about each tenant that fails, so their number alone fails no wave.
         failure_budget=effective.tolerated_failures(len(wave.tenants)) if draft.takes_back else len(wave.tenants),
-        failed_otherwise_count=sum(_failed_otherwise(draft, status) for _, status in draft.in_wave(wave)),
+        failed_otherwise_count=sum(_failed_otherwise(draft, tenant.name, status) for tenant, status in draft.in_wave(wave)),
         has_passed=wave.progress is WaveProgress.PASSED,
     )
 
 
-def _failed_otherwise(draft: Draft, status: TenantRunStatus) -> bool:
-    if status.state not in tenant_run.FAILED or status.attempt != draft.run.attempt:
+def _failed_otherwise(draft: Draft, tenant: str, status: TenantRunStatus) -> bool:
+    """Tell whether the tenant failed for another reason than its metrics; one that a gate has failed is counted by the gates."""
+    gate = draft.book.tenant(tenant)
+    if status.state not in tenant_run.FAILED or status.attempt != draft.run.attempt or (gate is not None and gate.latched):
         return False
     cause = status.take_back.cause if status.take_back is not None else status.reason
     return cause not in (FailReason.GATE_FAILED, FailReason.WAVE_FAILED, FailReason.ABORTED) and (

@@ -46,7 +46,8 @@ def _let_soak(
 ) -> None:
     """Let a tenant succeed once it is through: under the gates of `context`, or where that is None when its soak alone is over."""
     if context is not None:
-        if tenant_is_through(gate, draft.book.wave(status.wave), soak, context.evaluation):
+        since = status.converged_time + context.evaluation.warm_up if status.converged_time is not None else None
+        if tenant_is_through(gate, draft.book.wave(status.wave), soak, context.evaluation, since=since):
             draft.do(tenant, Deed.FINALISE)
         return
     since = status.converged_time or draft.now
