@@ -274,6 +274,57 @@ class RunReason(Reason):
     ORPHANED = "UpgradeDeleted", "the upgrade was deleted while the tenant soaked"
 
 
+class GateReason(Reason):
+    """Why a gate says what it says: in `status.waves[].gate`, in its metrics, and in the verdicts of a TenantRun."""
+
+    WITHIN_LIMIT = "WithinLimit", "enough evidence, within the limit"
+    ABOVE_LIMIT = "AboveLimit", "enough evidence, beyond `max`", "look at the tenant with the query in status; push a repaired version"
+    BELOW_LIMIT = (
+        "BelowLimit",
+        "below `min` in enough ticks in a row",
+        "look at the tenant with the query in status; push a repaired version",
+    )
+    TRAFFIC_LOST = (
+        "TrafficLost",
+        "far fewer requests than usual, while other tenants have theirs",
+        "look whether requests still reach the tenant",
+    )
+    LOW_TRAFFIC = "LowTraffic", "too few requests for either answer", "wait for traffic, or set `evaluation.onNoData: Pool`"
+    NO_DATA = "NoData", "no series of the tenant, or NaN", "look whether the tenant is scraped, or set `evaluation.onNoData: Pool`"
+    NOT_FINITE = "NotFinite", "the query gave infinity", "correct the query: something is divided by zero"
+    BOUND_MISSING = "BoundMissing", "the histogram has no bucket of the bound `above`", "set `above` to one of the histogram's bounds"
+    FAILING_BEFORE = (
+        "FailingBefore",
+        "over the limit already before the upgrade: left out for this tenant",
+        "mend the tenant, or raise the limit",
+    )
+    BASELINE_PENDING = "BaselinePending", "beyond the limit, and not known yet whether it was before", "wait for the next tick"
+    FIRST_LOOK_PENDING = "FirstLookPending", "the window is shorter than four intervals", "wait; it takes four intervals after the warm-up"
+    NOTHING_TO_JUDGE = "NothingToJudge", "every gate that decides is left out for this tenant", "mend what the metrics' reasons say"
+    NOT_JUDGED = "NotJudged", "no tick came in time", "see `sourceMessage`"
+    UNANSWERED = "Unanswered", "the question was not answered at this tick", "wait for the next tick"
+    BUDGET_EXCEEDED = "BudgetExceeded", "more tenants failed than `failureBudget` tolerates", "push a repaired version, or Retry"
+    CATASTROPHIC = "Catastrophic", "the wave as a whole is far beyond any limit", "push a repaired version"
+    POOL_FAILING = "PoolFailing", "the tenants with little traffic, judged as one, are beyond the limit", "push a repaired version"
+    FLEET_INCIDENT = "FleetIncident", "tenants on their old version are ill, too", "mend the incident; the wave goes on by itself"
+    WORSE_THAN_BEFORE = (
+        "WorseThanBefore",
+        "taken back, the tenant is worse than before the upgrade",
+        "look at the tenant: it runs its old version again",
+    )
+    UNREACHABLE = "Unreachable", "Prometheus cannot be reached, or is too slow", "see the message: address, network policies, `timeout`"
+    AUTH_FAILED = "AuthFailed", "Prometheus refuses the credentials", "correct the Secret in the message"
+    NOT_PROMETHEUS = "NotPrometheus", "something else answers at this address", "correct `prometheus.url`, with its path prefix"
+    REDIRECTED = "Redirected", "Prometheus answers with a redirect, which is never followed", "set `prometheus.url` to where it leads"
+    TLS_FAILED = "TLSFailed", "no trusted TLS connection", "put `ca.crt`, or `tls.crt` and `tls.key`, into the Secret"
+    QUERY_INVALID = "QueryInvalid", "the query is refused, or its answer cannot be judged", "correct the gate as the message says"
+    THROTTLED = "Throttled", "Prometheus asks for fewer questions", "wait, set a longer `evaluation.interval`, or use fewer gates"
+    TOO_LARGE = "TooLarge", "the answer is too large", "aggregate by the tenant label, or use a recording rule"
+    PARTIAL = "Partial", "some stores did not answer", "mend the store in the message"
+    BLIND = "Blind", "Prometheus answers, but has no series of any tenant", "correct the metric's name or `tenantLabel`"
+    STALE = "Stale", "the newest sample is too old", "look whether the tenants are scraped, or set `queryDelay`"
+
+
 class ActionReason(Reason):
     """Answers to an UpgradeAction, in its conditions Accepted and Completed."""
 
@@ -306,6 +357,7 @@ ALL_REASONS: tuple[type[Reason], ...] = (
     SkipReason,
     FailReason,
     RunReason,
+    GateReason,
     ActionReason,
     DecisionReason,
 )

@@ -7,7 +7,7 @@ from functools import lru_cache
 
 from pydantic import ValidationError
 
-from tenantwave.api.conditions import DetailReason
+from tenantwave.api.conditions import DetailReason, GateReason
 from tenantwave.api.upgrade_status import GateStatus
 from tenantwave.api.upgrade_status import Verdict as ShownVerdict
 from tenantwave.core.gates import GateBook, GateContext, Reason, Verdict, WaveGate
@@ -113,7 +113,7 @@ def _overridden(wave: WaveRecord, shown: GateStatus | None) -> GateStatus:
     """Return the gate's status with the person's word. The verdict stays what it is."""
     override = wave.override
     assert override is not None  # noqa: S101  asked before
-    shown = shown or GateStatus(verdict=ShownVerdict(override.verdict), reason=DetailReason.NOT_JUDGED)
+    shown = shown or GateStatus(verdict=ShownVerdict(override.verdict), reason=GateReason.NOT_JUDGED)
     has_passed = wave.progress is WaveProgress.PASSED
     message = f"{override.sentence(is_past=has_passed)}; its gate then said {override.verdict} ({override.said})"
     return shown.model_copy(update={"override": override.action, "message": message[:MAX_MESSAGE]})

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from builders import NOON, RUN, a_journal, a_policy, a_status, a_tenant, a_world
-from tenantwave.api.conditions import Condition, condition_of
+from tenantwave.api.conditions import Condition, GateReason, condition_of
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.api.upgrade_status import GateStatus, TenantUpgradeStatus
 from tenantwave.api.upgrade_status import Verdict as ShownVerdict
-from tenantwave.core.gates import GateBook, SourceHealth, Verdict, WaveGate, dump_wave
+from tenantwave.core.gates import FailureKind, GateBook, Reason, SourceHealth, Verdict, WaveGate, dump_wave
 from tenantwave.core.journal import EndReason, Override, TakeBackOrder, WaveProgress
 from tenantwave.core.planner import decide
 from tenantwave.core.status import upgrade_status
@@ -145,3 +145,9 @@ def test_it_says_since_when_nobody_can_see() -> None:
         run = seen(gate).run
         assert run is not None
         assert run.unknown_since_time == expected
+
+
+def test_every_reason_of_a_gate_is_in_the_reference() -> None:
+    """With its meaning: whatever a gate or a source says, a person finds what to do about it."""
+    said = {reason.value for reason in Reason} | {kind.value for kind in FailureKind} | {"WorseThanBefore", "NotJudged"}
+    assert said == {reason.value for reason in GateReason}

@@ -16,6 +16,7 @@ from tenantwave.core.planner import decide
 
 S = TenantState
 SOAK = timedelta(minutes=10)
+WARM = NOON + MINUTE
 WELL = (MetricVerdict("errors", Verdict.HEALTHY, "WithinLimit", value=0.001),)
 SOAKED = TenantGate(
     "acme",
@@ -24,9 +25,9 @@ SOAKED = TenantGate(
     "WithinLimit",
     "",
     WELL,
-    NOON,
-    NOON,
-    NOON,
+    WARM,
+    WARM,
+    WARM,
     clock=SOAK,
     is_judged=True,
     usable_ticks=20,
@@ -46,6 +47,7 @@ BY_ANN = Override(person="ann", action="let-it-go", reason="metric was renamed",
         pytest.param(SOAKED, HEALTHY, None, 11, "succeeds", id="it has soaked"),
         pytest.param(LATCHED, HEALTHY, None, 11, "goes back", id="it latched"),
         pytest.param(THIN, HEALTHY, None, 60, "waits", id="nobody knows"),
+        pytest.param(replace(SOAKED, window_start_time=NOON), HEALTHY, None, 11, "waits", id="its evidence is from before it converged"),
         pytest.param(SOAKED, ILL, None, 11, "waits", id="the fleet is ill: nobody succeeds"),
         pytest.param(LATCHED, ILL, None, 11, "waits", id="the fleet is ill: nobody is taken back on metrics"),
         pytest.param(LATCHED, BLIND, None, 11, "goes back", id="blind: who latched before goes back all the same"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
+from tenantwave.api.conditions import GateReason
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import GateStatus
 from tenantwave.api.upgrade_status import Verdict as ShownVerdict
@@ -20,9 +21,6 @@ PATIENCE = timedelta(minutes=10)
 """How long after its rollback a tenant is asked for; longer only where warm-up and first look alone take longer."""
 LOOKS = 6
 """How many intervals a first look and two more take; what is still unclear then is noted as that."""
-
-WORSE = "WorseThanBefore"
-NOT_JUDGED = "NotJudged"
 
 
 def tenants_to_judge(draft: Draft) -> Iterator[TenantInContext]:
@@ -87,17 +85,21 @@ def _record(draft: Draft, tenant: Tenant, status: TenantRunStatus, shown: GateSt
     draft.set_status(tenant.name, after)
     if is_worse(after):
         message = f"{shown.message}; look at the tenant, for it runs its old version again"
-        draft.note("WorseThanBefore", message, tenant.name, warning=True)
-        draft.note("WorseThanBefore", f"{tenant.name}: {message}", warning=True)
+        draft.note(GateReason.WORSE_THAN_BEFORE, message, tenant.name, warning=True)
+        draft.note(GateReason.WORSE_THAN_BEFORE, f"{tenant.name}: {message}", warning=True)
 
 
 def _named(shown: GateStatus) -> GateStatus:
     """Return the verdict with the one word for it: what fails now does so against what was usual before the upgrade."""
-    return shown.model_copy(update={"reason": WORSE}) if shown.verdict is ShownVerdict.FAILING else shown
+    return shown.model_copy(update={"reason": str(GateReason.WORSE_THAN_BEFORE)}) if shown.verdict is ShownVerdict.FAILING else shown
 
 
 def _not_judged(draft: Draft, tenant: Tenant) -> GateStatus:
     busy = next((claim.upgrade for claim in tenant.claims if claim.holds), "")
     source = draft.book.source
     why = f"{busy} has the tenant" if busy else source.message or "its metrics did not come in time"
-    return GateStatus(verdict=ShownVerdict.UNKNOWN, reason=source.kind or NOT_JUDGED, message=f"not judged after its rollback: {why}"[:512])
+    return GateStatus(
+        verdict=ShownVerdict.UNKNOWN,
+        reason=source.kind or str(GateReason.NOT_JUDGED),
+        message=f"not judged after its rollback: {why}"[:512],
+    )
