@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from benchmark import calendar
 from benchmark.fleet import FleetFigures, measure
 from benchmark.gates import command as gates
 
@@ -33,14 +34,17 @@ VERBS = ("create", "update", "patch", "apply", "delete", "get", "list")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(prog="hack/bench", description="Measures what tenantwave costs, and what its gates find.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|gates")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|gates|calendar")
     fleet = commands.add_parser(
         "fleet", help="one upgrade of a whole fleet", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     fleet.add_argument("--tenants", type=int, nargs="+", default=[100, 1000], metavar="N", help="sizes of the fleet (default: 100 1000)")
     fleet.add_argument("--json", action="store_true", help="print JSON instead of a table")
     gates.add_to(commands)
+    calendar.add_to(commands)
     found = parser.parse_args(arguments)
+    if found.command == "calendar":
+        return calendar.run_calendar(found)
     return gates.run_gates(found) if found.command == "gates" else run_fleet(found)
 
 

@@ -76,6 +76,8 @@ class WindowList:
 
     zone: Zone
     windows: tuple[NamedWindow, ...]
+    longest: timedelta
+    """The duration of the longest of them: what began longer ago than that has ended."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +91,7 @@ class FreezeList:
 @lru_cache(maxsize=16384)
 def window_list(zone: Zone, windows: tuple[NamedWindow, ...]) -> WindowList:
     """Return the one object for these windows in this zone."""
-    return WindowList(zone, windows)
+    return WindowList(zone, windows, max((window.rule.duration for window in windows), default=timedelta()))
 
 
 @lru_cache(maxsize=16384)

@@ -35,14 +35,16 @@ def lifted(calendar: Calendar, lifts: frozenset[Lift]) -> Calendar:
     )
 
 
-@lru_cache(maxsize=32768)
 def forced_from(calendar: Calendar, force_time: datetime | None) -> Calendar:
     """Return the calendar of a tenant of an upgrade with that `forceTime`: from then on its windows and its own freezes do not count.
 
     One calendar serves before and after, so that an opening that begins before `forceTime` simply goes on.
     """
-    if force_time is None:
-        return calendar
+    return calendar if force_time is None else _forced_from(calendar, force_time)
+
+
+@lru_cache(maxsize=32768)
+def _forced_from(calendar: Calendar, force_time: datetime) -> Calendar:
     return replace(calendar, later=Later(force_time, lifted(replace(calendar, later=None), TENANT_FACTORS)))
 
 

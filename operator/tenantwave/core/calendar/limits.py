@@ -5,21 +5,22 @@ entries. They read local dates and wall clocks as people write them: an hour mor
 The platform's freezes never count against a tenant, and `maxDeferral` is a matter of decisions.py.
 """
 
-from collections.abc import Iterable, Iterator
-from datetime import UTC, date, datetime, time, timedelta
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from math import lcm
 
 from tenantwave.api.conditions import WaitReason
 from tenantwave.core.calendar.answers import Closed
 from tenantwave.core.calendar.compiled import Calendar, FreezeList, NamedWindow, Owner, WindowList, closed_calendar
-from tenantwave.core.calendar.intervals import Interval, Part, united
 from tenantwave.core.calendar.lifts import TENANT_FACTORS, lifted
 from tenantwave.core.calendar.recurrence import LONGEST_WINDOW, OnceRule, WeeklyRule, YearlyRule
 from tenantwave.core.calendar.sentences import length, sentence
 from tenantwave.core.calendar.zones import DAY, Zone
 
-PERIOD = timedelta(days=32)
+SECOND = timedelta(seconds=1)
+DAY_SECONDS = 86_400
+PERIOD_SECONDS = 32 * DAY_SECONDS
 SCANNED_DAYS = 400
 """How far `minOpenPer32Days` is looked at where the rhythm does not repeat sooner; monthly windows do not."""
 
@@ -85,9 +86,11 @@ def _opens_too_little(calendar: Calendar, now: datetime) -> Closed | None:
     if needed is None or calendar.windows is None or calendar.windows_owner is not Owner.TENANT:
         return None
     windows = calendar.windows
-    single = _has_single_openings(windows)
-    first_day = now.date() if single else date(now.year, 1, 1)
-    least, from_day = least_open(windows.windows, windows.zone if single else None, first_day, calendar.min_remaining)
+    recurring = tuple(window for window in windows.windows if not isinstance(window.rule, OnceRule))
+    least, from_day = least_open(recurring, None, date(now.year, 1, 1), calendar.min_remaining)
+    if least < needed and _has_single_openings(windows):
+        # Single openings can only add to it, so they are looked at only if they may be needed.
+        least, from_day = least_open(windows.windows, windows.zone, now.date(), calendar.min_remaining)
     if least >= needed:
         return None
     short = f"your windows are open for {length(least)} in the 32 days from {from_day}, and {length(needed)} are needed"
@@ -105,37 +108,30 @@ def least_open(windows: tuple[NamedWindow, ...], zone: Zone | None, first_day: d
     `zone` is needed only to place windows of the kind `once`. Cost: 50 days of occurrences for plain weekly windows, at most 440 days
     of at most 16 windows; 0.1 to 10 ms.
     """
-    first = datetime.combine(first_day, time(), tzinfo=UTC)
-    span = Interval(first, first + timedelta(days=_days_to_scan(windows)) + PERIOD)
-    parts = sorted(part for window in windows for part in _wall_clock_parts(window, zone, span))
-    openings = [one for one in united(parts) if one.end - one.start >= min_remaining and one.end > span.start]
+    first = first_day.toordinal() * DAY_SECONDS
+    last = first + _days_to_scan(windows) * DAY_SECONDS
+    needed = min_remaining // SECOND
+    openings = [one for one in _united(_stretches(windows, zone, first, last + PERIOD_SECONDS)) if one[1] - one[0] >= needed]
     # The sum over a sliding period is least where the period begins at the end of an opening, or ends at the start of one.
-    begins = {first, span.end - PERIOD, *(one.end for one in openings), *(one.start - PERIOD for one in openings)}
-    candidates = sorted(begin for begin in begins if span.start <= begin <= span.end - PERIOD)
-    return min(zip(_sums(openings, candidates), (begin.date() for begin in candidates), strict=True))
+    begins = {first, last, *(end for _, end in openings), *(start - PERIOD_SECONDS for start, _ in openings)}
+    candidates = sorted(begin for begin in begins if first <= begin <= last)
+    closed_before, opened_before = _open_before(openings), _open_before(openings)
+    least, begin = min((opened_before(begin + PERIOD_SECONDS) - closed_before(begin), begin) for begin in candidates)
+    return timedelta(seconds=least), date.fromordinal(begin // DAY_SECONDS)
 
 
-def _sums(openings: list[Interval], begins: list[datetime]) -> Iterator[timedelta]:
-    """The open time in the period from each instant on; the instants ascend, so each opening is passed once at either end."""
-    opened, closed = _OpenTimeUntil(openings), _OpenTimeUntil(openings)
-    for begin in begins:
-        yield opened.at(begin + PERIOD) - closed.at(begin)
+def _open_before(openings: list[tuple[int, int]]) -> Callable[[int], int]:
+    """Return a function that says how much time was open before an instant; to be asked with ascending instants."""
+    passed, total = 0, 0
 
+    def open_before(instant: int) -> int:
+        nonlocal passed, total
+        while passed < len(openings) and openings[passed][1] <= instant:
+            total += openings[passed][1] - openings[passed][0]
+            passed += 1
+        return total + (max(0, instant - openings[passed][0]) if passed < len(openings) else 0)
 
-class _OpenTimeUntil:
-    """How much time was open before an instant; to be asked with ascending instants."""
-
-    def __init__(self, openings: Iterable[Interval]) -> None:
-        self._coming = iter(openings)
-        self._current = next(self._coming, None)
-        self._total = timedelta()
-
-    def at(self, instant: datetime) -> timedelta:
-        while self._current is not None and self._current.end <= instant:
-            self._total += self._current.end - self._current.start
-            self._current = next(self._coming, None)
-        under_way = instant - self._current.start if self._current is not None and self._current.start < instant else timedelta()
-        return self._total + under_way
+    return open_before
 
 
 def _days_to_scan(windows: tuple[NamedWindow, ...]) -> int:
@@ -143,20 +139,38 @@ def _days_to_scan(windows: tuple[NamedWindow, ...]) -> int:
     if not all(isinstance(window.rule, WeeklyRule) for window in windows):
         return SCANNED_DAYS
     weeks = lcm(*(window.rule.every_weeks for window in windows if isinstance(window.rule, WeeklyRule)))
-    # The first week may lack what began in the week before it.
-    return min(SCANNED_DAYS, 7 * weeks + LONGEST_WINDOW.days)
+    return min(SCANNED_DAYS, 7 * weeks)
 
 
-def _wall_clock_parts(window: NamedWindow, zone: Zone | None, span: Interval) -> Iterator[Part]:
-    """The stretches of a window on a clock that never jumps: local times, marked as UTC."""
-    rule = window.rule
-    if isinstance(rule, OnceRule):
-        start = rule.start_time.astimezone(zone.info if zone is not None else UTC).replace(tzinfo=UTC)
-        yield Part(start, start + (rule.end_time - rule.start_time), window.name)
+def _stretches(windows: tuple[NamedWindow, ...], zone: Zone | None, first: int, last: int) -> Iterator[tuple[int, int]]:
+    """All stretches around a time, on a clock that never jumps: seconds since the day before year 1, by the local calendar."""
+    first_day, last_day = (date.fromordinal(instant // DAY_SECONDS) for instant in (first, last))
+    for window in windows:
+        rule = window.rule
+        duration = rule.duration // SECOND
+        if isinstance(rule, OnceRule):
+            local = rule.start_time.astimezone(zone.info if zone is not None else UTC)
+            start = local.toordinal() * DAY_SECONDS + local.hour * 3600 + local.minute * 60 + local.second
+            yield start, start + duration
+            continue
+        clock = rule.start.hour * 3600 + rule.start.minute * 60
+        for day in rule.days(first_day - LONGEST_WINDOW, last_day):
+            start = day.toordinal() * DAY_SECONDS + clock
+            yield start, start + duration
+
+
+def _united(stretches: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """Join what overlaps or touches."""
+    ordered = sorted(stretches)
+    if not ordered:
         return
-    for day in rule.days((span.start - LONGEST_WINDOW).date(), span.end.date()):
-        start = datetime.combine(day, rule.start, tzinfo=UTC)
-        yield Part(start, start + rule.duration, window.name)
+    begin, end = ordered[0]
+    for start, stop in ordered:
+        if start > end:
+            yield begin, end
+            begin = start
+        end = max(end, stop)
+    yield begin, end
 
 
 def _breach(text: str) -> Closed:

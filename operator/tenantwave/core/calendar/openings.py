@@ -16,14 +16,14 @@ from itertools import chain, takewhile
 
 from tenantwave.core.calendar.compiled import Calendar, FreezeList, WindowList
 from tenantwave.core.calendar.intervals import BEGINNING, FOREVER, Interval, Part, clipped, complement, intersection, united
-from tenantwave.core.calendar.recurrence import LONGEST_WINDOW, frozen_stretches, stretches
+from tenantwave.core.calendar.recurrence import frozen_stretches, stretches
 from tenantwave.core.calendar.zones import DAY
 
 HORIZON = timedelta(days=400)
 """How far ahead a search goes; it covers `everyWeeks: 52` and yearly freezes."""
 MARGIN = timedelta(days=8)
 """Beyond the horizon, so that an opening that begins before it shows its true end. More than the longest window."""
-PAGE = timedelta(days=32)
+PAGE = timedelta(days=16)
 """How much of a list of windows is expanded at a time."""
 TICK = timedelta(microseconds=1)
 """The smallest step of time there is here; turns "until and including" into "until before"."""
@@ -41,17 +41,16 @@ def frozen(freezes: FreezeList, from_year: int, to_year: int) -> tuple[Interval,
 
 def frozen_around(freezes: FreezeList, after: datetime, before: datetime) -> tuple[Interval, ...]:
     """The united stretches of a list of freezes in all years that touch this time."""
-    # A local date may lie in the year after that of its instant in UTC.
-    return frozen(freezes, after.year, before.year + 1) if freezes.freezes else ()
+    # A local date may lie in the year before or after that of its instant in UTC.
+    return frozen(freezes, (after - DAY).year, (before + DAY).year) if freezes.freezes else ()
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=8192)
 def page_of(windows: WindowList, page: int) -> tuple[Part, ...]:
     """The stretches of a list of windows that begin in one page of days, sorted. Shared by all tenants with the same windows and zone."""
     start = BEGINNING + page * PAGE
     end = start + PAGE
-    found = (part for window in windows.windows for part in stretches(window.rule, window.name, windows.zone, start, end))
-    return tuple(sorted(part for part in found if part.start >= start))
+    return tuple(sorted(part for window in windows.windows for part in stretches(window.rule, window.name, windows.zone, start, end)))
 
 
 def stretches_of(windows: WindowList | None, within: Interval) -> Iterator[Interval]:
@@ -63,7 +62,7 @@ def stretches_of(windows: WindowList | None, within: Interval) -> Iterator[Inter
 
 
 def _parts(windows: WindowList, within: Interval) -> Iterator[Part]:
-    first, last = ((instant - BEGINNING) // PAGE for instant in (within.start - LONGEST_WINDOW, within.end))
+    first, last = ((instant - BEGINNING) // PAGE for instant in (within.start - windows.longest, within.end))
     for page in range(first, last + 1):
         for part in page_of(windows, page):
             if part.end > within.start and part.start < within.end:

@@ -12,7 +12,7 @@ from datetime import date, datetime, time, timedelta
 from tenantwave.core.calendar.intervals import Part
 from tenantwave.core.calendar.zones import DAY, Zone, earliest_midnight, instant_of, latest_midnight
 
-WEEK = timedelta(days=7)
+SHORTEST_MONTH = 28
 LONGEST_WINDOW = timedelta(days=7)
 LAST = -1
 """As `MonthlyRule.week`: the last one of the month, be it the fourth or the fifth."""
@@ -30,15 +30,13 @@ class WeeklyRule:
 
     def days(self, first: date, last: date) -> Iterator[date]:
         """The local dates from first to last on which it opens, ascending. Weeks run Monday to Sunday."""
-        step = WEEK * self.every_weeks
-        distance = (_monday(first) - _monday(self.anchor_date)) % step
-        monday = _monday(first) + (step - distance if distance else timedelta())
-        while monday <= last:
+        first_number, last_number, step = first.toordinal(), last.toordinal(), 7 * self.every_weeks
+        monday = _monday(first_number)
+        monday += -(monday - _monday(self.anchor_date.toordinal())) % step
+        for week in range(monday, last_number + 1, step):
             for weekday in self.weekdays:
-                day = monday + timedelta(days=weekday)
-                if first <= day <= last:
-                    yield day
-            monday += step
+                if first_number <= week + weekday <= last_number:
+                    yield date.fromordinal(week + weekday)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +58,7 @@ class MonthlyRule:
             month = (month + timedelta(days=31)).replace(day=1)
 
     def _day_in(self, month: date) -> date | None:
-        month_days = months.monthrange(month.year, month.month)[1]
-        earliest = 1 + (self.weekday - month.weekday()) % 7
-        matching = range(earliest, month_days + 1, 7)
+        matching = range(1 + (self.weekday - month.weekday()) % 7, months.monthrange(month.year, month.month)[1] + 1, 7)
         if self.week > len(matching):
             return None
         return month.replace(day=matching[LAST if self.week == LAST else self.week - 1])
@@ -74,6 +70,11 @@ class OnceRule:
 
     start_time: datetime
     end_time: datetime
+
+    @property
+    def duration(self) -> timedelta:
+        """Return how long it is open."""
+        return self.end_time - self.start_time
 
 
 WindowRule = WeeklyRule | MonthlyRule | OnceRule
@@ -106,27 +107,27 @@ FreezeRule = YearlyRule | DatesRule
 
 
 def stretches(rule: WindowRule, name: str, zone: Zone, after: datetime, before: datetime) -> Iterator[Part]:
-    """The stretches of a window that touch the time from `after` to `before`, ascending; each at its whole length.
+    """The stretches of a window that begin from `after` to before `before`, ascending; each at its whole length.
 
     The start is local wall time, the duration is elapsed time: a window is never longer or shorter on a clock-change day.
     """
     if isinstance(rule, OnceRule):
-        if rule.end_time > after and rule.start_time < before:
+        if after <= rule.start_time < before:
             yield Part(rule.start_time, rule.end_time, name)
         return
     # A zone is at most 14 hours from UTC, so one day more on either side misses nothing.
-    for day in rule.days((after - rule.duration).date() - DAY, before.date() + DAY):
+    for day in rule.days(after.date() - DAY, before.date() + DAY):
         start = instant_of(day, rule.start, zone)
         if start >= before:
             return
-        if (end := start + rule.duration) > after:
-            yield Part(start, end, name)
+        if start >= after:
+            yield Part(start, start + rule.duration, name)
 
 
 def frozen_stretches(rule: FreezeRule, name: str, zone: Zone, from_year: int, to_year: int) -> Iterator[Part]:
     """The stretches of a freeze that touch these local years, ascending; widened, so that no reading of a local date in it is left open."""
     if isinstance(rule, YearlyRule):
-        ranges = rule.ranges(from_year - 1, to_year)
+        ranges = rule.ranges(from_year if rule.first <= rule.last else from_year - 1, to_year)
     else:
         ranges = iter(((max(rule.first, date(from_year - 1, 1, 1)), min(rule.last, date(to_year + 1, 12, 31))),))
     for first, last in ranges:
@@ -134,10 +135,13 @@ def frozen_stretches(rule: FreezeRule, name: str, zone: Zone, from_year: int, to
             yield Part(earliest_midnight(first, zone), latest_midnight(last + DAY, zone), name)
 
 
-def _monday(day: date) -> date:
-    return day - timedelta(days=day.weekday())
+def _monday(number: int) -> int:
+    """The Monday of the week of a day; days are counted as `date.toordinal` does, and day 1 was a Monday."""
+    return number - (number - 1) % 7
 
 
 def _date_in(year: int, month_and_day: tuple[int, int]) -> date:
     month, day = month_and_day
+    if day <= SHORTEST_MONTH:
+        return date(year, month, day)
     return date(year, month, min(day, months.monthrange(year, month)[1]))

@@ -11,6 +11,8 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
 DAY = timedelta(days=1)
+_NONE = timedelta()
+_MIDNIGHT, _MIDNIGHT_AGAIN = time(fold=0), time(fold=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +59,23 @@ def instant_of(day: date, clock_time: time, zone: Zone) -> datetime:
     A time that the clock skips means the same distance after the gap (02:30 becomes 03:30); one that comes twice means the first reading.
     Source: RFC 5545, section 3.3.5; it is what `fold=0` does.
     """
-    return datetime.combine(day, clock_time.replace(fold=0), tzinfo=zone.info).astimezone(UTC)
+    asked = datetime.combine(day, clock_time if clock_time.fold == 0 else clock_time.replace(fold=0), tzinfo=UTC)
+    return asked - (zone.info.utcoffset(asked) or _NONE)  # a zone reads the clock's digits, not whose they are: a third of `astimezone`
 
 
 def earliest_midnight(day: date, zone: Zone) -> datetime:
     """Return the earlier reading of 00:00 on a day, in UTC. Midnight itself is skipped or repeated in Cairo, Havana and Santiago."""
-    return min(_midnights(day, zone))
+    return datetime.combine(day, _MIDNIGHT, tzinfo=UTC) - max(_midnight_offsets(day, zone))
 
 
 def latest_midnight(day: date, zone: Zone) -> datetime:
     """Return the later reading of 00:00 on a day, in UTC."""
-    return max(_midnights(day, zone))
+    return datetime.combine(day, _MIDNIGHT, tzinfo=UTC) - min(_midnight_offsets(day, zone))
 
 
-def _midnights(day: date, zone: Zone) -> tuple[datetime, datetime]:
-    midnight = datetime.combine(day, time(), tzinfo=zone.info)
-    return midnight.astimezone(UTC), midnight.replace(fold=1).astimezone(UTC)
+def _midnight_offsets(day: date, zone: Zone) -> tuple[timedelta, timedelta]:
+    first, second = (zone.info.utcoffset(datetime.combine(day, reading, tzinfo=UTC)) for reading in (_MIDNIGHT, _MIDNIGHT_AGAIN))
+    return first or _NONE, second or _NONE
 
 
 def local_text(instant: datetime, zone: Zone, *, weekday: bool = False) -> str:
