@@ -42,6 +42,8 @@ COMPUTE_IN_LOOP = 500  # tenants times gates
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
 _Question = tuple[Source, str, datetime]
+_Server = tuple[str, str | None, tuple[tuple[str, str], ...]]
+"""Who is asked, and as whom: address, Secret and headers. Policies that differ in nothing else load the same server."""
 LOGGED_FAILURES = 3
 
 
@@ -67,8 +69,8 @@ class Prober:
         self._contexts: dict[str, GateContext] = {}
         self._ticks: dict[str, asyncio.Task[None]] = {}
         self._answers: OrderedDict[_Question, asyncio.Task[Answer]] = OrderedDict()
-        self._slots: dict[Source, asyncio.Semaphore] = {}
-        self._paces: dict[Source, Pace] = {}
+        self._slots: dict[_Server, asyncio.Semaphore] = {}
+        self._paces: dict[_Server, Pace] = {}
         self._reported: dict[str, tuple[dict[str, str], frozenset[FailureKind]]] = {}
         """Upgrade -> what its last line in the log said: verdicts by wave, and why questions had no answer."""
 
@@ -159,8 +161,9 @@ class Prober:
         return await asyncio.shield(flight)
 
     async def _ask(self, source: Source, ask: Ask) -> Answer:
-        async with self._slots.setdefault(source, asyncio.Semaphore(self._parallel)):
-            await self._paces.setdefault(source, Pace(self._per_minute)).turn()
+        server = (source.url, source.secret_name, source.headers)
+        async with self._slots.setdefault(server, asyncio.Semaphore(self._parallel)):
+            await self._paces.setdefault(server, Pace(self._per_minute)).turn()
             return await self._metrics.query(source, ask.promql, ask.time, source.timeout)
 
     def _forget_old_answers(self) -> None:

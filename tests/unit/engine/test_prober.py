@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
-from gate_builders import NOON, TICK, Fleet, a_context
+from gate_builders import NOON, SOURCE, TICK, Fleet, a_context
 from support.virtual_time import run_virtually
 from tenantwave.core.gates import Answer, Ask, FailureKind, GateBook, Part, QueryFailure, Row, Rows, Source
 from tenantwave.engine.prober import Prober
@@ -115,6 +115,27 @@ async def test_a_source_gets_four_questions_at_once() -> None:
     metrics.go.set()
     await asyncio.wait_for(news.get(), 5)
     assert len(metrics.asked) == 10
+    await prober.close()
+
+
+async def test_policies_that_differ_in_label_or_patience_load_the_same_server() -> None:
+    """Four at once are for all of them together; another tenant of the server, by its header, has four of its own."""
+    metrics, clock = ScriptedMetrics(), StoppedClock()
+    prober, news = a_prober(metrics, clock)
+    (rule,) = a_context().rules
+    rules = tuple(replace(rule, name=f"g{number}", tenant_label=f"label_{number}") for number in range(5))
+    sources = {
+        "shop": SOURCE,
+        "crm": replace(SOURCE, timeout=timedelta(seconds=7), tenant_label="tenant", query_delay=timedelta(seconds=30)),
+        "erp": replace(SOURCE, headers=(("X-Scope-OrgID", "erp"),)),
+    }
+    for name, source in sources.items():
+        prober.look(name, replace(a_context(rules=rules, run_id=name), source=source))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert metrics.most_busy == 8
+    metrics.go.set()
+    assert {await asyncio.wait_for(news.get(), 5) for _ in sources} == set(sources)
     await prober.close()
 
 
