@@ -118,7 +118,11 @@ def _measure(
     for rule in shares:
         # A window of minutes misses large bursts, and an hour ago nobody knew of today's: the larger of both.
         last = known.dispersion.get(rule.name) if known is not None else None
-        found = [each for each in (control_dispersion(rule, book.control.values()) or last, usual.get(rule.name)) if each is not None]
+        found = [
+            each
+            for each in (control_dispersion(rule, book.control.values(), tick.reading, begins.get(rule.name)) or last, usual.get(rule.name))
+            if each is not None
+        ]
         if found:
             dispersions[rule.name] = max(found)
     return _Fleet(rates, hours, dispersions, usual)
