@@ -46,7 +46,7 @@ def configure(log_format: str, level: str) -> None:
     """Send all log lines of the process to stderr in this format, from this level on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
-    if log_format != "json":
+    if log_format != "json" and level != "DEBUG":
         handler.addFilter(_is_for_people)
     root = logging.getLogger()
     root.handlers[:] = [handler]

@@ -78,9 +78,11 @@ def test_fields_of_a_line_stand_in_json_without_secrets(capsys: pytest.CaptureFi
     assert (entry["message"], entry["level"]) == ("a tick", "INFO")
 
 
-@pytest.mark.parametrize(("log_format", "lines"), [("text", 2), ("json", 3)])
-def test_what_is_no_news_is_for_machines_alone(log_format: str, lines: int, capsys: pytest.CaptureFixture[str]) -> None:
-    logs.configure(log_format, "INFO")
+@pytest.mark.parametrize(("log_format", "level", "lines"), [("text", "INFO", 2), ("json", "INFO", 3), ("text", "DEBUG", 3)])
+def test_what_is_no_news_is_for_machines_and_who_looks_for_a_fault(
+    log_format: str, level: str, lines: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure(log_format, level)
     for extra in ({"is_news": True}, {"is_news": False}, {}):
         logging.getLogger("tenantwave").info("a tick", extra=extra)
     assert len(capsys.readouterr().err.splitlines()) == lines
