@@ -110,3 +110,22 @@ def a_wave_that_failed_and_only_paused_is_overridden(ready: Ready) -> Fleet:
     assert gate is not None
     assert gate.verdict == "Failing"
     return fleet
+
+
+@story
+def metrics_that_stay_away_are_overridden_and_resumed(ready: Ready) -> Fleet:
+    """Paused for half an hour without metrics: OverrideGate alone starts nobody; with Resume the wave passes, and is not paused again."""
+    fleet = ready(a_fleet(canaries=1, others=1, gated=True))
+    fleet.go(state_is("c1", S.SOAKING))
+    fleet.gates.blind = True
+    fleet.go("Paused")
+    taken(fleet, _override(fleet))
+    while_time_passes(fleet, 2 * MINUTE)
+    assert fleet.ready == "Paused"
+    assert fleet.state("t1") in (S.QUEUED, S.WAITING)
+    taken(fleet, fleet.order("Resume"))
+    fleet.go("GateUnknown")
+    while_time_passes(fleet, 60 * MINUTE)
+    assert (fleet.ready, fleet.state("c1"), fleet.state("t1")) == ("GateUnknown", S.SUCCEEDED, S.QUEUED)
+    fleet.gates.blind = False
+    return fleet.go("Succeeded")
