@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -20,6 +21,7 @@ from tenantwave.core.gates import (
     FailureKind,
     GateBook,
     GateContext,
+    Purpose,
     QueryFailure,
     Source,
     TickRequest,
@@ -37,7 +39,7 @@ QUERIES_PER_MINUTE = 300
 REMEMBERED_ANSWERS = 256
 REMEMBERED_ROWS = 50_000  # some 20 MB
 
-COMPUTE_IN_LOOP = 500  # tenants times gates
+COMPUTE_IN_LOOP = 500  # tenants, with those of the control, times gates
 
 _Result = TypeVar("_Result")
 _log = logging.getLogger(__name__)
@@ -122,7 +124,7 @@ class Prober:
                 )  # also if it had to wait for its turn
                 sample = TickSample(request.run_id, request.time, request.interval, self._clock.now(), answers, is_slow)
                 latest = self._contexts[upgrade]
-                self._books[upgrade] = await self._computed(latest, advance, self._books[upgrade], latest, sample)
+                self._books[upgrade] = await self._advanced(upgrade, latest, sample)
                 self._report(upgrade, request, sample, asyncio.get_running_loop().time() - begun)
         except Exception:  # noqa: BLE001  whatever it was, the next tick must come; but no sooner, so the bell is not rung
             _log.exception("the gates of %s could not be evaluated at %s; they are looked at again later", upgrade, now.isoformat())
@@ -132,9 +134,22 @@ class Prober:
                 del self._ticks[upgrade]
         self._on_news(upgrade)
 
+    async def _advanced(self, upgrade: str, context: GateContext, sample: TickSample) -> GateBook:
+        """Return the book after the tick. If that fails, the tick has told nothing: Unknown, not the last verdict for ever."""
+        book = self._books[upgrade]
+        try:
+            return await self._computed(context, advance, book, context, sample)
+        except Exception:  # noqa: BLE001  an answer that nobody foresaw must not leave the wave as it was
+            _log.exception(
+                "the answers about %s at %s could not be judged; nothing follows from this tick", upgrade, sample.time.isoformat()
+            )
+            failure = QueryFailure(FailureKind.QUERY_INVALID, "the answers could not be judged; the operator's log says why")
+            blank = tuple((ask, failure) for ask, _ in sample.answers)
+            return await self._computed(context, advance, book, context, replace(sample, answers=blank))
+
     async def _computed(self, context: GateContext, compute: Callable[..., _Result], *arguments: object) -> _Result:
         """Compute in a thread what would hold up the loop: some 0.1 ms per tenant and gate."""
-        if len(context.tenants) * len(context.rules) <= COMPUTE_IN_LOOP:
+        if (len(context.tenants) + len(context.control)) * len(context.rules) <= COMPUTE_IN_LOOP:
             return compute(*arguments)
         return await asyncio.to_thread(compute, *arguments)
 
@@ -158,7 +173,12 @@ class Prober:
             flight = asyncio.create_task(self._ask(source, ask))
             self._answers[question] = flight
             self._forget_old_answers()
-        return await asyncio.shield(flight)
+        answer = await asyncio.shield(flight)
+        if isinstance(answer, QueryFailure) and ask.purpose is not Purpose.LIVE:
+            self._answers.pop(
+                question, None
+            )  # what is asked of the past is asked again with the same words: a failure is no answer to keep
+        return answer
 
     async def _ask(self, source: Source, ask: Ask) -> Answer:
         server = (source.url, source.secret_name, source.headers)

@@ -87,19 +87,22 @@ def _dispersion(rule: GateRule, windows: list[Reading]) -> float | None:
     return dispersion_of(spreads.values())
 
 
-def control_dispersion(rule: GateRule, control: Iterable[TenantGate], reading: Reading, begin: datetime | None) -> float | None:
+def control_dispersion(rule: GateRule, control: Iterable[TenantGate], reading: Reading | None, begin: datetime | None) -> float | None:
     """Return how bursty the control's bad events are by now, this tick included; None if it has too few of them to tell.
 
-    This tick counts before anybody is judged at it: the first burst of an incident must not fail those whom it hits. Cost: 3 microseconds a tenant.
+    This tick counts before anybody is judged at it: the first burst of an incident must not fail those whom it hits. While an incident stands,
+    none counts (`reading` None): what befalls all at once is no burst. Cost: 3 microseconds a tenant.
     """
     return dispersion_of(spread for gate in control if (spread := _spread_now(rule, gate, reading, begin)) is not None)
 
 
-def _spread_now(rule: GateRule, gate: TenantGate, reading: Reading, begin: datetime | None) -> Spread | None:
+def _spread_now(rule: GateRule, gate: TenantGate, reading: Reading | None, begin: datetime | None) -> Spread | None:
     metric = next((metric for metric in gate.metrics if metric.gate == rule.name), None)
-    counts = reading.counts(rule, gate.name)
-    if metric is None or metric.spread is None or counts is None or metric.counts is None or metric.since_time != begin:
+    if metric is None or metric.spread is None or reading is None:
         return metric.spread if metric is not None else None
+    counts = reading.counts(rule, gate.name)
+    if counts is None or metric.counts is None or metric.since_time != begin:
+        return metric.spread
     if reading.failure(rule.name, gate.name) or not (is_number(counts.bad) and is_number(counts.total)):
         return metric.spread
     return metric.spread.plus(newly(metric.counts, counts.clamped()))

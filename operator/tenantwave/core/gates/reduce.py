@@ -77,15 +77,30 @@ def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBoo
     tenants, afterwards = _look_at_tenants(before, context, fleet, tick, judged, epoch)
     after = replace(before, tenants=tenants, control=control, afterwards={**book.afterwards, **afterwards})
     ill: frozenset[str] = frozenset()
-    for wave in sorted(
-        context.waves, key=lambda wave: wave.has_passed
-    ):  # passed waves last: the running one knows whether the fleet is ill
+    for wave in sorted(context.waves, key=_is_passed):  # passed waves last: the running one knows whether the fleet is ill
         after = _settle_wave(after, context, fleet, tick, wave, ill if wave.has_passed else frozenset())
         known = after.wave(wave.name)
-        ill |= frozenset(each.gate for each in known.comparisons if each.is_incident) if known is not None else frozenset()
+        ill |= frozenset(each.gate for each in known.comparisons if each.is_ill or each.is_incident) if known is not None else frozenset()
+    if ill:
+        control = {name: _with_spreads(gate, before.control[name], ill) for name, gate in after.control.items()}
+        after = replace(after, control=control)
     if epoch is not None:
         after = _with_control(after, epoch, fleet)
     return replace(after, source=next_health(book.source, context, sample), evaluation_time=sample.time, is_restored=replayed)
+
+
+def _is_passed(wave: WaveInContext) -> bool:
+    return wave.has_passed
+
+
+def _with_spreads(gate: TenantGate, before: TenantGate, ill: frozenset[str]) -> TenantGate:
+    """Return a control tenant as if this tick had said nothing of bursts: what befalls all at once is none."""
+    spreads = {metric.gate: metric.spread for metric in before.metrics}
+    metrics = tuple(
+        replace(metric, spread=spreads.get(metric.gate)) if metric.gate in ill and metric.spread is not None else metric
+        for metric in gate.metrics
+    )
+    return replace(gate, metrics=metrics)
 
 
 def _with_baselines(book: GateBook, context: GateContext, epoch: Epoch | None, baselines: Reading) -> GateBook:
@@ -118,11 +133,9 @@ def _measure(
     for rule in shares:
         # A window of minutes misses large bursts, and an hour ago nobody knew of today's: the larger of both.
         last = known.dispersion.get(rule.name) if known is not None else None
-        found = [
-            each
-            for each in (control_dispersion(rule, book.control.values(), tick.reading, begins.get(rule.name)) or last, usual.get(rule.name))
-            if each is not None
-        ]
+        reading = None if known is not None and known.comparison(rule.name).is_incident else tick.reading
+        now = control_dispersion(rule, book.control.values(), reading, begins.get(rule.name)) or last
+        found = [each for each in (now, usual.get(rule.name)) if each is not None]
         if found:
             dispersions[rule.name] = max(found)
     return _Fleet(rates, hours, dispersions, usual)

@@ -58,8 +58,11 @@ def evidence_start(tenant: TenantInContext, context: GateContext, book: GateBook
 
 
 def is_open(soak: timedelta, start: datetime, time: datetime, interval: timedelta) -> bool:
-    """Tell whether evidence that begins at `start` is still inside its first block and first look, so that its window holds all of it."""
-    return time - start <= block_length(soak, interval) + FIRST_LOOK_INTERVALS * interval
+    """Tell whether evidence that begins at `start` is young enough for its window to hold all of it.
+
+    A soak runs from the first look, and a sign of Failing at its end wants to be confirmed: so a block and two first looks.
+    """
+    return time - start <= block_length(soak, interval) + 2 * FIRST_LOOK_INTERVALS * interval
 
 
 def window_start(rule: GateRule, soak: timedelta, start: datetime, seen: datetime, time: datetime, interval: timedelta) -> datetime:

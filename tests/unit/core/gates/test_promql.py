@@ -50,9 +50,8 @@ def test_a_bound_in_all_its_spellings(above: str, spellings: set[str]) -> None:
     ("count", "length", "sizes"),
     [
         pytest.param(3, 10, [3], id="few"),
-        pytest.param(500, 63, [500], id="a chunk"),
-        pytest.param(501, 63, [500, 1], id="one more"),
-        pytest.param(1000, 63, [500, 500], id="two chunks"),
+        pytest.param(1000, 30, [1000], id="a cohort with its control"),
+        pytest.param(1000, 63, [1000], id="of the longest names there are"),
         pytest.param(1001, 63, [1001], id="so many that all are asked at once"),
     ],
 )

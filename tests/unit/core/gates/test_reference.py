@@ -153,7 +153,9 @@ def test_a_tenant_that_falls_silent_has_lost_its_traffic() -> None:
     gates = [book.tenant("wave-0000") for book in (first, second)]
     assert [(gate.reason, gate.latched) for gate in gates if gate] == [("TrafficLost", None), ("TrafficLost", "errors")]
     assert gates[1] is not None
-    assert gates[1].message.startswith("errors: 0 requests where about 150 are usual, by the hour before its upgrade and what others have now, so it lost")
+    assert gates[1].message.startswith(
+        "errors: 0 requests where about 150 are usual, by the hour before its upgrade and what others have now, so it lost"
+    )
 
 
 @pytest.mark.parametrize(
