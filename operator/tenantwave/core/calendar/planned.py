@@ -61,7 +61,7 @@ class PlannedStart:
     hold: Closed | None
     """Why not now; None exactly if it may start now."""
     skip: bool
-    """It opted out, and nothing will end that: it is Skipped."""
+    """It opted out, and nothing will end that: it is Skipped, whatever else holds it."""
     wake_time: datetime
     """When to ask again."""
 
@@ -81,7 +81,7 @@ def planned_start(calendar: Calendar, terms: Terms, now: datetime, skew: timedel
         start_time=start.shown_time if start is not None else None,
         opening_end_time=end_shown(start.chance.opening) if start is not None else None,
         hold=hold,
-        skip=terms.choice.skip and hold == terms.choice.hold,
+        skip=terms.choice.skip,
         wake_time=min((time for time in view.changes() if time > view.now), default=next_midnight(view.now)),
     )
 

@@ -235,6 +235,8 @@ def test_opted_out_without_an_end_is_skipped() -> None:
     assert start.start_time is None
     assert start.hold is not None
     assert start.hold.message == "opted out by choice-x7k; this upgrade passes the tenant by"
+    broken = calendar_of(timeZone="Mars/Phobos")
+    assert planned_start(broken, decided(DecisionType.OPT_OUT, None), utc("2026-11-17T00:00Z")).skip
 
 
 @pytest.mark.parametrize("delivered", [True, False])
