@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from benchmark.gates.figures import MILDLY_TUNED, RATIO, TUNED, WAVE_RATIO, CellFigures, Detection
-from benchmark.gates.scenarios import FLEET
+from benchmark.gates.scenarios import FLEET, QUIET
 
 DETECTION = {
     "wave x10": {3: 0.07, 10: 0.31, 50: 0.58, 200: 0.88, 500: 0.98},
@@ -14,6 +14,9 @@ DETECTION = {
     "x50 in incident": {3: 0.60, 10: 0.99, 50: 1.0, 200: 1.0, 500: 1.0},
 }
 """Share of waves that became Failing within 20 ticks, by scenario and size of the wave; control of 1,000."""
+
+POOLS = {100: 1.0, 20: 0.73}
+"""Share of waves of quiet tenants, all x50, that became Failing by the end of the soak: together, as a pool."""
 
 FALSE_ALARMS = {
     "healthy": {3: 0.0, 10: 0.0, 50: 0.0, 200: 0.0, 500: 0.0},
@@ -42,6 +45,8 @@ FAIR_RATE = 1.0
 def page_share(one: CellFigures) -> float | None:
     """Return the page's share of Failing waves for a cell; None where it has none."""
     cell, scenario = one.cell, one.cell.scenario.name
+    if cell.traffic == QUIET:
+        return POOLS.get(cell.wave_size) if cell.scenario.is_regression else 0.0
     if cell.traffic:
         return None
     if cell.wave_size + cell.others_count == FLEET:
@@ -77,8 +82,9 @@ def _false_alarms(one: CellFigures) -> Iterator[str]:
 
 def _detection(one: CellFigures) -> Iterator[str]:
     page = page_share(one) if one.cell.scenario.is_regression else None
-    if page is not None and one.ours_early.share < page - LEAST_BELOW:
-        yield f"{one.ours_early.share:.2f} of the regressions were found within 20 ticks; the page has {page:.2f}"
+    share, when = (one.ours.share, "the soak") if one.cell.traffic == QUIET else (one.ours_early.share, "20 ticks")
+    if page is not None and share < page - LEAST_BELOW:
+        yield f"{share:.2f} of the regressions were found within {when}; the page has {page:.2f}"
     size = one.cell.scenario.size
     if size is not None and size >= LARGE_REGRESSION and one.passed_share > 0 and one.cell.rates[0] >= FAIR_RATE:
         yield f"{one.passed_share:.3f} of the waves were promoted with errors of {size} times the limit"
