@@ -43,7 +43,14 @@ def gates_passed(world: World, run: RunRecord) -> Said | None:
     if gate.reason == Reason.FLEET_INCIDENT.value:
         return None, DetailReason.FLEET_INCIDENT, f"wave {gate.name}: tenants on their old version are ill, too; it goes on by itself"
     holds = False if gate.verdict is Verdict.FAILING else None
-    return holds, DetailReason(gate.verdict.value), f"wave {gate.name}: {gate.reason or gate.verdict.value}"
+    return holds, DetailReason(gate.verdict.value), f"wave {gate.name}: {_as_shown(running, gate)}"
+
+
+def _as_shown(wave: WaveRecord | None, gate: WaveGate) -> str:
+    """Return what the gate says as its status shows it: a sentence whose numbers tick would be a write for each tick. Else its reason."""
+    shown = _read(wave.shown) if wave is not None else None
+    is_same = shown is not None and shown.reason == gate.reason and bool(shown.message)
+    return shown.message if shown is not None and is_same else gate.reason or gate.verdict.value
 
 
 def _all_passed(run: RunRecord) -> Said:

@@ -35,7 +35,7 @@ def _done(draft: Draft) -> Summary | None:
     if run.completion_time is None or run.order is not None or draft.superseded:
         return None
     current = [status for _, status in draft.current()]
-    passed_over = sum(status.state is not S.SUCCEEDED for status in current)
+    passed_over = sorted(tenant.name for tenant, status in draft.current() if status.state is not S.SUCCEEDED)
     release = draft.spec.release
     done = sum(status.state is S.SUCCEEDED for status in current)
     if any(status.state is S.ROLLBACK_FAILED for status in current):
@@ -43,7 +43,7 @@ def _done(draft: Draft) -> Summary | None:
     if passed_over:
         return Summary(
             ReadyReason.SUCCEEDED_WITH_SKIPS,
-            f"{done} of {len(current)} tenants run {release.product} {release.version}; {passed_over} were skipped or failed within the budget",
+            f"{done} of {len(current)} tenants run {release.product} {release.version}; skipped, or failed within the budget: {named(passed_over)}",
         )
     return Summary(ReadyReason.SUCCEEDED, f"all {done} tenants run {release.product} {release.version}")
 
@@ -80,8 +80,15 @@ def _rolling_back(draft: Draft) -> Summary | None:
     back = sum(status.state is S.ROLLING_BACK for status in draft.statuses().values()) + len(failures.pending(draft))
     if not back and (draft.run.order is None or draft.run.completion_time is not None):
         return None
-    message = draft.run.order.message if draft.run.order is not None else "tenants that failed are being taken back"
+    message = draft.run.order.message if draft.run.order is not None else _first_reason(draft)
     return Summary(ReadyReason.ROLLING_BACK, f"{_being_taken_back(back)}: {message}")
+
+
+def _first_reason(draft: Draft) -> str:
+    """Return why the first of those is taken back that failed alone."""
+    going = ((name, status.take_back) for name, status in draft.statuses().items() if status.state is S.ROLLING_BACK)
+    name, order = next(((name, order) for name, order in going if order is not None), ("", None))
+    return f"{name}: {order.cause}: {order.message}" if order is not None else "tenants that failed"
 
 
 def _being_taken_back(count: int) -> str:
