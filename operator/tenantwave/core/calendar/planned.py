@@ -147,6 +147,7 @@ class _View:
     start: Start | None
     unusable: Explained | None
     shut: Explained | None
+    usable_until: datetime | None
 
     @property
     def may_start(self) -> bool:
@@ -157,7 +158,8 @@ class _View:
         """All instants at which the answer may change, past ones among them."""
         notice, choice = self.terms.notice, self.terms.choice
         yield from (one.until_time for one in self.spans if one.until_time < FOREVER)
-        for known in (self.settled_until, self.terms.force_time, choice.until_time, notice.end_time if notice else None):
+        told = (notice.given_time, notice.end_time) if notice is not None else ()
+        for known in (self.settled_until, self.usable_until, self.terms.force_time, choice.until_time, *told):
             if known is not None:
                 yield known
         for explained in (self.unusable, self.shut):
@@ -177,7 +179,14 @@ def _view(calendar: Calendar, terms: Terms, now: datetime, skew: timedelta) -> _
     is_held = terms.choice.holds(now) or _waits_for_notice(terms, spans[0].lifts, now)
     unusable = None if may_start else why_unusable(here, now, skew, coming)
     shut = None if may_start or is_held or unusable is not None else why_shut(here, now, coming)
-    return _View(terms, now, settled_until(calendar, now), spans, start, unusable, shut)
+    usable_until = _usable_until(here, now, skew) if is_held and unusable is None else None
+    return _View(terms, now, settled_until(calendar, now), spans, start, unusable, shut, usable_until)
+
+
+def _usable_until(calendar: Calendar, now: datetime, skew: timedelta) -> datetime | None:
+    """Return when the next chance of a calendar passes, that the tenant cannot take. It may be the last one, and then it never opens."""
+    chance = next(chances(calendar, now, skew), None)
+    return chance.start_within.end if chance is not None else None
 
 
 def _waits_for_notice(terms: Terms, lifts: frozenset[Lift], now: datetime) -> bool:

@@ -321,6 +321,19 @@ def test_walking_from_wake_to_wake_finds_the_same_plan() -> None:
     assert now == utc("2026-12-20T04:00Z")
 
 
+def test_a_last_chance_that_passes_unused_is_a_reason_to_ask_again() -> None:
+    """Undecided while its only opening goes by, a tenant has windows that never open; the plan says when that is."""
+    calendar = calendar_of(windows=[once("2026-11-16T00:00:00Z", "1m")])
+    terms = Terms(choice=rule_on([], Rights(Consent.OPT_IN)).choice)
+    before = planned_start(calendar, terms, GIVEN)
+    assert before.hold is not None
+    assert before.hold.reason is WaitReason.AWAITING_CONSENT
+    assert before.wake_time == GIVEN + timedelta(minutes=1)
+    after = planned_start(calendar, terms, before.wake_time)
+    assert after.hold is not None
+    assert after.hold.reason is WaitReason.INVALID_WINDOWS
+
+
 def test_a_naive_now_is_refused() -> None:
     """A local time without its zone would be wrong by hours."""
     with pytest.raises(ValueError, match="aware"):
