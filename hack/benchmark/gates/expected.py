@@ -82,7 +82,9 @@ def _false_alarms(one: CellFigures) -> Iterator[str]:
 
 def _detection(one: CellFigures) -> Iterator[str]:
     page = page_share(one) if one.cell.scenario.is_regression else None
-    share, when = (one.ours.share, "the soak") if one.cell.traffic == QUIET else (one.ours_early.share, "20 ticks")
+    # The pool speaks at the end of the soak, and evidence begins anew after an incident.
+    is_late = one.cell.traffic == QUIET or one.cell.scenario.extra_ticks > 0
+    share, when = (one.ours.share, "the soak") if is_late else (one.ours_early.share, "20 ticks")
     if page is not None and share < page - LEAST_BELOW:
         yield f"{share:.2f} of the regressions were found within {when}; the page has {page:.2f}"
     size = one.cell.scenario.size

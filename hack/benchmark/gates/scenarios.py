@@ -97,7 +97,7 @@ RESTARTS = Scenario("counter resets", restarts=True)
 X10 = Scenario("wave x10", Stress(10.0))
 X50 = Scenario("wave x50", Stress(50.0))
 FIFTH = Scenario("20% x100", Stress(100.0), hurt_share=0.2)
-X50_INCIDENT = Scenario("x50 in incident", Stress(50.0), trouble=INCIDENT_TROUBLE)
+X50_INCIDENT = Scenario("x50 in incident", Stress(50.0), trouble=INCIDENT_TROUBLE, extra_ticks=24)
 
 SIZES = (2, 5, 10, 50, 100)
 """Regressions in multiples of what a tenant is allowed."""
