@@ -152,7 +152,7 @@ class Comparison:
     `control_failing_count` of `control_count` show a sign of Failing, too, or did. `p_value`: how likely so many more in the wave are by
     chance; None without anybody to compare. `is_significant`: beyond doubt. `is_ill`: the reference fails by itself at this tick.
     `is_incident`: it does, or did until less than two ticks ago, and the wave is not clearly worse, so this gate fails nobody.
-    `well_ticks`: ticks in a row without an ill reference.
+    `well_ticks`: ticks in a row without an ill reference; `significant_ticks`: with a wave that is worse beyond doubt.
     """
 
     gate: str
@@ -163,6 +163,7 @@ class Comparison:
     is_incident: bool = False
     is_significant: bool = False
     well_ticks: int = 0
+    significant_ticks: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,21 +212,14 @@ def _metric(data: Json) -> MetricVerdict:
 
 def _comparison_json(each: Comparison) -> list[object]:
     flags = [each.is_ill, each.is_incident, each.is_significant]
-    return [each.gate, each.control_count, each.control_failing_count, each.p_value, *flags, each.well_ticks]
+    return [each.gate, each.control_count, each.control_failing_count, each.p_value, *flags, each.well_ticks, each.significant_ticks]
 
 
 def _comparison(row: list[Any]) -> Comparison:  # Any: the shape is checked by reading it back
-    gate, count, failing, p_value, ill, incident, significant, well = row
-    return Comparison(
-        str(gate),
-        int(count),
-        int(failing),
-        None if p_value is None else float(p_value),
-        bool(ill),
-        bool(incident),
-        bool(significant),
-        int(well),
-    )
+    gate, count, failing, p_value, ill, incident, significant, well, sure = row
+    shown = None if p_value is None else float(p_value)
+    flags = (bool(ill), bool(incident), bool(significant))
+    return Comparison(str(gate), int(count), int(failing), shown, *flags, well_ticks=int(well), significant_ticks=int(sure))
 
 
 def _tenant(data: Json, *, is_same_run: bool) -> TenantGate:

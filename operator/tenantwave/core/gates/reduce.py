@@ -192,7 +192,7 @@ def _look_at_tenants(
         ):  # a tick that was judged before a restart is not a second one
             tenants[tenant.name] = look(gate, each.start, scopes[key], tick)
     here = {tenant.name for tenant in context.tenants}
-    for name, gate in book.tenants.items():
+    for name, gate in book.tenants.items() if any(tenant.is_counted for tenant in context.tenants) else ():
         if name not in here and not gate.latched and gate.window_start_time is not None:
             tenants[name] = gate.without_evidence()  # it is being changed again: what was seen of it before no longer counts
     return tenants, afterwards
@@ -231,7 +231,9 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
     control = {name: _closed(gate, excused, tick) for name, gate in book.control.items()} if not wave.has_passed else book.control
     judged = replace(before, comparisons=comparisons)
     if not wave.has_passed:
-        judged = replace(judged, dispersion=fleet.dispersions, usual_dispersion=fleet.usual_dispersions)
+        unsettled = {each.gate for each in comparisons if each.is_ill or each.is_incident}
+        kept = {gate: value for gate, value in before.dispersion.items() if gate in unsettled}  # not what an incident looks like
+        judged = replace(judged, dispersion={**fleet.dispersions, **kept}, usual_dispersion=fleet.usual_dispersions)
     if is_over:
         # What was measured of bursts in an incident is no measure of quiet times.
         judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None, dispersion=judged.usual_dispersion)

@@ -18,6 +18,7 @@ from .rules import GateRule
 from .traffic import MIN_CONTROL
 from .verdicts import Memory, Yardstick, judge_counts
 
+SURE_TICKS = 2
 WELL_TICKS = 2
 """An incident is over when the reference was well at so many ticks in a row."""
 
@@ -44,9 +45,13 @@ def compare(rule: GateRule, groups: Groups, yardstick: Yardstick, before: Compar
     ill = _is_reference_ill(rule, [metric for gate, metric in reference if gate.evaluation_time == time], yardstick)
     well_ticks = 0 if ill else before.well_ticks + 1
     holds_on = before.is_incident and well_ticks < WELL_TICKS
+    # While an incident stands one looks at every tick at tenants that come and go: what is beyond doubt once is not, twice in a row it is.
+    significant_ticks = before.significant_ticks + 1 if is_significant else 0
+    is_worse = significant_ticks >= (SURE_TICKS if before.is_incident else 1)
     return Comparison(
         rule.name, len(control), control_failing, p_value, ill,
-        is_incident=(ill or holds_on) and not is_significant, is_significant=is_significant, well_ticks=well_ticks,
+        is_incident=(ill or holds_on) and not is_worse, is_significant=is_significant, well_ticks=well_ticks,
+        significant_ticks=significant_ticks,
     )  # fmt: skip
 
 
