@@ -6,62 +6,18 @@ from datetime import timedelta
 
 import pytest
 
-from gate_builders import NOON, TICK, UNREACHABLE, Fleet, Traffic, a_context, run, tick, with_tenants
+from gate_builders import NOON, TICK, UNREACHABLE, Fleet, Traffic, run, tick, with_tenants
+from gate_fleets import FIRST_WRITE, ILL, SOAK, a_fleet_context, errors, latched, names, restarted, traffic, wave_of
 from tenantwave.core.gates import (
-    Comparison,
-    GateBook,
-    GateContext,
     Part,
     Purpose,
     Role,
     TenantInContext,
     Verdict,
-    WaveGate,
     WaveInContext,
-    dump_tenant,
-    dump_wave,
-    restore,
     tenant_is_through,
     wave_is_through,
 )
-
-SOAK = timedelta(minutes=10)
-FIRST_WRITE = NOON - timedelta(minutes=3)
-WELL = Traffic()
-ILL = Traffic(bad=0.3)
-
-
-def names(prefix: str, count: int) -> tuple[str, ...]:
-    """Return names that sort."""
-    return tuple(f"{prefix}-{number:04d}" for number in range(count))
-
-
-def a_fleet_context(wave: int, control: int, *, budget: int = 0, soak: timedelta = SOAK) -> GateContext:
-    """Return a wave of `wave` tenants beside a control, that began to write three minutes before noon."""
-    context = a_context(*names("wave", wave), wave=WaveInContext("canary", soak, budget), first_write=FIRST_WRITE)
-    return replace(context, control=names("old", control))
-
-
-def traffic(context: GateContext, *, wave: Traffic = WELL, control: Traffic = WELL) -> dict[str, Traffic]:
-    """Return what each side does."""
-    return {**{tenant.name: wave for tenant in context.tenants}, **dict.fromkeys(context.control, control)}
-
-
-def wave_of(book: GateBook, name: str = "canary") -> WaveGate:
-    """Return the wave's gate."""
-    gate = book.wave(name)
-    assert gate is not None
-    return gate
-
-
-def latched(book: GateBook) -> set[str]:
-    """Return who has failed."""
-    return {name for name, gate in book.tenants.items() if gate.latched}
-
-
-def errors(book: GateBook) -> Comparison:
-    """Return how the wave compares."""
-    return wave_of(book).comparison("errors")
 
 
 def with_some(base: Mapping[str, Traffic], share: float, how: Traffic) -> dict[str, Traffic]:
@@ -203,11 +159,7 @@ def test_a_restart_in_an_incident_remembers_it() -> None:
     fleet.traffic = traffic(context, wave=ILL, control=ILL)
     book = run(context, fleet, 2, book=book, start=NOON + 8 * TICK)
     assert wave_of(book).has_incident
-    stored = restore(
-        context.run_id,
-        [dump_tenant(gate, context.run_id) for gate in book.tenants.values()],
-        [dump_wave(gate, context.run_id) for gate in book.waves.values()],
-    )
+    stored = restarted(book, context.run_id)
     assert wave_of(stored) == wave_of(book)
     for number in range(8):
         stored = tick(stored, context, fleet, NOON + (14 + number // 3) * TICK)
