@@ -238,7 +238,7 @@ def _spreads(book: GateBook, context: GateContext) -> Iterator[Ask]:
     epoch = control_epoch(context, book)
     known = book.wave(epoch.wave.name) if epoch is not None else None
     rules = [rule for rule in context.rules if rule.is_share and not (known and rule.name in known.usual_dispersion)]
-    if epoch is None or not rules:
+    if epoch is None or epoch.wave.has_passed or not rules:
         return
     starting = [tenant.name for tenant in context.tenants if baseline_time(tenant, context.evaluation.interval) == epoch.time]
     names = sorted({*context.control[:SPREAD_NAMES], *starting[: max(0, SPREAD_NAMES - len(context.control))]})

@@ -228,3 +228,14 @@ def test_a_shift_within_the_limits_is_recorded_and_decides_nothing() -> None:
     )
     same = Fleet(traffic(context, wave=Traffic(bad=0.001), control=Traffic(bad=0.001)), before=Traffic(bad=0.001))
     assert wave_of(run(context, same, 25)).shift == ""
+
+
+def test_a_new_attempt_does_not_ask_again_how_bursty_a_passed_wave_was() -> None:
+    """Its wave has passed, the next one has not written yet: nobody is judged by that."""
+    context = a_fleet_context(3, 30)
+    book = run(context, Fleet(traffic(context)), 8)
+    later = replace(context, run_id="shop-x7f2k-1-a2", waves=tuple(replace(wave, has_passed=True) for wave in context.waves))
+    fleet = Fleet(traffic(context))
+    run(later, fleet, 6, book=book.of_run(later.run_id), start=NOON + 8 * TICK)
+    assert fleet.asked
+    assert not [ask for ask in fleet.asked if ask.purpose is Purpose.SPREAD]
