@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from .baselines import baseline_dispersions, control_dispersion, fleet_rates, with_baseline
-from .book import GateBook, TenantGate, WaveGate
+from .book import Comparison, GateBook, TenantGate, WaveGate
 from .constants import DISPERSION
 from .findings import can_find, looks_due, shift
 from .looks import Scope, Tick, latched, look
@@ -85,7 +85,7 @@ def advance(book: GateBook, context: GateContext, sample: TickSample) -> GateBoo
         control = {name: _with_spreads(gate, before.control[name], ill) for name, gate in after.control.items()}
         after = replace(after, control=control)
     if epoch is not None:
-        after = _with_control(after, epoch, fleet)
+        after = _with_control(after, epoch)
     return replace(after, source=next_health(book.source, context, sample), evaluation_time=sample.time, is_restored=replayed)
 
 
@@ -187,9 +187,7 @@ def _look_at_tenants(
             )  # fmt: skip
         if tenant.role is Role.TAKEN_BACK:
             afterwards[tenant.name] = _afterwards(book, gate, each, scopes[key], tick)
-        elif (
-            gate.evaluation_time is None or tick.time > gate.evaluation_time
-        ):  # a tick that was judged before a restart is not a second one
+        elif gate.evaluation_time is None or tick.time > gate.evaluation_time:  # one that was judged before a restart is no second one
             tenants[tenant.name] = look(gate, each.start, scopes[key], tick)
     here = {tenant.name for tenant in context.tenants}
     for name, gate in book.tenants.items() if any(tenant.is_counted for tenant in context.tenants) else ():
@@ -214,36 +212,46 @@ def _settle_wave(book: GateBook, context: GateContext, fleet: _Fleet, tick: Tick
         return book
     yardsticks = fleet.yardsticks(context, before)
     counted = {tenant.name for tenant in context.tenants_of(wave.name) if tenant.is_counted and tenant.window_start_time is not None}
-    of_wave = [gate for gate in book.tenants.values() if gate.wave == wave.name and (gate.name in counted or gate.latched)]
+    names = {name for name, gate in book.tenants.items() if gate.wave == wave.name and (name in counted or gate.latched)}
+    of_wave = [gate for name, gate in book.tenants.items() if name in names]
     groups = Groups(of_wave, tuple(book.control.values()), _settled(book, context, wave))
-    comparisons = tuple(
+    comparisons = _compared(context, groups, yardsticks, before, tick)
+    is_over = ended(before.comparisons, comparisons)
+    # What was seen in an incident fails nobody, at its end either. Nor does anything at a tick at which there was a control to ask and it was not.
+    is_unwitnessed = bool(context.control) and not any(gate.evaluation_time == tick.time for gate in book.control.values())
+    excused = frozenset(each.gate for each in comparisons if each.is_incident or is_over or is_unwitnessed) | ill
+    tenants = {name: _closed(gate, excused, tick) if name in names else gate for name, gate in book.tenants.items()}
+    control = book.control if wave.has_passed else {name: _closed(gate, excused, tick) for name, gate in book.control.items()}
+    judged = replace(before, comparisons=comparisons)
+    if not wave.has_passed:
+        judged = replace(judged, dispersion=_dispersions(before, comparisons, fleet), usual_dispersion=fleet.usual_dispersions)
+    if is_over:  # wave and control begin anew; what was measured of bursts in an incident is no measure of quiet times
+        judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None, dispersion=judged.usual_dispersion)
+        fresh = {
+            name: gate.without_evidence(gate.window_start_time) for name, gate in tenants.items() if name in names and not gate.latched
+        }
+        tenants = {**tenants, **fresh}
+    after = judge_wave(context, wave, tenants, judged, tick, yardsticks)
+    after = _with_findings(after, context, wave, replace(book, tenants=tenants, control=control), yardsticks)
+    return replace(book, tenants=tenants, control=control, waves={**book.waves, wave.name: after})
+
+
+def _compared(
+    context: GateContext, groups: Groups, yardsticks: Mapping[str, Yardstick], before: WaveGate, tick: Tick
+) -> tuple[Comparison, ...]:
+    """Return how the wave compares by each gate; by one that cannot be used, as before. What is only observed makes no incident."""
+    return tuple(
         before.comparison(rule.name)
         if rule.name in tick.reading.unusable or not rule.enforced
         else compare(rule, groups, yardsticks[rule.name], before.comparison(rule.name), tick.time)
         for rule in context.rules
     )
-    is_over = ended(before.comparisons, comparisons)
-    # What was seen in an incident fails nobody at its end either: wave and control begin anew.
-    is_alone = bool(context.control) and not any(gate.evaluation_time == tick.time for gate in book.control.values())
-    excused = frozenset(each.gate for each in comparisons if each.is_incident or is_over or is_alone) | ill
-    names = frozenset(gate.name for gate in of_wave)
-    tenants = {name: _closed(gate, excused, tick) if name in names else gate for name, gate in book.tenants.items()}
-    control = {name: _closed(gate, excused, tick) for name, gate in book.control.items()} if not wave.has_passed else book.control
-    judged = replace(before, comparisons=comparisons)
-    if not wave.has_passed:
-        unsettled = {each.gate for each in comparisons if each.is_ill or each.is_incident}
-        kept = {gate: value for gate, value in before.dispersion.items() if gate in unsettled}  # not what an incident looks like
-        judged = replace(judged, dispersion={**fleet.dispersions, **kept}, usual_dispersion=fleet.usual_dispersions)
-    if is_over:
-        # What was measured of bursts in an incident is no measure of quiet times.
-        judged = replace(judged, fresh_since_time=tick.time, clock=None, healthy_since_time=None, dispersion=judged.usual_dispersion)
-        tenants = {
-            name: gate.without_evidence(gate.window_start_time) if name in names and not gate.latched else gate
-            for name, gate in tenants.items()
-        }
-    after = judge_wave(context, wave, tenants, judged, tick, yardsticks)
-    after = _with_findings(after, context, wave, replace(book, tenants=tenants, control=control), yardsticks)
-    return replace(book, tenants=tenants, control=control, waves={**book.waves, wave.name: after})
+
+
+def _dispersions(before: WaveGate, comparisons: Sequence[Comparison], fleet: _Fleet) -> dict[str, float]:
+    """Return the dispersions in use; while the reference is ill those from before, for that is not what bursts look like."""
+    ill = {each.gate for each in comparisons if each.is_ill or each.is_incident}
+    return {**fleet.dispersions, **{gate: value for gate, value in before.dispersion.items() if gate in ill}}
 
 
 def _settled(book: GateBook, context: GateContext, wave: WaveInContext) -> list[TenantGate]:
@@ -272,7 +280,7 @@ def _with_findings(
     return after
 
 
-def _with_control(book: GateBook, epoch: Epoch, fleet: _Fleet) -> GateBook:
+def _with_control(book: GateBook, epoch: Epoch) -> GateBook:
     """Keep with the wave what a restart must find again of its control."""
     wave = book.wave(epoch.wave.name)
     if wave is None:
