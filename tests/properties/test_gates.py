@@ -28,7 +28,7 @@ from tenantwave.core.gates import (
     restore,
 )
 from tenantwave.core.gates.promql import evidence_query, part_query, parts_of, tenant_matcher
-from tenantwave.core.gates.selector import Matcher, Selector, SelectorError, parse_selector
+from tenantwave.core.gates.selector import WORDS, Matcher, Selector, SelectorError, parse_selector
 from tenantwave.core.gates.statistics import log_e_above, log_e_below
 from tenantwave.core.gates.ticks import effective_interval
 
@@ -36,7 +36,8 @@ NAMESPACES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?", fullmatch=True
 LABELS = st.from_regex(r"[a-z_][a-z0-9_]{0,10}", fullmatch=True).filter(lambda name: name not in ("namespace", "__name__"))
 VALUES = st.text(st.characters(exclude_categories=("Cs", "Cc")) | st.sampled_from('\\"\n\t{}()|.*'), max_size=20)
 MATCHERS = st.builds(Matcher, LABELS, st.sampled_from(["=", "!=", "=~", "!~"]), VALUES)
-SELECTORS = st.builds(Selector, st.from_regex(r"[a-z_:][a-z0-9_:]{0,20}", fullmatch=True), st.lists(MATCHERS, max_size=4).map(tuple))
+NAMES = st.from_regex(r"[a-z_:][a-z0-9_:]{0,20}", fullmatch=True).filter(lambda name: name not in WORDS)
+SELECTORS = st.builds(Selector, NAMES, st.lists(MATCHERS, max_size=4).map(tuple))
 
 
 def selectors_of(promql: str) -> list[promql_parser.VectorSelector]:

@@ -14,6 +14,8 @@ MAX_CHARACTERS: Final = 1024
 MAX_MATCHERS: Final = 16
 
 _NAME = re.compile(r"[a-zA-Z_:][a-zA-Z0-9_:]*")
+WORDS = frozenset({"on", "ignoring", "group_left", "group_right", "bool", "atan2", "smoothed", "anchored", "inf", "nan"})
+"""What PromQL reads as a word or a number of its own, in whatever case, wherever a metric's name may stand."""
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _OPERATOR = re.compile(r"=~|!~|!=|=")
 _SPACE = re.compile(r"\s*")
@@ -93,6 +95,8 @@ class _Reader:
         name = self._take(_NAME)
         if name is None:
             raise self._error("a selector begins with a metric's name, such as http_requests_total")
+        if name.lower() in WORDS:
+            raise SelectorError(f"{name} is a word of PromQL and no metric's name; record the series under another name")
         self._skip_space()
         matchers = self._matchers() if self._next("{") else ()
         self._skip_space()

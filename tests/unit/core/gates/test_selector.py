@@ -29,6 +29,8 @@ def test_a_plain_selector_is_read_and_printed(text: str, selector: Selector) -> 
         ('{__name__="up"}', "begins with a metric's name"),
         ('{"up"}', "begins with a metric's name"),
         ('up{"a.b"="x"}', "quoted names are not supported"),
+        ("on", "is a word of PromQL and no metric's name"),
+        ('NaN{a="x"}', "is a word of PromQL and no metric's name"),
         ("up[5m]", "no functions, ranges"),
         ("up offset 5m", "no functions, ranges"),
         ("up @ 5", "no functions, ranges"),
