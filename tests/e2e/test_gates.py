@@ -62,7 +62,7 @@ async def test_good_version_passes_its_gates(story: Story, given: Given) -> None
     for wave in ("canary", "rest"):
         gate = gate_of(done, wave)
         assert (gate["verdict"], {metric["name"] for metric in gate["metrics"]}) == ("Healthy", {"errors", "slow"})
-        assert all(int(metric["total"]) > 0 for metric in gate["metrics"])
+        assert all(float(metric["total"]) > 0 for metric in gate["metrics"])
     assert (condition(done, "GatesPassed")["status"], condition(done, "GatesPassed")["reason"]) == ("True", "Healthy")
     assert await story.leftovers() == []
 
@@ -83,7 +83,7 @@ async def test_ready_version_that_answers_errors_is_taken_back(story: Story, giv
         errors = next(metric for metric in gate["metrics"] if metric["name"] == "errors")
         assert (gate["verdict"], errors["verdict"], errors["limit"]) == ("Failing", "Failing", "0.01")
         assert float(errors["value"]) > 0.01
-        assert float(errors["value"]) == pytest.approx(int(errors["bad"]) / int(errors["total"]), rel=0.01)
+        assert float(errors["value"]) == pytest.approx(float(errors["bad"]) / float(errors["total"]), rel=0.01)
     errors = next(metric for metric in run["verdict"]["metrics"] if metric["name"] == "errors")
     asked = monitoring.query(errors["query"], time=datetime.fromisoformat(run["verdict"]["evaluationTime"]).timestamp())
     assert [row["metric"]["namespace"] for row in asked] == [canary]
