@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from fleets.member import Member
+from tenantwave.api.conditions import GateReason
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.core.gates import (
     Comparison,
     GateBook,
     GateContext,
-    Reason,
     Role,
     SourceHealth,
     TenantGate,
@@ -148,7 +148,7 @@ def _in_incident(before: WaveGate, context: GateContext, now: datetime) -> WaveG
     )
     compared = Comparison("errors", count, count, p_value=1.0, is_ill=True, is_incident=True)
     return replace(
-        before, verdict=Verdict.INCONCLUSIVE, reason=Reason.FLEET_INCIDENT.value, message=told, evaluation_time=now,
+        before, verdict=Verdict.INCONCLUSIVE, reason=GateReason.FLEET_INCIDENT.value, message=told, evaluation_time=now,
         clock=None, healthy_since_time=None, members="", comparisons=(compared,), unknown_since_time=None,
     )  # fmt: skip
 

@@ -4,11 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import ssl
-import subprocess
-import time
-import urllib.request
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,13 +13,13 @@ from pathlib import Path
 import pytest
 from localcluster.binaries import BinaryMissingError, resolve
 from localcluster.finding import version_of
+from localcluster.preloaded import make_blocks, prometheus_on
 from localcluster.tools import TOOLS
 
 from tenantwave.adapters.prometheus import PrometheusMetrics
 
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 SCRAPE = timedelta(seconds=30)
-READY_SECONDS = 30.0
 Series = Mapping[int, float]
 """Values by the number of their scrape; number 0 is at `START`."""
 
@@ -82,47 +78,14 @@ def preload(folder: Path, series: Mapping[str, Series], scrape: timedelta = SCRA
     ]
     source = folder / "samples.txt"
     source.write_text("".join(lines) + "# EOF\n")
-    command = [str(resolve("promtool")), "tsdb", "create-blocks-from", "openmetrics", str(source), str(folder / "data")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
+    make_blocks(resolve("promtool"), source, folder / "data")
 
 
 @contextmanager
 def running(binary: Path, folder: Path, *flags: str, tls: ssl.SSLContext | None = None) -> Iterator[str]:
-    """Run a Prometheus over the data in `folder`, on a free port of the loopback interface; yield its URL when it is ready.
-
-    `tls` is how to reach it where `flags` make it speak TLS.
-    """
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    config = folder / "prometheus.yml"
-    config.write_text("{}")
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [binary, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}", f"--web.listen-address=127.0.0.1:{port}",
-             "--storage.tsdb.retention.time=100y", "--log.level=error", *flags],
-            stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
-        _wait_until_ready(url, process, folder / "log", tls)
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, tls: ssl.SSLContext | None) -> None:
-    deadline = time.monotonic() + READY_SECONDS
-    while time.monotonic() < deadline and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{url}/-/ready", timeout=2, context=tls).close()
-        except OSError:
-            time.sleep(0.05)
-        else:
-            return
-    raise AssertionError(f"Prometheus did not become ready within {READY_SECONDS:g} s: {log.read_text()}")
+    """Run a Prometheus over the data in `folder`; yield its URL when it is ready. `tls`: how to reach it where `flags` make it speak TLS."""
+    with prometheus_on(binary, folder / "data", folder, *flags, tls=tls) as server:
+        yield server.url
 
 
 @asynccontextmanager

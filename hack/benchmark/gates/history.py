@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TextIO
-from urllib.error import URLError
-from urllib.request import urlopen
 
-from localcluster.processes import Guardian, Process, end_all, start_on_free_port
+from localcluster.preloaded import make_blocks
 
 BLOCK = datetime(2026, 1, 1, 12, tzinfo=UTC)
 """A border of Prometheus's blocks, which are two hours long."""
 
 SCRAPE = timedelta(seconds=30)
 FIRST_SCRAPE, LAST_SCRAPE = BLOCK + timedelta(minutes=15), BLOCK + timedelta(minutes=115)
-START_SECONDS = 120.0
 
 _Sample = tuple[str, str, float]  # name, further labels, events per second
 FAMILIES: tuple[tuple[str, str, tuple[_Sample, ...]], ...] = (
@@ -52,7 +46,7 @@ def preload(promtool: Path, folder: Path, tenant_count: int) -> int:
     text = folder.with_suffix(".openmetrics")
     with text.open("w") as file:
         count = _write(file, tenant_count)
-    subprocess.run([promtool, "tsdb", "create-blocks-from", "openmetrics", "--quiet", text, folder], check=True)
+    make_blocks(promtool, text, folder)
     text.unlink()
     return count
 
@@ -71,41 +65,3 @@ def _write(file: TextIO, tenant_count: int) -> int:
                 series_count += 1
     file.write("# EOF\n")
     return series_count * count
-
-
-@contextmanager
-def prometheus_on(binary: Path, data: Path, log_folder: Path) -> Iterator[tuple[str, int]]:
-    """Run a Prometheus on these blocks; yields its URL and process id. It scrapes nothing and forgets nothing."""
-    configuration = log_folder / "prometheus.yml"
-    configuration.write_text("global: {}\n")
-    guardian = Guardian()
-    processes: list[Process] = []
-
-    def start(port: int) -> tuple[str, int]:
-        url = f"http://127.0.0.1:{port}"
-        command = [
-            str(binary),
-            f"--config.file={configuration}",
-            f"--storage.tsdb.path={data}",
-            "--storage.tsdb.retention.time=100y",
-            f"--web.listen-address=127.0.0.1:{port}",
-            "--log.level=warn",
-        ]
-        process = Process("prometheus", command, log_folder / "prometheus.log", guardian)
-        processes.append(process)
-        process.wait_until(lambda: _is_ready(url), START_SECONDS)
-        return url, process.pid
-
-    try:
-        yield start_on_free_port(start)
-    finally:
-        end_all(processes)
-        guardian.close()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        with urlopen(f"{url}/-/ready", timeout=2) as answer:
-            return bool(answer.status == 200)
-    except (URLError, OSError):
-        return False

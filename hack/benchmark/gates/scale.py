@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
-import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -18,8 +17,11 @@ from statistics import median
 from typing import Any
 
 from localcluster.binaries import resolve
+from localcluster.finding import version_of
+from localcluster.preloaded import prometheus_on
+from localcluster.tools import TOOLS
 
-from benchmark.gates.history import BLOCK, preload, prometheus_on, tenant_names
+from benchmark.gates.history import BLOCK, preload, tenant_names
 from tenantwave.adapters.prometheus import PrometheusMetrics
 from tenantwave.core.gates import (
     Answer,
@@ -160,10 +162,10 @@ def measure_all(binaries: Sequence[Path], sizes: Sequence[tuple[int, int]], tena
         say(f"{count:,} samples of {tenant_count:,} tenants were made in {time.monotonic() - begun:.0f} s")
         found = []
         for binary in binaries:
-            with prometheus_on(binary, folder / "data", folder) as (url, pid):
+            with prometheus_on(binary, folder / "data", folder) as server:
                 for size, control in sizes:
-                    one = asyncio.run(measure(url, pid, size, control))
-                    one.prometheus = version_of(binary)
+                    one = asyncio.run(measure(server.url, server.pid, size, control))
+                    one.prometheus = version_text(binary)
                     say(f"Prometheus {one.prometheus}: ticks over {size:,} tenants and a control of {control:,} took {one.tick:.1f} s")
                     found.append(one)
         return found
@@ -245,11 +247,9 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
 
 
-def version_of(binary: Path) -> str:
+def version_text(binary: Path) -> str:
     """Return the version that a Prometheus says it is."""
-    said = subprocess.run([binary, "--version"], check=True, capture_output=True, text=True)
-    words = (said.stdout + said.stderr).split()
-    return words[words.index("version") + 1] if "version" in words else "unknown"
+    return ".".join(map(str, version_of(binary, TOOLS["prometheus"]) or ("unknown",)))
 
 
 def complaints(found: Sequence[ScaleFigures]) -> list[str]:

@@ -302,7 +302,6 @@ class GateReason(Reason):
     FIRST_LOOK_PENDING = "FirstLookPending", "the window is shorter than four intervals", "wait; it takes four intervals after the warm-up"
     NOTHING_TO_JUDGE = "NothingToJudge", "every gate that decides is left out for this tenant", "mend what the metrics' reasons say"
     NOT_JUDGED = "NotJudged", "no tick came in time", "see `sourceMessage`"
-    UNANSWERED = "Unanswered", "the question was not answered at this tick", "wait for the next tick"
     BUDGET_EXCEEDED = "BudgetExceeded", "more tenants failed than `failureBudget` tolerates", "push a repaired version, or Retry"
     CATASTROPHIC = "Catastrophic", "the wave as a whole is far beyond any limit", "push a repaired version"
     POOL_FAILING = "PoolFailing", "the tenants with little traffic, judged as one, are beyond the limit", "push a repaired version"

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from tenantwave.api.conditions import DetailReason, GateReason
 from tenantwave.api.upgrade_status import GateStatus
 from tenantwave.api.upgrade_status import Verdict as ShownVerdict
-from tenantwave.core.gates import GateBook, GateContext, Reason, Verdict, WaveGate
+from tenantwave.core.gates import GateBook, GateContext, Verdict, WaveGate
 from tenantwave.core.gates.evidence import gate_status
 from tenantwave.core.gates.journal import load_wave
 from tenantwave.core.journal import EndReason, RunRecord, WaveProgress, WaveRecord
@@ -40,7 +40,7 @@ def gates_passed(world: World, run: RunRecord) -> Said | None:
         return None, DetailReason.OVERRIDDEN, f"wave {running.name} {running.override.sentence()}; its gate said {running.override.verdict}"
     if gate is None:
         return None, DetailReason.NOT_JUDGED, "no wave has been judged yet"
-    if gate.reason == Reason.FLEET_INCIDENT.value:
+    if gate.reason == GateReason.FLEET_INCIDENT.value:
         return None, DetailReason.FLEET_INCIDENT, f"wave {gate.name}: tenants on their old version are ill, too; it goes on by itself"
     holds = False if gate.verdict is Verdict.FAILING else None
     return holds, DetailReason(gate.verdict.value), f"wave {gate.name}: {_as_shown(running, gate)}"

@@ -11,6 +11,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import Enum
 
+from tenantwave.api.conditions import GateReason
+
 from .counts import Counts
 from .dispersion import Spread
 
@@ -29,29 +31,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     return max(verdicts, key=list(Verdict).index, default=Verdict.UNKNOWN)
 
 
-class Reason(Enum):
-    """Why a verdict is what it is. A failure of the source adds its own kinds (`FailureKind`) to these."""
-
-    WITHIN_LIMIT = "WithinLimit"
-    ABOVE_LIMIT = "AboveLimit"
-    BELOW_LIMIT = "BelowLimit"  # a raw query with `min`
-    LOW_TRAFFIC = "LowTraffic"  # events, but too few for either answer
-    TRAFFIC_LOST = "TrafficLost"  # far fewer requests than usual, while others have theirs
-    BASELINE_PENDING = "BaselinePending"  # beyond the limit, but it is not known yet whether it was before
-    NO_DATA = "NoData"  # no series, or NaN
-    NOT_FINITE = "NotFinite"  # +Inf or -Inf
-    BOUND_MISSING = "BoundMissing"  # requests, but no bucket of the stated bound
-    FAILING_BEFORE = "FailingBefore"  # over the limit already before the upgrade: left out
-    FIRST_LOOK_PENDING = "FirstLookPending"  # the window is still shorter than four intervals
-    NOTHING_TO_JUDGE = "NothingToJudge"  # every enforced metric is left out
-    BUDGET_EXCEEDED = "BudgetExceeded"
-    CATASTROPHIC = "Catastrophic"
-    POOL_FAILING = "PoolFailing"
-    FLEET_INCIDENT = "FleetIncident"
-    UNANSWERED = "Unanswered"
-
-
-EXCUSED_BY_POOL = frozenset({Reason.LOW_TRAFFIC.value, Reason.NO_DATA.value})
+EXCUSED_BY_POOL = frozenset({GateReason.LOW_TRAFFIC.value, GateReason.NO_DATA.value})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +87,7 @@ class TenantGate:
     name: str
     wave: str
     verdict: Verdict = Verdict.INCONCLUSIVE
-    reason: str = Reason.FIRST_LOOK_PENDING.value
+    reason: str = GateReason.FIRST_LOOK_PENDING.value
     message: str = "waiting for the first look at its metrics"
     metrics: tuple[MetricVerdict, ...] = ()
     window_start_time: datetime | None = None
@@ -183,7 +163,7 @@ class WaveGate:
 
     name: str
     verdict: Verdict = Verdict.INCONCLUSIVE
-    reason: str = Reason.FIRST_LOOK_PENDING.value
+    reason: str = GateReason.FIRST_LOOK_PENDING.value
     message: str = "waiting for the first look at its metrics"
     metrics: tuple[MetricVerdict, ...] = ()
     evaluation_time: datetime | None = None

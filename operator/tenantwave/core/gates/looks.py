@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from .book import MetricVerdict, Reason, TenantGate, Verdict, worst
+from tenantwave.api.conditions import GateReason
+
+from .book import MetricVerdict, TenantGate, Verdict, worst
 from .constants import BASELINE_WINDOW
 from .counts import NOTHING, Counts, is_number
 from .dispersion import Spread, newly
@@ -152,7 +154,7 @@ def _conclude(gate: TenantGate, metrics: tuple[MetricVerdict, ...], tick: Tick, 
     usable_ticks = min(total_ticks, gate.usable_ticks + _usable_since(gate, start, tick)) if is_usable else gate.usable_ticks
     return TenantGate(
         gate.name, gate.wave, verdict,
-        chosen.reason if chosen is not None else Reason.NOTHING_TO_JUDGE.value,
+        chosen.reason if chosen is not None else GateReason.NOTHING_TO_JUDGE.value,
         _message(chosen, gate, tick) if chosen is not None else NOTHING_TO_JUDGE,
         metrics,
         window_start_time=gate.window_start_time,

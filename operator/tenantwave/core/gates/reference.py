@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-from .book import Comparison, MetricVerdict, Reason, TenantGate, Verdict
+from tenantwave.api.conditions import GateReason
+
+from .book import Comparison, MetricVerdict, TenantGate, Verdict
 from .counts import NOTHING, total_of
 from .exact import ALPHA_COMPARISON, fisher, is_below, is_ill
 from .rules import GateRule
@@ -76,7 +78,7 @@ def _judged(rule: GateRule, gates: Sequence[TenantGate], time: datetime) -> list
 
 
 def _says_something(metric: MetricVerdict) -> bool:
-    is_left_out = metric.reason == Reason.FAILING_BEFORE.value or metric.verdict is Verdict.UNKNOWN
+    is_left_out = metric.reason == GateReason.FAILING_BEFORE.value or metric.verdict is Verdict.UNKNOWN
     return not is_left_out and (metric.counts is not None or metric.value is not None)
 
 

@@ -6,9 +6,10 @@ from __future__ import annotations
 from datetime import datetime
 from math import exp, log
 
+from tenantwave.api.conditions import GateReason
 from tenantwave.api.scalars import format_duration
 
-from .book import MetricVerdict, Reason, Verdict
+from .book import MetricVerdict, Verdict
 from .counts import Counts
 from .rules import GateRule, Latency, Ratio, RawQuery
 
@@ -17,7 +18,7 @@ def metric_sentence(rule: GateRule, metric: MetricVerdict, time: datetime, basel
     """Return one metric's verdict as a sentence, for example `errors: 36 of 903 requests (4.0%) failed, allowed 1%; ...`."""
     if metric.verdict is Verdict.UNKNOWN:
         return metric.detail if metric.detail.startswith(rule.name) else f"{rule.name}: {metric.detail or metric.reason}"
-    if metric.reason == Reason.TRAFFIC_LOST.value and metric.counts is not None:
+    if metric.reason == GateReason.TRAFFIC_LOST.value and metric.counts is not None:
         seen, usual = number(metric.counts.total), number(metric.expected or 0.0)
         usually = f"about {usual} are usual, by the hour before its upgrade and what others have now"
         return f"{rule.name}: {seen} requests where {usually}, so it lost its traffic{_since(metric, time)}"
@@ -37,9 +38,9 @@ def _counts_sentence(rule: GateRule, metric: MetricVerdict, counts: Counts, time
     own = f" (own baseline {percent(baseline.bad / baseline.total)})" if baseline and baseline.total else ""
     allowed = percent(float(metric.limit if metric.limit is not None else rule.limit))
     says = {
-        Reason.ABOVE_LIMIT.value: f"; certainty 1 in {_odds(metric.log_e)}",
-        Reason.LOW_TRAFFIC.value: "; too few requests to say more",
-        Reason.BASELINE_PENDING.value: "; how it was before its upgrade is not known yet, so it is not blamed",
+        GateReason.ABOVE_LIMIT.value: f"; certainty 1 in {_odds(metric.log_e)}",
+        GateReason.LOW_TRAFFIC.value: "; too few requests to say more",
+        GateReason.BASELINE_PENDING.value: "; how it was before its upgrade is not known yet, so it is not blamed",
     }.get(metric.reason, "")
     seen = f"{round(counts.bad)} of {round(counts.total)} requests{share} {verb}"
     return f"{rule.name}: {seen}, allowed {allowed}{own}{says}{_since(metric, time)}"

@@ -15,7 +15,9 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from math import floor, isnan, log
 
-from .book import MetricVerdict, Reason, Verdict
+from tenantwave.api.conditions import GateReason
+
+from .book import MetricVerdict, Verdict
 from .constants import ALPHA_FAILING, ALPHA_HEALTHY, BASELINE_WINDOW, DISPERSION, LARGEST_NUMBER, LATCH_TICKS, MIN_EVENTS
 from .counts import NOTHING, Counts
 from .dispersion import Spread
@@ -89,7 +91,7 @@ def judge_counts(
     limit = rule.limit if allowed == float(rule.limit) else Decimal(f"{allowed:.9f}").normalize()
 
     def verdict(
-        verdict: Verdict, reason: Reason, seen: Counts | None = None, *, log_e: float | None = None, is_candidate: bool = False,
+        verdict: Verdict, reason: GateReason, seen: Counts | None = None, *, log_e: float | None = None, is_candidate: bool = False,
         expected: float | None = None, detail: str = "",
     ) -> MetricVerdict:  # fmt: skip
         return MetricVerdict(
@@ -101,23 +103,23 @@ def judge_counts(
         )  # fmt: skip
 
     if counts is not None and (_is_infinite(counts.bad) or _is_infinite(counts.total)):
-        return verdict(Verdict.INCONCLUSIVE, Reason.NOT_FINITE, detail=_NOT_FINITE)
+        return verdict(Verdict.INCONCLUSIVE, GateReason.NOT_FINITE, detail=_NOT_FINITE)
     is_blank = counts is None or isnan(counts.bad) or isnan(counts.total)
     seen = NOTHING if counts is None or is_blank else counts.clamped()
     expected = _expected(baseline, window, yardstick.hour.drift) if knows_traffic else 0.0
     if has_lost_traffic(expected, seen.total, yardstick.hour.dispersion):
-        return verdict(Verdict.INCONCLUSIVE, Reason.TRAFFIC_LOST, seen, is_candidate=True, expected=expected)
+        return verdict(Verdict.INCONCLUSIVE, GateReason.TRAFFIC_LOST, seen, is_candidate=True, expected=expected)
     if is_blank:
-        return verdict(Verdict.INCONCLUSIVE, Reason.NO_DATA)
+        return verdict(Verdict.INCONCLUSIVE, GateReason.NO_DATA)
     log_e = log_e_above(seen.bad / yardstick.dispersion, seen.total / yardstick.dispersion, allowed)
     is_sure = log_e >= log(max(1, yardstick.metrics_count) / ALPHA_FAILING) and seen.total >= MIN_EVENTS
     if is_sure and not _is_clean(seen, memory.last_looks, allowed):
         if is_pending:
-            return verdict(Verdict.INCONCLUSIVE, Reason.BASELINE_PENDING, seen, log_e=log_e)
-        return verdict(Verdict.INCONCLUSIVE, Reason.ABOVE_LIMIT, seen, log_e=log_e, is_candidate=True)
+            return verdict(Verdict.INCONCLUSIVE, GateReason.BASELINE_PENDING, seen, log_e=log_e)
+        return verdict(Verdict.INCONCLUSIVE, GateReason.ABOVE_LIMIT, seen, log_e=log_e, is_candidate=True)
     if _is_shown_below(seen.plus(memory.banked), yardstick.dispersion, allowed):
-        return verdict(Verdict.HEALTHY, Reason.WITHIN_LIMIT, seen, log_e=log_e)
-    return verdict(Verdict.INCONCLUSIVE, Reason.LOW_TRAFFIC, seen, log_e=log_e)
+        return verdict(Verdict.HEALTHY, GateReason.WITHIN_LIMIT, seen, log_e=log_e)
+    return verdict(Verdict.INCONCLUSIVE, GateReason.LOW_TRAFFIC, seen, log_e=log_e)
 
 
 def _expected(baseline: Counts | None, window: timedelta, drift: float) -> float:
@@ -133,25 +135,25 @@ def judge_value(
     rule: GateRule, value: float | None, before: MetricVerdict | None, *, window: timedelta | None = None, is_pending: bool = False
 ) -> MetricVerdict:
     """Judge an increase or a raw query. `value` None: the tenant has no row, which is no data and never 0. `is_pending`: see `judge_counts`."""
-    blank = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, rule.enforced, limit=rule.limit, window=window)
+    blank = MetricVerdict(rule.name, Verdict.INCONCLUSIVE, GateReason.NO_DATA.value, rule.enforced, limit=rule.limit, window=window)
     if value is None or isnan(value):
         return blank
     if _is_infinite(value):
-        return replace(blank, reason=Reason.NOT_FINITE.value, detail=_NOT_FINITE)
+        return replace(blank, reason=GateReason.NOT_FINITE.value, detail=_NOT_FINITE)
     seen = replace(blank, value=value)
     needed = rule.kind.consecutive if isinstance(rule.kind, RawQuery) else 1
     if is_beyond(rule, value):
         ticks = (before.beyond_ticks if before else 0) + 1
-        reason = Reason.ABOVE_LIMIT if rule.maximum is not None else Reason.BELOW_LIMIT
+        reason = GateReason.ABOVE_LIMIT if rule.maximum is not None else GateReason.BELOW_LIMIT
         if ticks >= needed and is_pending:
-            return replace(seen, reason=Reason.BASELINE_PENDING.value, beyond_ticks=ticks)
+            return replace(seen, reason=GateReason.BASELINE_PENDING.value, beyond_ticks=ticks)
         if ticks >= needed:
             return replace(seen, reason=reason.value, beyond_ticks=ticks, candidate_ticks=_in_a_row(before))
         return replace(seen, reason=reason.value, beyond_ticks=ticks, detail=f"{ticks} of {needed} ticks in a row")
     ticks = (before.within_ticks if before else 0) + 1
     if ticks >= needed:
-        return replace(seen, verdict=Verdict.HEALTHY, reason=Reason.WITHIN_LIMIT.value, within_ticks=ticks)
-    return replace(seen, reason=Reason.FIRST_LOOK_PENDING.value, within_ticks=ticks, detail=f"{ticks} of {needed} ticks in a row")
+        return replace(seen, verdict=Verdict.HEALTHY, reason=GateReason.WITHIN_LIMIT.value, within_ticks=ticks)
+    return replace(seen, reason=GateReason.FIRST_LOOK_PENDING.value, within_ticks=ticks, detail=f"{ticks} of {needed} ticks in a row")
 
 
 def not_usable(rule: GateRule, failure: QueryFailure, before: MetricVerdict | None) -> MetricVerdict:
@@ -173,7 +175,7 @@ def not_usable(rule: GateRule, failure: QueryFailure, before: MetricVerdict | No
 def bound_missing(rule: GateRule, counts: Counts, window: timedelta) -> MetricVerdict:
     """Record that the histogram has requests, but no bucket of the stated bound. Never taken for 0 slow ones."""
     return MetricVerdict(
-        rule.name, Verdict.UNKNOWN, Reason.BOUND_MISSING.value, rule.enforced, limit=rule.limit, window=window,
+        rule.name, Verdict.UNKNOWN, GateReason.BOUND_MISSING.value, rule.enforced, limit=rule.limit, window=window,
         detail=f"{counts.total:.0f} requests, but no bucket of the bound in `above`; use a bound that the histogram has",
     )  # fmt: skip
 
@@ -181,7 +183,7 @@ def bound_missing(rule: GateRule, counts: Counts, window: timedelta) -> MetricVe
 def left_out(rule: GateRule, value: float) -> MetricVerdict:
     """Record that the tenant was beyond the limit already before its upgrade, which this version is not blamed for."""
     return MetricVerdict(
-        rule.name, Verdict.INCONCLUSIVE, Reason.FAILING_BEFORE.value, enforced=False, value=value, limit=rule.limit,
+        rule.name, Verdict.INCONCLUSIVE, GateReason.FAILING_BEFORE.value, enforced=False, value=value, limit=rule.limit,
         detail="beyond the limit already before the upgrade, so left out",
     )  # fmt: skip
 

@@ -9,7 +9,9 @@ from decimal import Decimal
 from hashlib import sha256
 from math import log
 
-from .book import EXCUSED_BY_POOL, MetricVerdict, Reason, TenantGate, Verdict, WaveGate, worst
+from tenantwave.api.conditions import GateReason
+
+from .book import EXCUSED_BY_POOL, MetricVerdict, TenantGate, Verdict, WaveGate, worst
 from .constants import ALPHA_CATASTROPHIC, CATASTROPHIC_RATE, MIN_EVENTS, RESUME_TICKS
 from .counts import Counts, total_of
 from .looks import Tick
@@ -20,7 +22,7 @@ from .statistics import log_e_above
 from .verdicts import Yardstick
 
 OVER_BUDGET_TICKS = 2
-LEFT_OUT = Reason.NOTHING_TO_JUDGE.value
+LEFT_OUT = GateReason.NOTHING_TO_JUDGE.value
 """A tenant with nothing to judge holds its wave, but that is no blindness that a Prometheus could mend."""
 
 SHOWN_TENANTS = 10
@@ -91,7 +93,7 @@ def judge_wave(
         healthy_count=sum(gate.verdict is Verdict.HEALTHY for gate in members),
         failing_count=len(failing),
         inconclusive_count=sum(gate.verdict is Verdict.INCONCLUSIVE for gate in members),
-        no_data_count=sum(gate.reason == Reason.NO_DATA.value for gate in members),
+        no_data_count=sum(gate.reason == GateReason.NO_DATA.value for gate in members),
         failing_tenants=failing[:SHOWN_TENANTS],
         coverage=min((gate.coverage for gate in members or of_wave), default=Decimal(0)),
     )
@@ -138,7 +140,7 @@ def judge_pool(rule: GateRule, members: tuple[TenantGate, ...], yardstick: Yards
     if not thin:
         return None
     together = pooled(rule, [_with_bank(metric) for metric in thin], yardstick) if rule.is_share else None
-    return together or MetricVerdict(rule.name, Verdict.INCONCLUSIVE, Reason.NO_DATA.value, limit=rule.limit)
+    return together or MetricVerdict(rule.name, Verdict.INCONCLUSIVE, GateReason.NO_DATA.value, limit=rule.limit)
 
 
 def _with_bank(metric: MetricVerdict) -> MetricVerdict:
@@ -163,7 +165,7 @@ def _over_budget(bench: _Bench) -> _Ruling | None:
     verb = "tenant" if all_told == 1 else "tenants"
     head = f"{all_told} {verb} failed, {wave.failure_budget} are tolerated (failureBudget): {' and '.join(why)}"
     message = f"{head}{_first(bench, named)}{_compared(bench)}"
-    return _Ruling(Verdict.FAILING, Reason.BUDGET_EXCEEDED.value, message)
+    return _Ruling(Verdict.FAILING, GateReason.BUDGET_EXCEEDED.value, message)
 
 
 def _first(bench: _Bench, named: tuple[str, ...]) -> str:
@@ -200,7 +202,7 @@ def _catastrophic(bench: _Bench) -> _Ruling | None:
             continue
         metric = next(metric for metric in bench.after.metrics if metric.gate == rule.name)
         message = f"the wave as a whole is far beyond {percent(allowed)}: {metric_sentence(rule, metric, bench.tick.time)}"
-        return _Ruling(Verdict.FAILING, Reason.CATASTROPHIC.value, message)
+        return _Ruling(Verdict.FAILING, GateReason.CATASTROPHIC.value, message)
     return None
 
 
@@ -214,7 +216,7 @@ def _pool_failing(bench: _Bench) -> _Ruling | None:
             sentence = metric_sentence(rule, pool, bench.tick.time)
             return _Ruling(
                 Verdict.FAILING,
-                Reason.POOL_FAILING.value,
+                GateReason.POOL_FAILING.value,
                 f"the tenants with little traffic, judged together, are beyond the limit; {sentence}",
             )
     return None
@@ -246,7 +248,7 @@ def _incident(bench: _Bench) -> _Ruling | None:
     )
     return _Ruling(
         Verdict.INCONCLUSIVE,
-        Reason.FLEET_INCIDENT.value,
+        GateReason.FLEET_INCIDENT.value,
         f"{message}; in the wave {metric_sentence(rule, shown, bench.tick.time)}" if shown is not None else message,
     )
 
@@ -259,7 +261,7 @@ def _open_question(bench: _Bench) -> _Ruling | None:
             if members
             else "no tenant of the wave is on the new version yet"
         )
-        return _Ruling(Verdict.INCONCLUSIVE, Reason.FIRST_LOOK_PENDING.value, message)
+        return _Ruling(Verdict.INCONCLUSIVE, GateReason.FIRST_LOOK_PENDING.value, message)
     for gate in members:
         if gate.verdict is Verdict.INCONCLUSIVE and not _speaks_for(bench.context, gate, bench.pools):
             return _Ruling(Verdict.INCONCLUSIVE, gate.reason, f"{gate.name}: {gate.message}")
@@ -271,7 +273,7 @@ def _healthy(bench: _Bench) -> _Ruling:
     tenants = "1 tenant is" if len(bench.members) == 1 else f"{len(bench.members)} tenants are"
     gates = "the limit of its gate" if bench.context.enforced_count == 1 else f"the limits of {bench.context.enforced_count} gates"
     alone = f", {together} of them together, as a pool" if together > 0 else ""
-    return _Ruling(Verdict.HEALTHY, Reason.WITHIN_LIMIT.value, f"{tenants} within {gates}{alone}")
+    return _Ruling(Verdict.HEALTHY, GateReason.WITHIN_LIMIT.value, f"{tenants} within {gates}{alone}")
 
 
 def _speaks_for(context: GateContext, gate: TenantGate, pools: Mapping[str, MetricVerdict]) -> bool:
@@ -314,12 +316,12 @@ def _wave_metric(
     context: GateContext, rule: GateRule, members: tuple[TenantGate, ...], pool: MetricVerdict | None, tick: Tick, yardstick: Yardstick
 ) -> MetricVerdict:
     """Return one gate's numbers over the whole wave, for people. It decides nothing."""
-    seen = [metric for gate in members if (metric := _metric(gate, rule.name)) and metric.reason != Reason.FAILING_BEFORE.value]
+    seen = [metric for gate in members if (metric := _metric(gate, rule.name)) and metric.reason != GateReason.FAILING_BEFORE.value]
     failure = tick.reading.unusable.get(rule.name)
     excused = context.evaluation.on_no_data is OnNoData.POOL and pool is not None and pool.verdict is Verdict.HEALTHY
     verdicts = [Verdict.HEALTHY if excused and _is_thin(metric) else metric.verdict for metric in seen]
     most = worst(verdicts) if verdicts else Verdict.INCONCLUSIVE
-    default = Reason.WITHIN_LIMIT if most is Verdict.HEALTHY else Reason.NO_DATA
+    default = GateReason.WITHIN_LIMIT if most is Verdict.HEALTHY else GateReason.NO_DATA
     shown = MetricVerdict(
         rule.name,
         Verdict.UNKNOWN if failure else most,

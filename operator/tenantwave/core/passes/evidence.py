@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from tenantwave.api.conditions import FailReason, SkipReason
+from tenantwave.api.conditions import FailReason, GateReason, SkipReason
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.gates import GateContext, Role, TenantGate, TenantInContext, WaveGate, WaveInContext, sample_control
-from tenantwave.core.gates import Reason as GateReason
 from tenantwave.core.gates.evidence import gate_status
 from tenantwave.core.gates.journal import dump_tenant, dump_wave, load_tenant, load_wave, worth_storing
 from tenantwave.core.gates.policy import evaluation_of, rules_of, source_of

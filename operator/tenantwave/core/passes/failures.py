@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from tenantwave.api.conditions import FailReason, RunReason, SkipReason
+from tenantwave.api.conditions import FailReason, GateReason, RunReason, SkipReason
 from tenantwave.api.policy import WaveFailure
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.gates import Reason as GateReason
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Pause, TakeBackOrder, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
