@@ -67,5 +67,6 @@ async def test_thin_regression_that_no_single_tenant_shows_fails_the_wave(gated:
         assert "the tenants with little traffic, judged together, are beyond the limit" in said
     assert float(errors["value"]) == pytest.approx(0.1, rel=0.3)
     run = await story.run(upgrade, first[0])
-    assert (run["state"], run["takeBack"]["cause"], run["verdict"]["reason"]) == ("RolledBack", "WaveFailed", "LowTraffic")
+    # Its own verdict is what was stored of it last: too little traffic, or not looked at yet; Failing it never was.
+    assert (run["state"], run["takeBack"]["cause"], run["verdict"]["verdict"]) == ("RolledBack", "WaveFailed", "Inconclusive")
     assert await story.leftovers() == []
