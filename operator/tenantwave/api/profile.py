@@ -7,6 +7,9 @@ from tenantwave.api.model import ApiModel, Choice, about
 from tenantwave.api.scalars import Instant, LabelValue, Name, ZoneName
 from tenantwave.api.windows import DAYS_EXAMPLE, MAX_FREEZES, MAX_WINDOWS, Freeze, Hours, Opening, Window
 
+MAX_NOTICES = 8
+"""So many notices a profile shows."""
+
 
 class Audience(Choice):
     """Who is told by a contact."""
@@ -147,6 +150,24 @@ class Change(ApiModel):
     why: Annotated[str, about("Why: upgrade, wave, decision.", example="shop-2-4-0, wave canary", absent="not known", max_length=128)] = ""
 
 
+class GivenNotice(ApiModel):
+    """What the tenant was told about an upgrade, and when: its lead counts from here."""
+
+    upgrade: Annotated[str, about("The TenantUpgrade.", example="shop-2-4-0", max_length=40)]
+    version: Annotated[LabelValue, about("The version that the tenant goes to.", example="2.4.0")]
+    digest: Annotated[str, about("Digest of the words: other words are another notice.", example="sha256:" + "0" * 64, max_length=71)]
+    time: Annotated[Instant, about("When it was told; UTC.", example="2026-11-16T00:00:00Z")]
+    title: Annotated[str, about("The headline.", example="Shop 2.4", absent="none was written", max_length=200)] = ""
+    changes: Annotated[str, about("What changes.", example="faster search", absent="none was written", max_length=4096)] = ""
+    benefits: Annotated[
+        str, about("What it is good for.", example="orders in half the time", absent="none was written", max_length=4096)
+    ] = ""
+    risks: Annotated[str, about("What may go wrong.", example="a short read-only time", absent="none was written", max_length=4096)] = ""
+    url: Annotated[
+        str, about("Where to read more.", example="https://example.com/releases/2.4.0", absent="none was written", max_length=2048)
+    ] = ""
+
+
 class TenantProfileStatus(ApiModel):
     """Where the tenant stands."""
 
@@ -203,6 +224,16 @@ class TenantProfileStatus(ApiModel):
             example=[{"actor": "tenantwave", "object": "Deployment/api", "action": "Upgrade"}],
             absent="none",
             max_length=20,
+            extra={"x-kubernetes-list-type": "atomic"},
+        ),
+    ] = ()
+    notices: Annotated[
+        tuple[GivenNotice, ...],
+        about(
+            "What the tenant was told about upgrades, newest first.",
+            example=[{"upgrade": "shop-2-4-0", "version": "2.4.0", "time": "2026-11-16T00:00:00Z"}],
+            absent="nothing yet",
+            max_length=MAX_NOTICES,
             extra={"x-kubernetes-list-type": "atomic"},
         ),
     ] = ()

@@ -235,7 +235,11 @@ class TenantRunStatus(ApiModel):
     ] = ""
 
     state_since_time: Annotated[Instant | None, _when("Since when the tenant is in this state", "not planned yet")] = None
-    notice_time: Annotated[Instant | None, _when("When the notice was given", "no notice")] = None
+    notice_time: Annotated[Instant | None, _when("When the notice was given", "no notice, or not delivered yet")] = None
+    notice_digest: Annotated[
+        str,
+        about("Digest of the words of the notice that is to be given.", example="sha256:" + "0" * 64, absent="no notice", max_length=71),
+    ] = ""
     planned_start_time: Annotated[Instant | None, _when("When the tenant is expected to start", "not known, or already started")] = None
     next_open_time: Annotated[Instant | None, _when("When the tenant's door opens next", "it is open, or never opens")] = None
     opening_end_time: Annotated[Instant | None, _when("When the opening ends in which the tenant started", "it does not end")] = None
