@@ -89,9 +89,9 @@ def _records(draft: Draft, division: waves.Division) -> list[WaveRecord]:
     """Return the waves of the division. Waves that passed in an earlier attempt stay passed; who would join one now joins the last wave."""
     passed = {wave.name: wave for wave in draft.run.waves if wave.progress is WaveProgress.PASSED}
     settled = {tenant for wave in passed.values() for tenant in wave.tenants}
-    late = [placement.tenant for name, taken in division.waves if name in passed for placement in taken if placement.tenant not in settled]
+    late = [tenant for name, taken in division.waves if name in passed for tenant in taken if tenant not in settled]
     records = [
-        passed.get(name) or WaveRecord(name=name, tenants=tuple(placement.tenant for placement in taken if placement.tenant not in settled))
+        passed.get(name) or WaveRecord(name=name, tenants=tuple(tenant for tenant in taken if tenant not in settled))
         for name, taken in division.waves
     ]
     if late:
@@ -119,20 +119,20 @@ def ensure_runs(draft: Draft) -> None:
     if not draft.planned or draft.superseded or draft.deleted or draft.run.order is not None or draft.run.completion_time is not None:
         return
     for wave in draft.run.waves:
-        for name in wave.tenants:
-            _ensure(draft, name, wave.name)
+        for place, name in enumerate(wave.tenants, 1):
+            _ensure(draft, name, wave, place)
     placed = {name for wave in draft.run.waves for name in wave.tenants}
     for tenant in draft.world.tenants.values():
         if tenant.name not in placed:
             _pass_over(draft, tenant)
 
 
-def _ensure(draft: Draft, name: str, wave: str) -> None:
+def _ensure(draft: Draft, name: str, wave: WaveRecord, place: int) -> None:
     tenant = draft.world.tenants.get(name)
     if tenant is None or not _lacks_run(draft, name) or not _is_to_be_planned(draft, tenant):
         return
     previous = draft.status(name)
-    status = planned_status(draft, name, wave, _why(draft, tenant, wave), previous)
+    status = planned_status(draft, name, wave.name, _why(draft, tenant, wave, place), previous)
     if previous is not None and _has_soaked_on_this(draft, previous):
         status = status.model_copy(update={"converged_time": previous.converged_time})
     refused = _passed_over(draft, tenant, status)
@@ -197,17 +197,12 @@ def _skip_unselected(draft: Draft, tenant: Tenant) -> None:
     draft.move(tenant.name, TenantState.SKIPPED, SkipReason.UNSELECTED, message, completion_time=draft.now)
 
 
-def _why(draft: Draft, tenant: Tenant, wave: str) -> str:
-    effective = draft.effective_waves.get(wave)
-    if effective is None:
+def _why(draft: Draft, tenant: Tenant, wave: WaveRecord, place: int) -> str:
+    """Return why the tenant is in this wave. Told from the stored plan, so a crash between journal and TenantRuns changes no word of it."""
+    asked = next((each for each in draft.policy.waves if each.name == wave.name), None) if draft.policy is not None else None
+    if asked is None:
         return ""
-    if effective.selector is not None:
-        return f"its labels match wave {wave}" if effective.selector.matches(tenant.labels) else f"joins wave {wave} as the last one"
-    if effective.size is not None:
-        return f"wave {wave} takes {effective.size} of the tenants left"
-    if effective.coverage is not None:
-        return f"wave {wave} covers its combination of {effective.coverage.label_prefix} labels with it"
-    return f"wave {wave} takes everybody who is left"
+    return waves.explain(asked, tenant.labels, place, len(wave.tenants), is_last=wave.name == draft.run.waves[-1].name)
 
 
 def _passed_over(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> tuple[SkipReason, str] | None:
