@@ -20,18 +20,25 @@ class Patience:
     def __init__(self) -> None:
         self._until: dict[Key, float] = {}
         self._counts: dict[Key, int] = {}
+        self._doing: dict[Key, str] = {}
 
     def is_over(self, upgrade: str, tenant: str, now: float) -> bool:
         """Tell whether the tenant may be worked in."""
         return self._until.get((upgrade, tenant), 0.0) <= now
 
     def fail(self, upgrade: str, tenant: str, fault: Fault, now: float) -> tuple[int, timedelta]:
-        """Note that work failed. Return how often in a row, and how long to wait: 0.2 s after a conflict, else 0.5 s doubled up to 300 s."""
+        """Note that work failed. Return how often in a row, and how long to wait: 0.2 s after a conflict, else 0.5 s doubled up to 300 s.
+
+        Another write that fails is no row: the one that failed before has gone well since, and a rollback that gets on, however
+        bumpily, is not to be left alone for minutes.
+        """
         key = (upgrade, tenant)
         if isinstance(fault, Conflict):
             wait = SOON
         else:
-            self._counts[key] = self._counts.get(key, 0) + 1
+            doing = fault.message.partition(": ")[0]
+            self._counts[key] = self._counts.get(key, 0) + 1 if self._doing.get(key) == doing else 1
+            self._doing[key] = doing
             wait = max(backoff(self._counts[key], 0.5), fault.retry_after or timedelta())
         self._until[key] = now + wait.total_seconds()
         return self._counts.get(key, 0), wait
@@ -40,6 +47,7 @@ class Patience:
         """Note that work went well."""
         self._until.pop((upgrade, tenant), None)
         self._counts.pop((upgrade, tenant), None)
+        self._doing.pop((upgrade, tenant), None)
 
     def drop(self, upgrade: str) -> None:
         """Forget an upgrade that is gone."""

@@ -45,3 +45,11 @@ def test_success_and_a_gone_upgrade_forget() -> None:
     assert patience.next_end("shop", 0.0) == timedelta(seconds=0.5)
     patience.drop("shop")
     assert patience.next_end("shop", 0.0) is None
+
+
+def test_another_write_that_fails_is_no_row() -> None:
+    patience = Patience()
+    for _ in range(5):
+        patience.fail("u", "t", Unavailable("create Lease ns/a: the answer was lost"), 0.0)
+    assert patience.fail("u", "t", Unavailable("create Lease ns/a: overloaded"), 0.0)[0] == 6
+    assert patience.fail("u", "t", Unavailable("delete Lease ns/a: the answer was lost"), 0.0)[0] == 1
