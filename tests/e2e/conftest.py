@@ -14,6 +14,7 @@ from localcluster.monitoring import Monitoring
 
 from support.chart import apply_chart
 from support.clusters import OPERATOR_NAMESPACE
+from support.days import Days
 from support.gated import Gated
 from support.story import ACTION, POLICY, PROFILE, RUN, UPGRADE, Story
 
@@ -48,3 +49,9 @@ def gated(story: Story, monitoring: Monitoring) -> Iterator[Gated]:
     told = Gated(story, monitoring)
     yield told
     told.clean_up()
+
+
+@pytest.fixture
+def days(story: Story, tmp_path: Path) -> Days:
+    """A story in which days pass in seconds."""
+    return Days(story, tmp_path)

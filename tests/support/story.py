@@ -37,8 +37,16 @@ MARKER = "tenantwave.io/intent"
 class OperatorProcess:
     """One `tenantwave-operator`, started as a user would start it."""
 
-    def __init__(self, kubeconfig: Path, log_path: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        kubeconfig: Path,
+        log_path: Path,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        program: str = "tenantwave.shell.main",
+    ) -> None:
         self._kubeconfig = kubeconfig
+        self._program = program
         self._arguments = arguments
         self._environment = environment
         self.log_path = log_path
@@ -46,7 +54,7 @@ class OperatorProcess:
 
     async def start(self) -> None:
         """Start it; it need not be ready when this returns."""
-        command = [sys.executable, "-m", "tenantwave.shell.main", "--namespace", OPERATOR_NAMESPACE, "--kubeconfig", str(self._kubeconfig)]
+        command = [sys.executable, "-m", self._program, "--namespace", OPERATOR_NAMESPACE, "--kubeconfig", str(self._kubeconfig)]
         with self.log_path.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 *command,
@@ -55,13 +63,16 @@ class OperatorProcess:
                 *self._arguments,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": str(ROOT / "operator")} | dict(self._environment),
+                env=os.environ
+                | {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("operator", "tests"))}
+                | dict(self._environment),
             )
 
     async def ready(self) -> None:
         """Wait until it has seen everything and works."""
 
         async def is_warm() -> bool:
+            assert self.is_running, self.log()
             return "all caches are warm" in self.log()
 
         await eventually(is_warm, timeout=60, saying="the operator is ready")
@@ -127,14 +138,21 @@ class Story:
 
     # Given.
 
-    async def operator(self, *arguments: str, environment: Mapping[str, str] | None = None, elect: bool = False) -> OperatorProcess:
-        """Start an operator."""
+    async def operator(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        elect: bool = False,
+        program: str = "tenantwave.shell.main",
+    ) -> OperatorProcess:
+        """Start an operator, or a program that wraps one."""
         given = [*arguments] if elect else ["--no-leader-election", *arguments]
         process = OperatorProcess(
             operator_kubeconfig(self.cluster, OPERATOR_NAMESPACE),
             self.folder / f"operator-{len(self._operators)}.log",
             given,
             {"TENANTWAVE_WRITES_PER_SECOND": "1000"} | dict(environment or {}),
+            program,
         )
         self._operators.append(process)
         await process.start()
