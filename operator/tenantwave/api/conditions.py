@@ -166,7 +166,7 @@ class ReadyReason(Reason):
 
 
 class DetailReason(Reason):
-    """Reasons of the conditions that give detail: Accepted, GatesPassed, ConfigPreserved, WindowsValid, Ready of a policy."""
+    """Reasons of the conditions that give detail: Accepted, GatesPassed, ConfigPreserved, WindowsValid, VersionSkewExceeded, Ready of a policy."""
 
     PLANNED = "Planned", "the plan is computed and shown in status"
     VALID = "Valid", "the object can be used"
@@ -181,6 +181,12 @@ class DetailReason(Reason):
     NOT_JUDGED = "NotJudged", "nothing has been judged yet"
     FLEET_INCIDENT = "FleetIncident", "the whole fleet is ill, upgraded or not", "mend the incident; the upgrade goes on by itself"
     OVERRIDDEN = "Overridden", "a person let a wave pass by OverrideGate, whatever its gate says"
+    TOO_MANY_VERSIONS = (
+        "TooManyVersions",
+        "the upgrade's tenants run more versions than the policy's `alertAboveVersions`",
+        "upgrade the tenants of the oldest version, or raise the limit",
+    )
+    FEW_VERSIONS = "FewVersions", "the upgrade's tenants run no more versions than the policy's `alertAboveVersions`"
 
 
 class WaitReason(Reason):

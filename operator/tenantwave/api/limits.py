@@ -79,7 +79,6 @@ NOT_YET_IN_POLICIES: tuple[NotYet[RolloutPolicySpec], ...] = (
         lambda spec: spec.maintenance.max_overrun != Maintenance().max_overrun,
         "remove it: a tenant in flight when its window closes finishes",
     ),
-    NotYet("spec.alertAboveVersions", lambda spec: spec.alert_above_versions is not None, "remove it"),
 )
 
 

@@ -25,7 +25,7 @@ from tenantwave.api.upgrade_status import (
     WaveStatus,
 )
 from tenantwave.api.upgrade_status import Next as NextStatus
-from tenantwave.core import tenant_run
+from tenantwave.core import tenant_run, versions
 from tenantwave.core.gate_report import gates_passed, stored, unknown_since, wave_gate_status, what_waves_can_find
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
@@ -55,6 +55,7 @@ EXCEPTION_ORDER = (S.ROLLBACK_FAILED, S.HELD, S.ROLLING_BACK, S.ROLLED_BACK, S.O
 """Worst first. Tenants in other states are no exceptions."""
 MAX_EXCEPTIONS = 20
 MAX_VERSIONS = 50
+MAX_VERSIONS_TOLD = 5
 
 COUNTED_AS: dict[TenantState, str] = {
     S.QUEUED: "queued",
@@ -152,6 +153,7 @@ def _conditions(world: World, plan: Plan, journal: Journal | None, statuses: Map
     yield from _accepted(world, plan, journal)
     yield from _gates_passed(world, journal)
     yield from _preserved(statuses)
+    yield from _version_skew(world)
 
 
 def _accepted(world: World, plan: Plan, journal: Journal | None) -> Iterable[Said]:
@@ -309,8 +311,37 @@ def _why(status: TenantRunStatus) -> str:
 
 
 def _versions(world: World) -> tuple[VersionCount, ...]:
+    """Count the versions that the tenants run, lowest first; of more than fit, those of most tenants."""
+    shown = _most_used(_versions_run(world))[:MAX_VERSIONS]
+    return tuple(VersionCount(version=version, tenants=count) for version, count in sorted(shown, key=lambda item: versions.order(item[0])))
+
+
+def _versions_run(world: World) -> Counter[str]:
+    """Return version -> tenants that are taken to run it: by their record, else by `release.assumedVersion`, else unknown ('')."""
     assumed = (world.upgrade.spec.release.assumed_version or "") if world.upgrade.spec is not None else ""
-    tally = Counter(
+    return Counter(
         (tenant.record.version if tenant.record is not None else "") or assumed for tenant in world.tenants.values() if tenant.selected
     )
-    return tuple(VersionCount(version=version, tenants=count) for version, count in sorted(tally.items())[:MAX_VERSIONS])
+
+
+def _most_used(run: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Return versions and their tenants, most tenants first, of equal ones the lower version."""
+    return sorted(run.items(), key=lambda item: (-item[1], versions.order(item[0])))
+
+
+def _version_skew(world: World) -> Iterable[Said]:
+    """Tell whether more versions run than the policy wants, where it says how many. A tenant of unknown version counts as none."""
+    policy = world.planned_policy or world.policy
+    limit = policy.spec.alert_above_versions if policy is not None and policy.spec is not None else None
+    if limit is None or world.upgrade.spec is None:
+        return
+    product = world.upgrade.spec.release.product
+    run = [(version, count) for version, count in _most_used(_versions_run(world)) if version]
+    told = ", ".join(f"{version} ({count})" for version, count in run[:MAX_VERSIONS_TOLD])
+    more = f" and {len(run) - MAX_VERSIONS_TOLD} more" if len(run) > MAX_VERSIONS_TOLD else ""
+    said = f"{len(run)} {'version' if len(run) == 1 else 'versions'} of {product} in use, alertAboveVersions is {limit}: {told}{more}"
+    if len(run) > limit:
+        mend = "upgrade the tenants of the oldest, or raise the limit"
+        yield Said(ConditionType.VERSION_SKEW_EXCEEDED, True, DetailReason.TOO_MANY_VERSIONS, f"{said}; {mend}")
+    else:
+        yield Said(ConditionType.VERSION_SKEW_EXCEEDED, False, DetailReason.FEW_VERSIONS, said if run else "no version is known")

@@ -42,6 +42,12 @@ class SemVer:
         return hash(self._key)
 
 
+def order(version: str) -> tuple[object, ...]:
+    """Return a sort key: semantic versions from low to high, then all others as text; unknown ('') first."""
+    parsed = SemVer.parse(version)
+    return (1, parsed, version) if parsed is not None else (2 if version else 0, version)
+
+
 def is_higher(version: str, than: str) -> bool:
     """Tell whether `version` is the higher of two semantic versions; False where they cannot be compared."""
     left, right = SemVer.parse(version), SemVer.parse(than)

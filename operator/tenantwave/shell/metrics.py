@@ -1,7 +1,7 @@
 """The Prometheus metrics of the operator. The only module that imports prometheus_client; everybody else calls `tenantwave.telemetry`.
 
-No label is a tenant or a namespace. At most 50 upgrades (live first, ended ones for 24 h) and 50 product versions are exported, the rest is
-summed as `_other`: below 5,000 series per process whatever the size of the fleet.
+No label is a tenant or a namespace. At most 50 upgrades (live first, ended ones for 24 h, or as long as their version skew lasts) and 50 product
+versions are exported, the rest is summed as `_other`: below 5,000 series per process whatever the size of the fleet.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ from tenantwave.telemetry import UpgradeFigures
 PREFIX = "tenantwave_"
 LARGEST_COUNT = 50
 KEPT_AFTER_END = timedelta(hours=24)
+LASTING_CONDITION = "VersionSkewExceeded"
+"""While it is True an upgrade is exported however long ago it ended: tenants that stay behind are what its alert is about."""
 OTHER = "_other"
 
 FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -264,7 +266,11 @@ class _Upgrades(Collector):
         """Return the upgrades that are exported by name (live ones first, then those that ended last), and the others."""
         newest = datetime.max.replace(tzinfo=UTC)
         oldest = self._now() - KEPT_AFTER_END
-        shown = [one for one in self.figures.values() if one.completion_time is None or one.completion_time >= oldest]
+        shown = [
+            one
+            for one in self.figures.values()
+            if one.completion_time is None or one.completion_time >= oldest or one.conditions.get(LASTING_CONDITION)
+        ]
         shown.sort(key=lambda one: (one.completion_time or newest, one.upgrade), reverse=True)
         return shown[:LARGEST_COUNT], shown[LARGEST_COUNT:]
 

@@ -58,7 +58,6 @@ def test_a_field_of_an_upgrade_that_is_not_supported_yet_is_named(field: str, ch
         ("tenantLimits.maxDeferral", {"maintenance": {"tenantLimits": {"maxDeferral": "30d"}}}),
         ("onWindowClose", {"maintenance": {"onWindowClose": "Rollback"}}),
         ("maxOverrun", {"maintenance": {"maxOverrun": "2h"}}),
-        ("spec.alertAboveVersions", {"alertAboveVersions": 2}),
     ],
 )
 def test_a_field_of_a_policy_that_is_not_supported_yet_is_named(field: str, change: dict[str, Any]) -> None:

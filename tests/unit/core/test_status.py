@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from builders import NOON, a_journal, a_policy, a_record, a_status, a_tenant, a_world, after
-from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason
+from builders import NOON, Block, a_journal, a_policy, a_record, a_spec, a_status, a_tenant, a_world, after, an_upgrade
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason, condition_of
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core.plan import Plan, Summary
@@ -17,6 +17,7 @@ IN_PROGRESS = {"Ready": "False", "Reconciling": "True"}
 FAILED = {"Ready": "False", "Stalled": "True"}
 DONE = {"Ready": "True"}
 QUIET = {"Ready": "False"}
+SKEW_MEND = "upgrade the tenants of the oldest, or raise the limit"
 
 
 def status_of(reason: ReadyReason, statuses: dict[str, TenantRunStatus] | None = None) -> TenantUpgradeStatus:
@@ -94,13 +95,80 @@ def test_exceptions_are_worst_first_and_bounded() -> None:
     assert status_of(R.SUCCEEDED).exceptions_truncated is None
 
 
-def test_versions_count_what_is_recorded_or_assumed() -> None:
-    """By record, else assumedVersion."""
-    policy = a_policy()
-    tenants = [a_tenant("acme", a_status(), record=a_record("2.4.0")), a_tenant("beta", a_status())]
-    world = a_world(tenants, policy=policy, journal=a_journal(policy, {"canary": ["acme", "beta"]}))
-    shown = upgrade_status(None, world, Plan(world.journal, Summary(R.SOAKING, "why")), NOON).versions
-    assert {one.version: one.tenants for one in shown} == {"2.3.1": 1, "2.4.0": 1}
+def a_fleet(*versions: str, limit: int | None = None, assumed: str | None = None, hidden: str = "") -> TenantUpgradeStatus:
+    """Return the status of an upgrade whose tenants have these versions on record ('' for no record); `hidden` is no longer selected."""
+    asked: Block = {} if limit is None else {"alertAboveVersions": limit}
+    policy = a_policy(**asked)
+    tenants = [a_tenant(f"t{n:03}", a_status(), record=a_record(version) if version else None) for n, version in enumerate(versions)]
+    if hidden:
+        tenants.append(a_tenant("gone", a_status(S.SKIPPED), record=a_record(hidden), selected=False))
+    upgrade = an_upgrade(a_spec(release={"assumedVersion": assumed}))
+    journal = a_journal(policy, {"canary": [tenant.name for tenant in tenants]})
+    world = a_world(tenants, policy=policy, journal=journal, upgrade=upgrade)
+    return upgrade_status(None, world, Plan(world.journal, Summary(R.SOAKING, "why")), NOON)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param(a_fleet("2.4.0", "2.3.1", "2.4.0"), [("2.3.1", 1), ("2.4.0", 2)], id="by record"),
+        pytest.param(a_fleet("2.4.0", "", assumed="2.3.1"), [("2.3.1", 1), ("2.4.0", 1)], id="without a record: assumedVersion"),
+        pytest.param(a_fleet("2.4.0", assumed="2.3.1"), [("2.4.0", 1)], id="a record wins over assumedVersion"),
+        pytest.param(a_fleet("2.4.0", "", ""), [("", 2), ("2.4.0", 1)], id="neither: unknown"),
+        pytest.param(a_fleet("2.10.0", "2.9.0", "blue", ""), [("", 1), ("2.9.0", 1), ("2.10.0", 1), ("blue", 1)], id="lowest first"),
+        pytest.param(a_fleet("2.4.0", hidden="1.0.0"), [("2.4.0", 1)], id="who is no longer selected does not count"),
+        pytest.param(
+            a_fleet("3.0.0", "3.0.0", *(f"1.0.{n}" for n in range(60))),
+            [*((f"1.0.{n}", 1) for n in range(49)), ("3.0.0", 2)],
+            id="of too many those of most tenants",
+        ),
+    ],
+)
+def test_the_histogram_of_versions(status: TenantUpgradeStatus, expected: list[tuple[str, int]]) -> None:
+    """By record, else assumedVersion, else unknown."""
+    assert [(one.version, one.tenants) for one in status.versions] == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        pytest.param(a_fleet("2.4.0", "2.3.1", "2.2.0"), None, id="the policy does not ask"),
+        pytest.param(
+            a_fleet("2.4.0", "2.3.1", limit=2),
+            (False, "FewVersions", "2 versions of shop in use, alertAboveVersions is 2: 2.3.1 (1), 2.4.0 (1)"),
+            id="as many as the limit",
+        ),
+        pytest.param(
+            a_fleet("2.4.0", "2.3.1", "2.3.1", "2.2.0", limit=2),
+            (
+                True,
+                "TooManyVersions",
+                f"3 versions of shop in use, alertAboveVersions is 2: 2.3.1 (2), 2.2.0 (1), 2.4.0 (1); {SKEW_MEND}",
+            ),
+            id="the third over a limit of 2",
+        ),
+        pytest.param(
+            a_fleet("2.4.0", "", "", limit=1),
+            (False, "FewVersions", "1 version of shop in use, alertAboveVersions is 1: 2.4.0 (1)"),
+            id="an unknown version is none",
+        ),
+        pytest.param(a_fleet("", limit=1), (False, "FewVersions", "no version is known"), id="none is known"),
+        pytest.param(
+            a_fleet(*(f"1.{n}.0" for n in range(7)), limit=6),
+            (
+                True,
+                "TooManyVersions",
+                f"7 versions of shop in use, alertAboveVersions is 6: {', '.join(f'1.{n}.0 (1)' for n in range(5))} and 2 more; {SKEW_MEND}",
+            ),
+            id="a bounded sentence",
+        ),
+    ],
+)
+def test_more_versions_than_the_policy_wants_are_flagged(status: TenantUpgradeStatus, expected: tuple[bool, str, str] | None) -> None:
+    """VersionSkewExceeded; absent where the policy does not ask. Demand A6."""
+    condition = condition_of(status.conditions, "VersionSkewExceeded")
+    said = None if condition is None else (condition.status == "True", condition.reason, condition.message)
+    assert said == expected
 
 
 def test_tenants_that_an_earlier_run_still_has_are_not_forgotten() -> None:

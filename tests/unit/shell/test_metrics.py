@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from tenantwave.shell.metrics import PrometheusTelemetry
 from tenantwave.telemetry import Telemetry, UpgradeFigures
@@ -126,6 +129,14 @@ def test_fifty_upgrades_have_names_the_live_ones_first_and_the_rest_is_summed() 
     assert {f"live-{number}" for number in range(45)} < names
     assert 'tenantwave_upgrade_tenants{state="Soaking",upgrade="_other"} 20.0' in text
     assert "long-ago" not in text
+
+
+@pytest.mark.parametrize(("skewed", "shown"), [(True, True), (False, False)], ids=["too many versions", "few versions"])
+def test_an_ended_upgrade_is_exported_as_long_as_too_many_versions_run(skewed: bool, shown: bool) -> None:
+    """Else its alert would end by itself after a day, with the tenants still left behind."""
+    telemetry = PrometheusTelemetry("0.1.0", now=lambda: NOON)
+    telemetry.upgrade(replace(an_upgrade("long-ago", ended=NOON - timedelta(days=30)), conditions={"VersionSkewExceeded": skewed}))
+    assert ('tenantwave_upgrade_condition{type="VersionSkewExceeded",upgrade="long-ago"} 1.0' in rendered(telemetry)) is shown
 
 
 def test_versions_beyond_the_fifty_largest_are_summed() -> None:

@@ -1,0 +1,51 @@
+"""The alerts of the chart, judged by Prometheus itself: when each fires, and when it does not."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from localcluster.binaries import resolve
+
+from support.chart import CHART
+
+ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "alerts.yaml").read_text())["alerts"]
+SKEW = 'tenantwave_upgrade_condition{type="VersionSkewExceeded",upgrade="shop-2-4-0"}'
+
+
+def rules_file(folder: Path) -> Path:
+    """Write the alerts as the chart's PrometheusRule has them."""
+    rules = [
+        {"alert": alert["alert"], "expr": alert["expr"], "for": alert["for"], "labels": {"severity": alert["severity"]}} for alert in ALERTS
+    ]
+    file = folder / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [{"name": "tenantwave", "rules": rules}]}))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("alert", "series", "values", "minute", "fires"),
+    [
+        pytest.param("TenantwaveVersionSkewExceeded", SKEW, "1x60", 14, False, id="too many versions, not for long"),
+        pytest.param("TenantwaveVersionSkewExceeded", SKEW, "1x60", 16, True, id="too many versions"),
+        pytest.param("TenantwaveVersionSkewExceeded", SKEW, "1x10 0x50", 30, False, id="few versions again"),
+        pytest.param(
+            "TenantwaveVersionSkewExceeded", SKEW.replace("VersionSkewExceeded", "Ready"), "1x60", 30, False, id="another condition"
+        ),
+    ],
+)
+def test_an_alert_fires_when_it_should(alert: str, series: str, values: str, minute: int, fires: bool, tmp_path: Path) -> None:
+    """By `promtool test rules`."""
+    expected = [{"exp_labels": {"severity": "warning", "type": "VersionSkewExceeded", "upgrade": "shop-2-4-0"}}] if fires else []
+    case = {
+        "interval": "1m",
+        "input_series": [{"series": series, "values": values}],
+        "alert_rule_test": [{"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": expected}],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(rules_file(tmp_path))], "evaluation_interval": "1m", "tests": [case]}))
+    done = subprocess.run([resolve("promtool"), "test", "rules", str(file)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
