@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from localcluster import kubeconfig
 from localcluster.access import Cluster
 from localcluster.binaries import resolve
 from localcluster.client import JSON_PATCH, ApiError, KubeClient, Object, eventually
@@ -267,15 +265,6 @@ def a_config_map(namespace: str) -> Object:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app-config", "namespace": namespace}, "data": {"a": "1"}}
 
 
-def an_action(upgrade: str, kind: str = "Pause", **spec: str) -> Object:
-    return {
-        "apiVersion": "tenantwave.io/v1alpha1",
-        "kind": "UpgradeAction",
-        "metadata": {"name": f"{upgrade}-{kind.lower()}"},
-        "spec": {"upgrade": upgrade, "run": f"{upgrade}-x7f2k-1-a1", "type": kind, **spec},
-    }
-
-
 def put_finalizer(name: str) -> list[dict[str, Any]]:
     return [{"op": "add", "path": "/metadata/finalizers", "value": [name]}]
 
@@ -319,95 +308,6 @@ async def test_the_operator_writes_to_tenants_and_to_nobody_else(operator: KubeC
         with pytest.raises(ApiError, match=f"namespace {namespace} is never one"):
             await operator.create(a_config_map(namespace))
     assert (await kube.get("ConfigMap", "app-config", tenant))["data"] == {"a": "1"}
-
-
-# --- people ---
-
-
-def as_user(cluster: Cluster, user: str) -> KubeClient:
-    """A client whose requests count as `user`'s."""
-    access = kubeconfig.read(cluster.kubeconfig)
-    return KubeClient(dataclasses.replace(access, headers={**access.headers, "Impersonate-User": user}), field_manager="kubectl")
-
-
-async def grant(kube: KubeClient, name: str, role: str, user: str, namespace: str = "") -> None:
-    await kube.create(
-        {
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding" if namespace else "ClusterRoleBinding",
-            "metadata": {"name": name, **({"namespace": namespace} if namespace else {})},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
-            "subjects": [{"kind": "User", "name": user, "apiGroup": "rbac.authorization.k8s.io"}],
-        }
-    )
-
-
-async def test_an_approver_acts_in_no_name_but_its_own(
-    cluster: Cluster, kube: KubeClient, install: Install, unique: Unique, upgrade: str
-) -> None:
-    chart, ann = await install(), unique("ann") + "@example.com"
-    await grant(kube, unique("ann"), f"{chart}-approver", ann)
-    async with as_user(cluster, ann) as client:
-        await wait_for_refusal(
-            client, an_action(upgrade, requestedBy="bob@example.com"), "must have `requestedBy` equal to the user who creates it"
-        )
-        created = await client.create(an_action(upgrade, "Abort", requestedBy=ann, reason="CHG-4411 is off"))
-        await client.create(an_action(upgrade))
-        await client.delete("UpgradeAction", created["metadata"]["name"])
-        await client.delete("UpgradeAction", f"{upgrade}-pause")
-    await kube.delete("ClusterRoleBinding", unique("ann"))
-
-
-async def test_creating_actions_is_not_enough_each_type_needs_its_verb(
-    cluster: Cluster, kube: KubeClient, install: Install, unique: Unique, upgrade: str
-) -> None:
-    await install()
-    role, eve = unique("pausers"), unique("eve") + "@example.com"
-    rules = [
-        {"apiGroups": ["tenantwave.io"], "resources": ["upgradeactions"], "verbs": ["create", "delete"]},
-        {"apiGroups": ["tenantwave.io"], "resources": ["tenantupgrades"], "verbs": ["pause"], "resourceNames": [upgrade]},
-    ]
-    await kube.create({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": role}, "rules": rules})
-    await grant(kube, role, role, eve)
-    async with as_user(cluster, eve) as client:
-        await wait_for_refusal(client, an_action(upgrade, "Retry"), f"you need verb retry on tenantupgrades/{upgrade}")
-        await wait_for_refusal(client, an_action("crm"), "you need verb pause on tenantupgrades/crm")
-        await client.create(an_action(upgrade), dry_run=True)
-    for kind in ("ClusterRoleBinding", "ClusterRole"):
-        await kube.delete(kind, role)
-
-
-async def test_who_edits_a_tenant_decides_for_it_and_orders_nothing(
-    cluster: Cluster, kube: KubeClient, install: Install, unique: Unique, tenant: str, upgrade: str
-) -> None:
-    await install()
-    tom = unique("tom") + "@example.com"
-    await grant(kube, "tom", "edit", tom, tenant)
-    decision: Object = {
-        "apiVersion": "tenantwave.io/v1alpha1",
-        "kind": "TenantDecision",
-        "metadata": {"name": "defer", "namespace": tenant},
-        "spec": {"upgrade": upgrade, "type": "Defer", "untilTime": "2099-01-01T00:00:00Z", "reason": "Christmas sale"},
-    }
-    async with as_user(cluster, tom) as client:
-
-        async def may_write_its_profile() -> bool:
-            try:
-                await client.create(a_profile(tenant))
-            except ApiError as error:
-                if error.status != 403:
-                    raise
-                return False
-            return True
-
-        await eventually(may_write_its_profile, saying="the rights are aggregated to `edit`")
-        with pytest.raises(ApiError, match="must have `requestedBy` equal to the user who creates it"):
-            await client.create({**decision, "spec": {**decision["spec"], "requestedBy": "ann@example.com"}})
-        await client.create(decision)
-        with pytest.raises(ApiError, match='cannot create resource "upgradeactions"'):
-            await client.create(an_action(upgrade))
-        with pytest.raises(ApiError, match="tenantprofiles/status"):
-            await client.patch("TenantProfile", "tenant", tenant, {"status": {}}, subresource="status")
 
 
 # --- the whole of it ---

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import pytest
@@ -53,9 +54,8 @@ def explained_rights() -> Iterator[tuple[Right, str]]:
         ({"tenantAccess": "RoleBindings", "tenantNamespaces": ["acme"]}, {TENANT_SECRETS}),
         ({"tenantSecrets": True}, set()),
         ({"createApproverRole": False}, {TENANT_SECRETS, "-approver"}),
-        ({"aggregate": False}, {TENANT_SECRETS, "-aggregate-to-"}),
     ],
-    ids=["default", "RoleBindings", "with tenants' Secrets", "no approver", "no aggregation"],
+    ids=["default", "RoleBindings", "with tenants' Secrets", "no approver"],
 )
 def test_every_right_has_its_reason_and_every_reason_its_right(rendered: Render, rbac: dict[str, Any], left_out: set[str]) -> None:
     explained = Counter(
@@ -93,17 +93,53 @@ def test_tenants_are_bound_cluster_wide_by_default_and_by_name_otherwise(rendere
     assert bound_to_tenants(rendered(rbac={"tenantAccess": "RoleBindings"})) == set()
 
 
-def test_roles_for_people_are_bound_to_nobody_and_only_tenants_own_objects_are_aggregated(rendered: Render) -> None:
-    objects = rendered()
+def roles_for_people(objects: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return them by what follows the release's name."""
+    roles = {body["metadata"]["name"].removeprefix("tenantwave-"): body for body in objects if body["kind"] == "ClusterRole"}
+    return {name: body for name, body in roles.items() if name not in {"tenantwave", "tenant"}}
+
+
+@pytest.mark.parametrize(
+    ("rbac", "names"),
+    [
+        ({}, {"tenant-viewer", "tenant-admin", "platform-viewer", "platform-operator", "approver"}),
+        ({"createApproverRole": False}, {"tenant-viewer", "tenant-admin", "platform-viewer", "platform-operator"}),
+    ],
+    ids=["default", "no approver"],
+)
+def test_roles_for_people_are_there_and_bound_to_nobody(rendered: Render, rbac: dict[str, Any], names: set[str]) -> None:
+    objects = rendered(rbac=rbac)
+    assert set(roles_for_people(objects)) == names
     bound = {body["roleRef"]["name"] for body in objects if body["kind"].endswith("RoleBinding")}
     assert bound == {"tenantwave", "tenantwave-tenant"}
-    aggregated = {
-        body["metadata"]["name"]: {resource for rule in body["rules"] for resource in rule["resources"]}
-        for body in objects
-        if body["kind"] == "ClusterRole" and any("aggregate-to" in label for label in body["metadata"]["labels"])
-    }
-    own = {"tenantprofiles", "tenantdecisions"}
-    assert aggregated == {"tenantwave-aggregate-to-view": own, "tenantwave-aggregate-to-edit": own}
+
+
+def aggregated(objects: list[dict[str, Any]]) -> dict[str, set[str]]:
+    """Return the built-in roles that each role of ours reaches."""
+    mark = "rbac.authorization.k8s.io/aggregate-to-"
+    labels = {name: body["metadata"]["labels"] for name, body in roles_for_people(objects).items()}
+    return {name: reached for name, of in labels.items() if (reached := {key.removeprefix(mark) for key in of if key.startswith(mark)})}
+
+
+def test_only_the_tenants_roles_reach_the_built_in_ones_and_only_if_wanted(rendered: Render) -> None:
+    assert aggregated(rendered()) == {"tenant-viewer": {"view"}, "tenant-admin": {"edit", "admin"}}
+    assert aggregated(rendered(rbac={"aggregate": False})) == {}
+
+
+def test_a_tenants_roles_name_what_lives_in_its_namespace_and_no_status(rendered: Render) -> None:
+    roles = roles_for_people(rendered())
+    named = {resource for name in ("tenant-viewer", "tenant-admin") for rule in roles[name]["rules"] for resource in rule["resources"]}
+    assert named == {"tenantprofiles", "tenantdecisions"}
+
+
+def test_no_two_roles_for_people_say_the_same(rendered: Render) -> None:
+    said = [frozenset(rights_of(body)) for body in roles_for_people(rendered()).values()]
+    assert len(set(said)) == len(said)
+
+
+def rights_of(role: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for rule in role["rules"]:
+        yield from product(rule["resources"], rule["verbs"])
 
 
 def test_the_chart_grants_all_that_the_operator_asks_for_at_its_start(rendered: Render) -> None:
@@ -122,8 +158,11 @@ def test_the_chart_grants_all_that_the_operator_asks_for_at_its_start(rendered: 
     assert [str(right) for right in needed("tenantwave-system", watched) if not is_granted(right)] == []
 
 
-def test_the_approver_has_the_verb_of_every_action(rendered: Render) -> None:
-    """A new type of UpgradeAction needs its verb here, or only cluster admins could use it."""
-    (approver,) = (body for body in rendered() if body["metadata"]["name"] == "tenantwave-approver")
-    (verbs,) = (rule["verbs"] for rule in approver["rules"] if rule["resources"] == ["tenantupgrades"])
-    assert set(verbs) == {str(action.value).lower() for action in ActionType}
+@pytest.mark.parametrize(
+    ("role", "verbs"),
+    [("platform-operator", {str(action.value).lower() for action in ActionType}), ("approver", {"approve", "reject"})],
+    ids=["platform-operator: all, or only cluster admins could use a new one", "approver: yes or no"],
+)
+def test_who_has_the_verb_of_which_action(rendered: Render, role: str, verbs: set[str]) -> None:
+    given = {verb for resource, verb in rights_of(roles_for_people(rendered())[role]) if resource == "tenantupgrades"}
+    assert given - {"get", "list", "watch", "create", "update", "patch", "delete"} == verbs
