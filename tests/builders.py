@@ -14,7 +14,7 @@ from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
 from tenantwave.core.gates import GateBook
-from tenantwave.core.journal import Journal, PolicyRef, RunRecord, WaveProgress, WaveRecord
+from tenantwave.core.journal import Journal, PolicyRef, RunRecord, VersionSeen, WaveProgress, WaveRecord
 from tenantwave.core.passes.runs import meaning
 from tenantwave.core.world import Action, Catalogue, ComponentView, Policy, Progress, StoredRun, Tenant, Upgrade, VersionRecord, World
 
@@ -114,7 +114,8 @@ def a_journal(policy: Policy, waves: Mapping[str, Sequence[str]], *, running: st
         progress = WaveProgress.RUNNING if name == running else WaveProgress.QUEUED if seen else WaveProgress.PASSED
         start = None if progress is WaveProgress.QUEUED else NOON
         records.append(WaveRecord(name=name, tenants=tuple(tenants), progress=progress, start_time=start))
-    outside = {key: fields.pop(key) for key in ("pause", "answered", "unavailable_since") if key in fields}
+    outside = {key: fields.pop(key) for key in ("pause", "answered", "unavailable_since", "version", "times") if key in fields}
+    outside.setdefault("version", VersionSeen(version="2.4.0", since=NOON))
     run = RunRecord(
         **{
             "id": RUN,

@@ -6,8 +6,8 @@ A row goes when its feature comes. Only a use counts: a field with its default v
 from collections.abc import Callable, Iterator
 from typing import Generic, NamedTuple, TypeVar
 
-from tenantwave.api.policy import Consent, Maintenance, OnWindowClose, RolloutPolicySpec
-from tenantwave.api.upgrade import ConfigFormat, SecretHandling, TenantUpgradeSpec, Urgency
+from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.upgrade import ConfigFormat, SecretHandling, TenantUpgradeSpec
 
 Spec = TypeVar("Spec")
 
@@ -47,38 +47,9 @@ NOT_YET_IN_UPGRADES: tuple[NotYet[TenantUpgradeSpec], ...] = (
         lambda spec: any(rule.format in (ConfigFormat.TOML, ConfigFormat.INI) for rule in spec.preservation.rules_),
         "use Text or Opaque",
     ),
-    NotYet("spec.urgency Security", lambda spec: spec.urgency is not Urgency.ROUTINE, "set it to Routine: there is no notice to shorten"),
-    NotYet("spec.notice", lambda spec: spec.notice is not None, "remove it, and tell the tenants yourself"),
-    NotYet("spec.deadlineTime", lambda spec: spec.deadline_time is not None, "remove it"),
-    NotYet("spec.forceTime", lambda spec: spec.force_time is not None, "remove it"),
 )
 
 NOT_YET_IN_POLICIES: tuple[NotYet[RolloutPolicySpec], ...] = (
-    NotYet("spec.notice.lead", lambda spec: bool(spec.notice.lead), "set it to 0s, and tell the tenants yourself"),
-    NotYet("spec.notice.required", lambda spec: spec.notice.required, "set it to false, and tell the tenants yourself"),
-    NotYet(
-        "spec.consent OptIn",
-        lambda spec: spec.consent is Consent.OPT_IN,
-        "set it to OptOut or Mandatory, and select only tenants that agreed",
-    ),
-    NotYet(
-        "spec.maintenance.stragglers", lambda spec: spec.maintenance.stragglers is not None, "remove it: a wave waits for all its tenants"
-    ),
-    NotYet(
-        "spec.maintenance.tenantLimits.maxDeferral",
-        lambda spec: spec.maintenance.tenant_limits is not None and spec.maintenance.tenant_limits.max_deferral is not None,
-        "remove it: tenants cannot defer yet",
-    ),
-    NotYet(
-        "spec.maintenance.onWindowClose Pause or Rollback",
-        lambda spec: spec.maintenance.on_window_close is not OnWindowClose.FINISH,
-        "set it to Finish",
-    ),
-    NotYet(
-        "spec.maintenance.maxOverrun",
-        lambda spec: spec.maintenance.max_overrun != Maintenance().max_overrun,
-        "remove it: a tenant in flight when its window closes finishes",
-    ),
 )
 
 

@@ -73,6 +73,8 @@ class WaveRecord(_Record):
     """The gate as status shows it, as JSON: with the queries that give these very numbers, whoever is in the wave later."""
     override: Override | None = None
     """By whose word the wave passes on its soak alone."""
+    stragglers: tuple[str, ...] = ()
+    """Who was still waiting for its calendar, its notice or its own word when the wave passed; they start later, under the same gates."""
 
 
 class Pause(_Record):
@@ -150,6 +152,23 @@ class RunRecord(_Record):
     """The tenants that a Retry named; empty where it named none, so that all that had not succeeded begin again."""
     blind_since: Instant | None = None
     """The first unusable tick for which `evaluation.onUnknown` has already paused the upgrade."""
+    moved_early: tuple[str, ...] = ()
+    """Tenants that OptInEarly has moved to an earlier wave, so that it moves each of them once."""
+
+
+class VersionSeen(_Record):
+    """Since when the upgrade asks for this version. Consent that is older was given to another one."""
+
+    version: str
+    since: Instant
+
+
+class TimeSeen(_Record):
+    """When a value of `deadlineTime` or `forceTime` was first seen: one that had passed by then was a mistake."""
+
+    field: str
+    value: Instant
+    first_seen: Instant
 
 
 class Journal(_Record):
@@ -161,5 +180,8 @@ class Journal(_Record):
     pause: Pause | None = None
     unavailable_since: Instant | None = None
     """Since when the policy or a catalogue entry is missing: git applies in any order, so the first 5 s are forgiven."""
+    version: VersionSeen | None = None
+    times: tuple[TimeSeen, ...] = ()
+    """What the spec says now of its two times, each with when that was first seen."""
     answered: Annotated[tuple[str, ...], Field(max_length=200)] = ()
     """UIDs of UpgradeActions whose effect is already part of this journal: a crash before their answer repeats the answer, not the effect."""

@@ -9,6 +9,7 @@ from enum import Enum
 
 from tenantwave.api.conditions import ActionReason, FailReason, ReadyReason, WaitReason
 from tenantwave.api.tenant_run import TenantRunStatus
+from tenantwave.core import calendar
 from tenantwave.core.gates import GateContext
 from tenantwave.core.journal import Journal
 
@@ -67,6 +68,14 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class DecisionAnswer:
+    """The condition `Accepted` of one TenantDecision, in the tenant's namespace."""
+
+    tenant: str
+    answer: calendar.Answer
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """An Event. `tenant` empty: about the upgrade, else about that tenant's profile."""
 
@@ -107,6 +116,7 @@ class Plan:
     moves: tuple[Move, ...] = ()
     steps: tuple[Step, ...] = ()
     answers: tuple[Answer, ...] = ()
+    decision_answers: tuple[DecisionAnswer, ...] = ()
     notes: tuple[Note, ...] = ()
     gate_context: GateContext | None = None
     """What the prober is to measure for this upgrade from now on; None: nothing."""

@@ -9,7 +9,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from tenantwave.core.passes import afterwards, endings, evidence, failures, flight, orders, planning, problems, runs, starts, verdicts
+from tenantwave.core.passes import (
+    afterwards,
+    asked,
+    choices,
+    endings,
+    evidence,
+    failures,
+    flight,
+    notices,
+    orders,
+    planning,
+    problems,
+    runs,
+    starts,
+    verdicts,
+)
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.summary import summarise
 from tenantwave.core.plan import Plan
@@ -18,6 +33,7 @@ from tenantwave.core.world import World
 PASSES: tuple[Callable[[Draft], None], ...] = (
     runs.supersede,  # does the spec mean something else than the run?
     runs.take_back_to_the_old,  # who soaks on what is no longer wanted
+    asked.remember,  # since when is asked what is asked
     problems.check_spec,  # what only the operator can judge
     problems.check_policy,
     problems.check_catalogue,
@@ -28,9 +44,11 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     planning.ensure_runs,
     planning.skip_unselected,
     planning.preview,  # what would be done, while the upgrade is suspended
+    choices.hear_tenants,  # what the tenants decided
     problems.check_owners,
     flight.mourn_tenants,  # whose namespace is gone
     planning.record_already_there,
+    notices.give_notice,  # who has to be told
     flight.watch_tenants,  # what those that have begun need next
     evidence.describe_evidence,  # what is to be measured
     evidence.remember_evidence,

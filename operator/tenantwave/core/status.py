@@ -248,6 +248,7 @@ def _wave(
         failed=sum(counts_as_failed(status, journal.run.attempt) for status in members),
         rolled_back=states[S.ROLLED_BACK],
         skipped=states[S.SKIPPED],
+        stragglers=sum(current[name].state not in (S.SUCCEEDED, S.SKIPPED) for name in wave.stragglers if name in current),
         max_parallel=effective.slots(count) if effective is not None else None,
         failure_budget=effective.tolerated_failures(count) if effective is not None else None,
         soak=effective.soak if effective is not None else None,

@@ -15,7 +15,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import TenantUpgradeSpec
-from tenantwave.core.calendar import Calendar
+from tenantwave.core.calendar import Answer, Calendar, Decision, NoticeRecord
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
 
@@ -120,6 +120,14 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class SeenDecision:
+    """A TenantDecision about this upgrade. `answer`: what it was answered last; None: nothing yet."""
+
+    decision: Decision
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Tenant:
     """One tenant: selected now, or with a TenantRun of this upgrade."""
 
@@ -134,6 +142,9 @@ class Tenant:
     calendar: Calendar | None = None
     components: tuple[ComponentView, ...] = ()
     claims: tuple[Claim, ...] = ()
+    decisions: tuple[SeenDecision, ...] = ()
+    told: tuple[NoticeRecord, ...] = ()
+    """The notices of this upgrade that the tenant's profile shows, as the API server has them."""
     problem: str = ""
 
 

@@ -55,10 +55,10 @@ def fresh(*waves: Block, names: tuple[str, ...] = ("acme",), labels: Block | Non
             id="a bad range",
         ),
         pytest.param(
-            a_world([a_tenant()], upgrade=an_upgrade(a_spec(deadlineTime="2027-01-01T00:00:00Z"))),
+            a_world([a_tenant()], upgrade=an_upgrade(a_spec(deadlineTime="2026-01-05T11:59:59Z"))),
             "InvalidSpec",
             "deadlineTime",
-            id="not yet",
+            id="a deadline that has passed",
         ),
         pytest.param(
             replace(fresh(), catalogue=Catalogue(duplicates=("two entries for app-config",))), "InvalidSpec", "two entries", id="twice"

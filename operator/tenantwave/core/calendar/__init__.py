@@ -19,12 +19,13 @@ from tenantwave.core.calendar.kept import KeptStarts
 from tenantwave.core.calendar.lifts import Override, forced_from, overrides_for, why_no_override
 from tenantwave.core.calendar.lookup import availability
 from tenantwave.core.calendar.notice import Notice, NoticeRecord, current_notice, lead_of, missing_in, proof_time
-from tenantwave.core.calendar.planned import PlannedStart, Start, Terms, first_start, planned_start
+from tenantwave.core.calendar.planned import CLOCK_SKEW, PlannedStart, Start, Terms, first_start, planned_start
 from tenantwave.core.calendar.problems import past_times, policy_problems
 from tenantwave.core.calendar.status import WindowsValidity, window_status, windows_validity
 from tenantwave.core.calendar.stragglers import Member, Stage, WaveWait, wave_wait
 
 __all__ = [
+    "CLOCK_SKEW",
     "Answer",
     "AtClose",
     "Availability",

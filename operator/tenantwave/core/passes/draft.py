@@ -13,9 +13,11 @@ from tenantwave.api.policy import Maintenance, RolloutPolicySpec, TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
+from tenantwave.core.calendar import Ruling
 from tenantwave.core.gates import GateBook, GateContext
 from tenantwave.core.journal import Journal, RunRecord, WaveRecord
-from tenantwave.core.plan import Answer, Deed, Hold, Move, Next, Note, Plan, Step, Summary
+from tenantwave.core.passes.ground import Ground, ground_of
+from tenantwave.core.plan import Answer, DecisionAnswer, Deed, Hold, Move, Next, Note, Plan, Step, Summary
 from tenantwave.core.world import Tenant, World
 
 EMPTY_BOOK = GateBook()
@@ -32,6 +34,9 @@ class Draft:
         self.journal = journal
         self.steps: dict[str, Step] = {}
         self.answers: list[Answer] = []
+        self.decision_answers: list[DecisionAnswer] = []
+        self.rulings: dict[str, Ruling] = {}
+        """What the decisions of a tenant mean, where that has been asked already."""
         self.notes: list[Note] = []
         self.holds: dict[str, Hold] = {}
         self.problem: Summary | None = None
@@ -107,6 +112,13 @@ class Draft:
         """Return the waves of the policy with their defaults worked out, by name."""
         return {wave.name: wave for wave in effective_waves(self.policy.waves, bool(self.policy.gates))} if self.policy is not None else {}
 
+    @cached_property
+    def ground(self) -> Ground | None:
+        """Return what counts for the start of all tenants alike; None without a policy."""
+        if self.policy is None:
+            return None
+        return ground_of(self.spec, self.policy, self.journal, self.world.actions, self.world.clock_is_right)
+
     @property
     def book(self) -> GateBook:
         """Return what the gates know of the current run: nothing, where what they know is about another one."""
@@ -181,7 +193,7 @@ class Draft:
 
     def forget_plan(self) -> None:
         """Read spec and policy live again: a run that has just begun has none of its own."""
-        for name in ("spec", "optional_components", "policy", "maintenance", "effective_waves"):
+        for name in ("spec", "optional_components", "policy", "maintenance", "effective_waves", "ground"):
             self.__dict__.pop(name, None)
 
     def set_run(self, **changes: object) -> None:
@@ -234,7 +246,7 @@ class Draft:
         """Note why a tenant does not start yet."""
         self.holds[tenant] = hold
         if hold.until is not None:
-            self.expect(hold.until, f"{tenant}: {hold.reason} ends")
+            self.expect(hold.until, f"{tenant} starts ({hold.reason} ends)")
 
     def note(self, reason: str, message: str, tenant: str = "", *, warning: bool = False) -> None:
         """Want an Event."""
@@ -265,6 +277,7 @@ class Draft:
             moves=tuple(Move(name, self._statuses[name]) for name in changed),
             steps=tuple(self.steps.values()),
             answers=tuple(self.answers),
+            decision_answers=tuple(self.decision_answers),
             notes=tuple(self.notes),
             gate_context=self.gate_context,
             holds=self.holds,
@@ -297,6 +310,8 @@ def planned_status(draft: Draft, tenant: str, wave: str, why: str, previous: Ten
     if previous is None:
         return fresh
     kept: tuple[str, ...] = ("last_seq", "epoch", "gate", "baseline")
+    if previous.to_version == fresh.to_version:
+        kept += ("notice_time", "notice_digest")  # a Retry, or another run to the same version, needs no other notice
     if previous.written and (previous.state is TenantState.HELD or tenant_run.is_unproven(previous)):
         kept += ("intents", "snapshots", "written", "from_version", "plan", "start_time")  # the baseline is of before the first write
     return fresh.model_copy(update={field: getattr(previous, field) for field in kept})

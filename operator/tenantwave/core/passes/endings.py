@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from tenantwave.api.conditions import RunReason
+from collections.abc import Iterator
+
+from tenantwave.api.conditions import RunReason, WaitReason
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
+from tenantwave.core.calendar import Member, Stage, WaveWait, wave_wait
 from tenantwave.core.gates import wave_is_through
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes import failures, starts
@@ -15,6 +18,8 @@ from tenantwave.core.passes.problems import named
 from tenantwave.core.plan import Deed
 
 S = TenantState
+
+WAIT_REASONS = frozenset(str(reason) for reason in WaitReason)
 
 SETTLED = frozenset({S.SUCCEEDED, S.SKIPPED, S.ROLLED_BACK, S.ROLLBACK_FAILED, S.HELD, S.ORPHANED})
 """States in which a wave need not wait for the tenant any longer (whether it is within the budget is another question)."""
@@ -32,6 +37,7 @@ def pass_wave(draft: Draft) -> None:
     wave = starts.running_wave(draft)
     if wave is None or not starts.may_open_waves(draft) or (draft.journal.pause is not None and failures.has_paused(draft, wave)):
         return
+    left = wait_for_tenants(draft, wave)
     if not is_through(draft, wave):
         if wave.soaked_since_time is not None:
             draft.set_wave(wave.name, soaked_since_time=None)
@@ -46,10 +52,11 @@ def pass_wave(draft: Draft) -> None:
             )
     if starts.awaits_approval(draft, wave) is not None:
         return
-    draft.set_wave(wave.name, progress=WaveProgress.PASSED, completion_time=draft.now)
+    draft.set_wave(wave.name, progress=WaveProgress.PASSED, completion_time=draft.now, stragglers=left.stragglers)
     done = sum(status.state is S.SUCCEEDED for _, status in draft.in_wave(wave))
     how = f"; {wave.override.sentence(is_past=True)}" if wave.override is not None else ""
-    draft.note("WavePassed", f"wave {wave.name}: {done} of {len(wave.tenants)} tenants upgraded{how}")
+    late = f"; not waited for any longer: {named(list(left.stragglers))}" if left.stragglers else ""
+    draft.note("WavePassed", f"wave {wave.name}: {done} of {len(wave.tenants)} tenants upgraded{late}{how}")
 
 
 def pass_waves_with_nobody(draft: Draft) -> None:
@@ -65,14 +72,43 @@ def _has_nobody(draft: Draft, wave: WaveRecord) -> bool:
     )
 
 
+STAGES: dict[TenantState, Stage] = {
+    S.SUCCEEDED: Stage.SUCCEEDED,
+    S.SKIPPED: Stage.SKIPPED,
+    S.ORPHANED: Stage.SKIPPED,
+    S.ROLLED_BACK: Stage.FAILED,
+    S.ROLLBACK_FAILED: Stage.FAILED,
+    S.HELD: Stage.FAILED,
+}
+"""How a wave sees its tenants; whoever is not among them is on its way, or has not begun."""
+
+
+def wait_for_tenants(draft: Draft, wave: WaveRecord) -> WaveWait:
+    """Tell whether the wave still waits for tenants, and whom it leaves behind. The gates of the wave are another question."""
+    if draft.policy is None:
+        return WaveWait(False)
+    waits = wave_wait(_members(draft, wave), draft.policy.maintenance.stragglers, draft.now)
+    if waits.wake_time is not None:
+        draft.wake(waits.wake_time)
+    return waits
+
+
+def _members(draft: Draft, wave: WaveRecord) -> Iterator[Member]:
+    """Yield the tenants of a wave that has begun. What one waits for is what its TenantRun says."""
+    entered = wave.start_time or draft.now
+    for tenant, status in draft.in_wave(wave):
+        if status.state in STAGES:
+            yield Member(tenant.name, STAGES[status.state], entered)
+        elif status.state is S.WAITING and not status.written and status.reason in WAIT_REASONS:
+            yield Member(tenant.name, Stage.WAITING, entered, WaitReason(status.reason))
+        else:
+            yield Member(tenant.name, Stage.BUSY, entered)
+
+
 def is_through(draft: Draft, wave: WaveRecord) -> bool:
     """Tell whether the wave needs nothing more but, perhaps, people: its tenants are through, and its gate passes it or does not decide."""
     members = list(draft.in_wave(wave))
-    if (
-        len(members) < len(wave.tenants)
-        or any(status.state not in SETTLED for _, status in members)
-        or not failures.may_start_more(draft, wave)
-    ):
+    if len(members) < len(wave.tenants) or not wait_for_tenants(draft, wave).is_done or not failures.may_start_more(draft, wave):
         return False
     context = deciding(draft, wave)
     judged = any(status.written and status.state is S.SUCCEEDED for _, status in members)

@@ -50,6 +50,10 @@ def fail_waves(draft: Draft) -> None:
             pause_for(
                 draft, (_mark(wave),), f"wave {wave.name} fails its gates after it has passed: {late[0]}; look at it, then Resume or Abort"
             )
+        if wave.progress is WaveProgress.PASSED and wave.stragglers and (late := _over_budget(draft, wave)) is not None:
+            pause_for(
+                draft, (_mark(wave),), f"a straggler failed after wave {wave.name} had passed: {late[0]}; look at it, then Resume or Abort"
+            )
         if wave.progress is not WaveProgress.RUNNING:
             continue
         why = _gate_failed(draft, wave) or _over_budget(draft, wave)
@@ -106,12 +110,21 @@ def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
         for tenant, status in draft.in_wave(wave)
         if counts(draft, tenant.name, status) and not draft.problem_of(tenant.name)  # it stops the wave; nobody is taken back for it
     ]
-    if len(failed) <= budget or not any(status.written or status.take_back is not None for _, status in failed):
+    if len(failed) <= budget or not any(_is_evidence(status) for _, status in failed):
         return None
     name, status = failed[0]
     cause = status.take_back.cause if status.take_back is not None else status.reason
     said = status.take_back.message if status.take_back is not None else status.message
     return f"{len(failed)} of {len(wave.tenants)} tenants failed, {budget} tolerated; {name}: {cause}: {said}", False
+
+
+def _is_evidence(status: TenantRunStatus) -> bool:
+    """Tell whether the failure says something about the release: it came after a write, and not of a window that closed too early.
+
+    Without evidence the wave only stops, and nobody is taken back for it.
+    """
+    stopped_by_window = status.state is S.HELD and status.reason == FailReason.WINDOW_CLOSED
+    return (status.written or status.take_back is not None) and not stopped_by_window
 
 
 def counts_as_failed(status: TenantRunStatus, attempt: int) -> bool:

@@ -7,10 +7,11 @@ from datetime import datetime, timedelta
 
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
-from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import Direction, TakeBack, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
+from tenantwave.core.calendar import AtClose, Closed, Override, availability, close_wake_time, what_at_close
 from tenantwave.core.passes.draft import Draft, is_at_release
-from tenantwave.core.passes.starts import ask
+from tenantwave.core.passes.terms import SKEW, terms_of
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Progress, Tenant
 
@@ -51,31 +52,85 @@ def _preflight(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     """Nothing has been written yet: whatever ends the run or stops starts also ends the preflight."""
     if draft.run.order is not None:
         return  # `failures` lets it go, or takes it back
-    if status.opening_end_time is not None and draft.now >= status.opening_end_time:
-        outcome = tenant_run.to(
-            status, S.QUEUED, RunReason.PLANNED, "its window closed during the preflight", draft.now, opening_end_time=None
-        )
-        if status.written:  # an earlier run's writes stand: the tenant stays ours
-            draft.set_status(tenant.name, outcome)
-        else:
-            draft.do(tenant.name, Deed.LET_GO, outcome)
+    if _at_close(draft, status) is AtClose.BACK_TO_WAITING:
+        _wait_again(draft, tenant, status)
         return
-    closed = ask(tenant.calendar, draft.now).hold if tenant.calendar is not None and not status.written else None
-    if closed is not None and closed.reason is not WaitReason.TOO_LITTLE_TIME_LEFT:  # it had enough when it started
+    closed = _shut_since(draft, tenant, status)
+    if closed is not None:
         outcome = tenant_run.to(status, S.WAITING, closed.reason, closed.message, draft.now, opening_end_time=None)
         draft.do(tenant.name, Deed.LET_GO, outcome)
         return
     draft.do(tenant.name, Deed.PREPARE)
 
 
+def _wait_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    """Have a tenant wait for its next opening in which nothing has been changed by this run."""
+    message = "its window closed before anything was changed; it waits for the next one"
+    outcome = tenant_run.to(status, S.WAITING, WaitReason.OUTSIDE_WINDOW, message, draft.now, opening_end_time=None)
+    if status.written:  # an earlier run's writes stand: the tenant stays ours
+        draft.set_status(tenant.name, outcome)
+    else:
+        draft.do(tenant.name, Deed.LET_GO, outcome)
+
+
+def _shut_since(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Closed | None:
+    """Return what shut the tenant's door while it prepared: a freeze or other windows that were stated meanwhile. Nothing is changed yet."""
+    if tenant.calendar is None or status.written:
+        return None
+    terms = terms_of(draft, tenant, status)
+    if terms.force_time is not None or (
+        draft.ground is not None and any(_is_for(one, draft, tenant, status) for one in draft.ground.overrides)
+    ):
+        return None  # lifted when it started; what lifts bounds starts and closes nothing
+    hold = availability(tenant.calendar, draft.now, SKEW).hold
+    return hold if hold is not None and hold.reason is not WaitReason.TOO_LITTLE_TIME_LEFT else None  # it had enough when it started
+
+
+def _is_for(override: Override, draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
+    return override.is_for(draft.run.id, tenant.name, status.wave)
+
+
+def _at_close(draft: Draft, status: TenantRunStatus) -> AtClose:
+    """Return what the policy says about a tenant whose opening has ended; its end was stored when the tenant started."""
+    if draft.policy is None or status.state is None:
+        return AtClose.CONTINUE
+    rules = draft.policy.maintenance
+    again = close_wake_time(status.opening_end_time, rules.max_overrun, draft.now)
+    if again is not None:
+        draft.wake(again)
+    return what_at_close(rules.on_window_close, status.opening_end_time, rules.max_overrun, draft.now, status.state)
+
+
+def _is_stopped_by_its_window(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
+    """Do what the policy says at the end of the opening. Returns: whether nothing else is to be done in the tenant."""
+    closing = _at_close(draft, status)
+    if closing is AtClose.CONTINUE or status.opening_end_time is None:
+        return False
+    closed = f"its window closed at {status.opening_end_time:%Y-%m-%dT%H:%M:%SZ}"
+    is_untouched = not status.written and not status.intents
+    component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)].name
+    has_begun = any(intent.component == component and intent.direction is Direction.FORWARD for intent in status.intents)
+    if status.state is S.APPLYING and is_untouched:
+        _wait_again(draft, tenant, status)
+    elif closing is AtClose.TAKE_BACK:
+        message = f"{closed}, and it had not finished; Retry tries it again in its next one"
+        draft.set_status(tenant.name, tenant_run.going_back(status, FailReason.WINDOW_CLOSED, message, draft.now))
+    elif status.state is S.APPLYING and not has_begun:
+        message = f"{closed} before {component} was written; Retry goes on in its next one, Resolve settles it as it is or takes it back"
+        draft.set_status(tenant.name, tenant_run.to(status, S.HELD, FailReason.WINDOW_CLOSED, message, draft.now))
+    else:
+        return False  # what is begun may converge
+    return True
+
+
 def _applying(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    if draft.run.order is None:
+    if draft.run.order is None and not _is_stopped_by_its_window(draft, tenant, status):
         draft.do(tenant.name, Deed.APPLY)
 
 
 def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     """Converged and at the release: have it proven. Failed, or too long: it fails. Time in which we did not see the cluster does not count."""
-    if draft.run.order is not None:
+    if draft.run.order is not None or _is_stopped_by_its_window(draft, tenant, status):
         return
     component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)]
     view = next((view for view in tenant.components if view.name == component.name), None)

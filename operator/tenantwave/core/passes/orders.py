@@ -12,11 +12,13 @@ from tenantwave.api.gating import GateMode
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
+from tenantwave.core.calendar import why_no_override
 from tenantwave.core.gates import Verdict, WaveGate
 from tenantwave.core.journal import Approval, EndReason, Override, Pause, TakeBackOrder, WaveProgress, WaveRecord
 from tenantwave.core.passes import failures
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.evidence import stored_gate
+from tenantwave.core.passes.problems import named
 from tenantwave.core.passes.runs import is_of_run, next_attempt
 from tenantwave.core.passes.starts import awaits_approval
 from tenantwave.core.plan import Answer
@@ -256,11 +258,27 @@ def _why_no_override(draft: Draft, wave: WaveRecord) -> str | None:
     return None
 
 
-def _not_supported(draft: Draft, action: Action) -> Outcome:
-    return Refusal(
-        ActionReason.NOT_SUPPORTED,
-        f"this build does not carry out {action.spec.type} yet; wait for the tenants' windows",
-    )
+def _override_window(draft: Draft, action: Action) -> Outcome:
+    """Lift named factors of named tenants, or of one wave, for a time. `ground` reads the order itself, so deleting it ends it."""
+    spec = action.spec
+    if spec.expire_time is None:
+        return Refusal(ActionReason.NOT_APPLICABLE, "expireTime is missing; create a new action with one, at most 72h ahead")
+    if spec.expire_time <= draft.now:
+        return Refusal(ActionReason.EXPIRED, "expireTime has passed; create a new action with a later time")
+    if problem := why_no_override(action.creation_time, spec.expire_time):
+        return Refusal(ActionReason.NOT_APPLICABLE, problem)
+    if draft.run.order is not None or draft.run.completion_time is not None:
+        return Refusal(ActionReason.NOT_APPLICABLE, "the run has ended; nobody is left to start")
+    if spec.wave and _wave(draft, action) is None:
+        return Refusal(ActionReason.UNKNOWN_TARGET, f"the run has no wave {spec.wave}")
+    known = {tenant.name for tenant, _ in draft.current()}
+    if unknown := [name for name in spec.tenants if name not in known]:
+        return Refusal(ActionReason.UNKNOWN_TARGET, f"{unknown[0]} is no tenant of this run")
+    lifts = ", ".join(sorted(str(one) for one in spec.lifts))
+    whom = f"wave {spec.wave}" if spec.wave else named(list(spec.tenants))
+    until = f"{spec.expire_time:%Y-%m-%dT%H:%M:%SZ}"
+    draft.note("WindowOverridden", f"{lifts} of {whom} until {until}, by {_person(action)} ({action.name}): {spec.reason}", warning=True)
+    return Taken(f"{lifts} of {whom} hold no start before {until}; delete this action to end it sooner", completed=False)
 
 
 def _completed(draft: Draft, action: Action) -> str:
@@ -277,6 +295,12 @@ def _completed(draft: Draft, action: Action) -> str:
             if wave is None or draft.run.order is not None:
                 return "the run ended before the wave passed"
             return f"wave {wave.name} has passed" if wave.progress is WaveProgress.PASSED else ""
+        case ActionType.OVERRIDE_WINDOW:
+            expires = action.spec.expire_time
+            if expires is None or draft.now >= expires or draft.run.completion_time is not None:
+                return "it lifts nothing any more"
+            draft.wake(expires)
+            return ""
         case ActionType.RESOLVE:
             left = [
                 name
@@ -298,7 +322,7 @@ RULES: dict[ActionType, Callable[[Draft, Action], Outcome]] = {
     ActionType.SKIP_TENANT: _skip,
     ActionType.RESOLVE: _resolve,
     ActionType.OVERRIDE_GATE: _override_gate,
-    ActionType.OVERRIDE_WINDOW: _not_supported,
+    ActionType.OVERRIDE_WINDOW: _override_window,
 }
 
 REPEATS: dict[ActionType, Callable[[Draft, Action], None]] = {ActionType.SKIP_TENANT: _skip_again, ActionType.RESOLVE: _resolve_again}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 
 from tenantwave.api.conditions import ReadyReason
 from tenantwave.api.limits import unsupported_fields, unsupported_policy_fields
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run, versions
+from tenantwave.core.calendar import missing_in, past_times
 from tenantwave.core.journal import WaveProgress
 from tenantwave.core.passes.draft import Draft, runs_version
 
@@ -33,8 +35,27 @@ def check_spec(draft: Draft) -> None:
     problems = [*unsupported_fields(upgrade.spec)]
     if upgrade.spec.release.from_versions and (problem := versions.range_problem(upgrade.spec.release.from_versions)):
         problems.append(problem)
+    problems += [problem for problem in _calendar_problems(draft) if problem]
     if problems:
         draft.stall(ReadyReason.INVALID_SPEC, "; ".join(problems))
+
+
+def _calendar_problems(draft: Draft) -> Iterator[str]:
+    """Times that had passed when they were first seen, and a notice without what the policy requires; while tenants are left to start."""
+    spec = draft.world.upgrade.spec
+    if spec is None or not _has_tenants_to_start(draft):
+        return
+    for seen in draft.journal.times:
+        is_deadline = seen.field == "deadlineTime"
+        yield past_times(seen.value if is_deadline else None, None if is_deadline else seen.value, seen.first_seen)
+    if draft.policy is not None:
+        yield missing_in(draft.policy.notice, spec.notice)
+
+
+def _has_tenants_to_start(draft: Draft) -> bool:
+    if not draft.planned:
+        return True
+    return draft.run.completion_time is None and any(status.state in tenant_run.NOT_STARTED for _, status in draft.current())
 
 
 def check_policy(draft: Draft) -> None:

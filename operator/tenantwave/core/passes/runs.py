@@ -11,7 +11,7 @@ from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import blobs, tenant_run
 from tenantwave.core.journal import Journal, RunRecord, WaveProgress
-from tenantwave.core.passes import failures
+from tenantwave.core.passes import asked, failures
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.world import Catalogue, Upgrade, World
 
@@ -41,7 +41,8 @@ def journal_of(world: World, now: datetime) -> Journal:
     upgrade, stored = world.upgrade, world.journal
     if stored is not None and stored.upgrade_uid == upgrade.uid:
         return stored
-    return Journal(upgrade=upgrade.name, upgrade_uid=upgrade.uid, run=_new_run(upgrade, now))
+    version = asked.first_version(upgrade)
+    return Journal(upgrade=upgrade.name, upgrade_uid=upgrade.uid, run=_new_run(upgrade, now), version=version)
 
 
 def supersede(draft: Draft) -> None:
@@ -92,6 +93,7 @@ def next_attempt(draft: Draft, tenants: Iterable[str]) -> None:
         order=None,
         paused_for=(),
         blind_since=None,
+        moved_early=(),
         content="",
         previous_run=run.id,
         previous_content=run.content,

@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from functools import lru_cache
 
 from tenantwave.api.conditions import RunReason, SkipReason, WaitReason
 from tenantwave.api.policy import ApprovalTime, FreeSlotOn
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run, versions
-from tenantwave.core.calendar import Availability, Calendar, availability
+from tenantwave.core.calendar import CLOCK_SKEW
 from tenantwave.core.gates import SourceState, Verdict
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft, is_at_release
 from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, stored_message
 from tenantwave.core.passes.failures import may_start_more
+from tenantwave.core.passes.terms import start_of
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Claim, Tenant
 
 S = TenantState
-
-SKEW = timedelta(seconds=2)
-"""Openings are shrunk by this much for the start decision, so that a clock that is slightly wrong starts nobody outside one."""
-
-MAX_CALENDARS = 32768
-"""How many calendars are known by identity before they are forgotten; more than tenants in one cluster."""
-
-CLOCK_SKEW_MESSAGE = "the operator's clock and the API server's are over 60 s apart; the platform team sets the node's clock right"
 
 
 # Waves.
@@ -144,61 +134,19 @@ def _has_first_verdict(draft: Draft, tenant: str) -> bool:
     return gate is not None and gate.has_first_verdict
 
 
-@dataclass(slots=True)
-class _Known:
-    """The last answer of a calendar, and from when on it was asked for. It holds, word for word, until its `valid_until_time`."""
-
-    asked_time: datetime | None = None
-    answer: Availability | None = None
+Check = Callable[[Draft, Tenant, TenantRunStatus], Hold | None]
 
 
-@lru_cache(maxsize=16384)
-def _shared(calendar: Calendar) -> _Known:
-    return _Known()
+def _calendar_lets_it(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Hold | None:
+    """Windows, freezes, staff, notice, the tenant's choice and our clock."""
+    start = start_of(draft, tenant, status)
+    if start is None:
+        return None if draft.world.clock_is_right else Hold(CLOCK_SKEW.reason, CLOCK_SKEW.message)
+    draft.wake(start.wake_time)
+    return Hold(start.hold.reason, start.hold.message, start.start_time) if start.hold is not None else None
 
 
-_by_identity: dict[int, tuple[Calendar, _Known]] = {}
-
-
-def _known(calendar: Calendar) -> _Known:
-    """Return the cell of a calendar. The caches keep each tenant's calendar as one object, so it is rarely compared by value."""
-    found = _by_identity.get(id(calendar))
-    if found is None or found[0] is not calendar:
-        if len(_by_identity) >= MAX_CALENDARS:
-            _by_identity.clear()
-        found = _by_identity[id(calendar)] = (calendar, _shared(calendar))
-    return found[1]
-
-
-def ask(calendar: Calendar, now: datetime) -> Availability:
-    """Return whether the tenant may start now, by a clock that may be `SKEW` wrong. Tenants with equal calendars share the answer.
-
-    Cost: 0.1 ms for a calendar whose answer has run out, else a look into a table.
-    """
-    known = _known(calendar)
-    if known.answer is None or known.asked_time is None or not known.asked_time <= now < known.answer.valid_until_time:
-        known.answer, known.asked_time = availability(calendar, now, SKEW), now
-    return known.answer
-
-
-Check = Callable[[Draft, Tenant], Hold | None]
-
-
-def _calendar_is_open(draft: Draft, tenant: Tenant) -> Hold | None:
-    if tenant.calendar is None:
-        return None
-    answer = ask(tenant.calendar, draft.now)
-    draft.wake(answer.valid_until_time)
-    if answer.hold is None:
-        return None
-    return Hold(answer.hold.reason, answer.hold.message, answer.next_open_time)
-
-
-def _clock_is_right(draft: Draft, tenant: Tenant) -> Hold | None:
-    return None if draft.world.clock_is_right else Hold(WaitReason.CLOCK_SKEW, CLOCK_SKEW_MESSAGE)
-
-
-def _tenant_is_free(draft: Draft, tenant: Tenant) -> Hold | None:
+def _tenant_is_free(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Hold | None:
     """A tenant belongs to one upgrade at a time; of two that could start it the older goes first, unless the younger is a higher version."""
     for claim in tenant.claims:
         if claim.holds:
@@ -216,18 +164,18 @@ def _goes_first(draft: Draft, other: Claim) -> bool:
     return (other.creation_time, other.upgrade) < (upgrade.creation_time, upgrade.name)
 
 
-def _upgrade_goes_on(draft: Draft, tenant: Tenant) -> Hold | None:
+def _upgrade_goes_on(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Hold | None:
     return Hold(WaitReason.UPGRADE_ON_HOLD, draft.on_hold) if draft.on_hold else None
 
 
-MAY_START: tuple[Check, ...] = (_calendar_is_open, _clock_is_right, _tenant_is_free, _upgrade_goes_on)
+MAY_START: tuple[Check, ...] = (_calendar_lets_it, _tenant_is_free, _upgrade_goes_on)
 
 
-def why_not_yet(draft: Draft, tenant: Tenant) -> Hold | None:
+def why_not_yet(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Hold | None:
     """Return the first reason why this tenant may not start, the free slot apart; None means go."""
     if tenant.problem:
         return Hold(WaitReason.INVALID_WINDOWS, tenant.problem)
-    return next((hold for check in MAY_START if (hold := check(draft, tenant)) is not None), None)
+    return next((hold for check in MAY_START if (hold := check(draft, tenant, status)) is not None), None)
 
 
 def yield_to_younger(draft: Draft) -> None:
@@ -275,7 +223,7 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
         if status.state not in tenant_run.NOT_STARTED or _is_being_recorded(draft, tenant) or not draft.is_stored(tenant.name):
             continue
         has_soaked = status.written and status.converged_time is not None and is_at_release(draft, tenant)
-        hold = _upgrade_goes_on(draft, tenant) if has_soaked else why_not_yet(draft, tenant)
+        hold = _upgrade_goes_on(draft, tenant, status) if has_soaked else why_not_yet(draft, tenant, status)
         if hold is None and stopped:
             hold = Hold(WaitReason.UPGRADE_ON_HOLD, f"wave {wave.name} starts no more tenants; see the upgrade's condition Ready")
         if hold is None and free <= 0:
@@ -326,7 +274,7 @@ def is_late(draft: Draft, wave: WaveRecord) -> bool:
 
 
 def _start(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    answer = ask(tenant.calendar, draft.now) if tenant.calendar is not None else None
+    start = start_of(draft, tenant, status)
     draft.move(
         tenant.name,
         S.PREFLIGHT,
@@ -334,7 +282,7 @@ def _start(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         f"preparing {draft.spec.release.product} {draft.spec.release.version}",
         start_time=status.start_time or draft.now,
         preflight_time=draft.now,
-        opening_end_time=answer.opening_end_time if answer is not None else None,
+        opening_end_time=start.opening_end_time if start is not None else None,
         next_open_time=None,
         planned_start_time=None,
         namespace_uid=tenant.uid,

@@ -1,0 +1,85 @@
+"""What the tenants decided: each decision is answered, who opted out is passed by, who opted in early goes earlier."""
+
+from __future__ import annotations
+
+from tenantwave.api.conditions import DecisionReason, SkipReason, WaitReason
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.core import waves
+from tenantwave.core.calendar import Answer, Choice
+from tenantwave.core.journal import WaveRecord
+from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.terms import earlier_wave, ruling_of
+from tenantwave.core.plan import DecisionAnswer
+from tenantwave.core.world import Tenant
+
+S = TenantState
+
+THE_END = "the run has ended; the decision counts for no other"
+
+
+def hear_tenants(draft: Draft) -> None:
+    """Answer the decisions, and do what those that count ask for. Cost: one look at each tenant that decided, or was passed by."""
+    if draft.ground is None or not draft.planned or draft.deleted or draft.superseded:
+        return
+    is_over = draft.run.completion_time is not None or draft.run.order is not None
+    for tenant in draft.world.tenants.values():
+        status = draft.status(tenant.name)
+        if status is not None and status.run == draft.run.id and not is_over:
+            _obey(draft, tenant, status)
+        if tenant.decisions:
+            _answer(draft, tenant, status, is_over)
+
+
+def _answer(draft: Draft, tenant: Tenant, status: TenantRunStatus | None, is_over: bool) -> None:
+    before = {seen.decision.name: seen.answer for seen in tenant.decisions}
+    if is_over:
+        answers = tuple(Answer(name, False, DecisionReason.TOO_LATE, THE_END) for name, answer in before.items() if answer is None)
+    else:
+        answers = ruling_of(draft, tenant, status).answers
+    draft.decision_answers += [DecisionAnswer(tenant.name, answer) for answer in answers if answer != before[answer.decision]]
+
+
+def _obey(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    if not tenant.decisions and status.reason != SkipReason.OPTED_OUT:
+        return
+    choice = ruling_of(draft, tenant, status).choice
+    may_leave = not status.written and status.state in (S.QUEUED, S.WAITING, S.HELD)
+    if choice.skip and choice.hold is not None and may_leave:
+        draft.move(tenant.name, S.SKIPPED, SkipReason.OPTED_OUT, choice.hold.message, completion_time=draft.now)
+    elif status.state is S.SKIPPED and status.reason == SkipReason.OPTED_OUT and not choice.skip:
+        message = "its OptOut no longer counts"
+        draft.move(tenant.name, S.QUEUED, WaitReason.WAVE_QUEUED, message, completion_time=None)
+    elif choice.early and may_leave:
+        _go_early(draft, tenant, status, choice)
+
+
+def _go_early(draft: Draft, tenant: Tenant, status: TenantRunStatus, choice: Choice) -> None:
+    """Move the tenant to the next wave not started, once. The journal says so first; its TenantRun follows, also after a crash."""
+    name = tenant.name
+    if name not in draft.run.moved_early:
+        target = earlier_wave(draft, name)
+        if target is None:
+            return
+        draft.set_run(
+            waves=tuple(
+                _with(_without(wave, name), name) if wave.name == target.name else _without(wave, name) for wave in draft.run.waves
+            ),
+            moved_early=(*draft.run.moved_early, name),
+        )
+        draft.set_run(plan_digest=waves.plan_digest(draft.run.id, ((wave.name, wave.tenants) for wave in draft.run.waves)))
+    wave = next((wave.name for wave in draft.run.waves if name in wave.tenants), "")
+    if status.wave != wave:
+        draft.set_status(
+            name, status.model_copy(update={"wave": wave, "explain": f"asked to go early: moved from wave {status.wave} to {wave}"})
+        )
+        draft.note("TenantGoesEarly", f"moved from wave {status.wave} to wave {wave} by its own OptInEarly", tenant=name)
+
+
+def _without(wave: WaveRecord, tenant: str) -> WaveRecord:
+    if tenant not in wave.tenants:
+        return wave
+    return wave.model_copy(update={"tenants": tuple(name for name in wave.tenants if name != tenant)})
+
+
+def _with(wave: WaveRecord, tenant: str) -> WaveRecord:
+    return wave.model_copy(update={"tenants": (*wave.tenants, tenant)})
