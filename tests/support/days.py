@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -150,12 +150,14 @@ class Days:
         await self.time.stand_at(at)
         return await self.waits(upgrade, tenant, reason, saying)
 
-    async def starts_at(self, upgrade: str, tenant: str, opening: datetime, *, ends: datetime | None = None) -> Object:
-        """Check that a tenant starts in this opening and not a second before, and comes through. Returns its run's status."""
+    async def starts_at(
+        self, upgrade: str, tenant: str, opening: datetime, *, ends: datetime | None = None, until: str = "Succeeded"
+    ) -> Object:
+        """Check that a tenant starts in this opening, not a second before, and gets as far as `until`. Returns its run's status."""
         before = await self.stays_shut(upgrade, tenant, opening - SECOND, "OutsideWindow", "opens")
         assert instant(before["nextOpenTime"]) == opening
         await self.time.run_from(opening + SURELY_OPEN)
-        done = await self.story.until_run(upgrade, tenant, lambda run: run.get("state") == "Succeeded", "comes through")
+        done = await self.story.until_run(upgrade, tenant, lambda run: run.get("state") == until, f"is {until}")
         assert opening <= instant(done["startTime"]) <= opening + timedelta(minutes=2)
         assert ends is None or instant(done["openingEndTime"]) == ends
         assert await self.story.image(tenant) == NEW
@@ -164,6 +166,13 @@ class Days:
     async def profile(self, tenant: str) -> Object:
         """Return the status of a tenant's profile."""
         return dict((await self.story.kube.get(PROFILE, "tenant", tenant)).get("status", {}))
+
+    async def profile_shows(self, tenant: str, is_so: Callable[[Object], bool]) -> Object:
+        """Wait until what a tenant's profile says of its upgrade is so, and return it."""
+        body = await self.story.kube.wait_until(
+            PROFILE, "tenant", tenant, lambda body: is_so(body.get("status", {}).get("upgrade") or {}), saying="shows the upgrade so"
+        )
+        return dict(body["status"]["upgrade"])
 
 
 def instant(text: str) -> datetime:
