@@ -352,7 +352,7 @@ class DecisionReason(Reason):
     NOT_ALLOWED = "NotAllowed", "the policy does not let tenants decide this", "ask the platform team"
     TOO_LATE = "TooLate", "the tenant has already started", "ask the platform team"
     UNKNOWN_TARGET = "UnknownTarget", "there is no such upgrade for this tenant", "correct `spec.upgrade` in a new decision"
-    NOT_SUPPORTED = "NotSupported", "this build does not know decisions yet", "ask the platform team"
+    INVALID = "Invalid", "the decision cannot be read", "correct the field in the message, in a new decision"
 
 
 ALL_REASONS: tuple[type[Reason], ...] = (

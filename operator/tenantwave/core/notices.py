@@ -12,8 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tenantwave.api.profile import MAX_NOTICES, GivenNotice
-from tenantwave.api.upgrade import Notice
-from tenantwave.core import blobs
+from tenantwave.api.tenant_run import TenantRunStatus
+from tenantwave.api.upgrade import Notice, TenantUpgradeSpec
+from tenantwave.core import blobs, tenant_run
 
 Key = tuple[str, str, str]
 
@@ -25,10 +26,10 @@ def words_of(text: Notice | None, product: str, version: str) -> Notice:
 
 
 def notice_digest(text: Notice | None, product: str, version: str) -> str:
-    """Return `sha256:...` of the words: other words are another notice."""
+    """Return `sha256:...` of what tenants are told: other words, or the same about another version, are another notice."""
     words = words_of(text, product, version)
     parts = {"title": words.title, "changes": words.changes, "benefits": words.benefits, "risks": words.risks, "url": words.url}
-    return blobs.digest_of(blobs.canonical(parts))
+    return blobs.digest_of(blobs.canonical({"product": product, "version": version} | parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +67,32 @@ class DueNotice:
         )
 
 
+def due_notice(upgrade: str, spec: TenantUpgradeSpec, status: TenantRunStatus) -> DueNotice | None:
+    """Return the notice that a tenant of a live upgrade is to have; None where nothing is to be told, or not yet.
+
+    The TenantRun has the digest of the words; the words are those of the live spec. Where the two differ the spec is newer than the
+    decision behind the TenantRun, which follows. A tenant that the upgrade is through with is told nothing new.
+    """
+    release = spec.release
+    if not status.notice_digest or (status.state in tenant_run.ENDED and status.notice_time is None):
+        return None
+    if (status.to_version, status.notice_digest) != (release.version, notice_digest(spec.notice, release.product, release.version)):
+        return None
+    return DueNotice(
+        upgrade=upgrade,
+        version=release.version,
+        digest=status.notice_digest,
+        words=words_of(spec.notice, release.product, release.version),
+        recorded_time=status.notice_time,
+        waits=status.start_time is None and status.state not in tenant_run.ENDED,
+    )
+
+
 def notices_shown(known: Sequence[GivenNotice], due: Iterable[DueNotice], now: datetime) -> tuple[GivenNotice, ...]:
     """Return the notices of one tenant, newest first: all that it was told, and what it is to be told now.
 
-    The oldest give way, but none that a tenant still waits by: where those take all places, a new notice waits undelivered.
-    Giving is idempotent: of the result, with the same notices due, the result is the same at any later time.
+    The oldest give way, but none by which the tenant still waits: where those take all places, a new notice waits undelivered.
+    Giving is idempotent: from the result, with the same notices due, the same result follows at any later time.
     """
     shown = {key_of(notice): notice for notice in reversed(known)}
     wanted = {notice.key: notice for notice in due}

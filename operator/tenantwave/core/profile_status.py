@@ -1,4 +1,4 @@
-"""(previous status, what is known of a tenant) -> status of its TenantProfile: versions, the upgrade that concerns it, its windows, its changes."""
+"""(previous status, what is known of a tenant) -> status of its TenantProfile: versions, its upgrade, windows, changes, notices."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tenantwave.api.profile import Change, ProductStatus, ProfileUpgrade, Tenant
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, availability, window_status, windows_validity
+from tenantwave.core.notices import DueNotice, notices_shown
 from tenantwave.core.status import Said, settle
 from tenantwave.core.world import VersionRecord
 
@@ -38,6 +39,8 @@ class TenantFacts:
     records: Mapping[str, VersionRecord]
     upgrades: Sequence[TenantInUpgrade]
     calendar: Calendar | None
+    notices: Sequence[DueNotice] = ()
+    """What the live upgrades want it to be told."""
 
 
 def profile_status(previous: TenantProfileStatus | None, facts: TenantFacts, now: datetime) -> tuple[TenantProfileStatus, datetime | None]:
@@ -62,6 +65,7 @@ def profile_status(previous: TenantProfileStatus | None, facts: TenantFacts, now
         window=window_status(answer) if answer is not None else None,
         preserved=shown.status.preserved if shown is not None else (),
         recent_changes=_changes(previous, products, facts.upgrades, now),
+        notices=notices_shown(previous.notices if previous is not None else (), facts.notices, now),
     ), answer.valid_until_time if answer is not None else None
 
 

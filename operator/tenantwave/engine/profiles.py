@@ -1,21 +1,24 @@
-"""Keeps every tenant's TenantProfile.status true, makes missing profiles, and judges RolloutPolicies and TenantDecisions on their own."""
+"""Keeps every tenant's TenantProfile.status true, gives notices in it, makes missing profiles, and judges RolloutPolicies on their own."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from tenantwave.api.bounds import bounded_document
-from tenantwave.api.conditions import ConditionType, DecisionReason, DetailReason
-from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_DECISION, TENANT_PROFILE
+from tenantwave.api.conditions import ConditionType, DetailReason
+from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_PROFILE
 from tenantwave.api.limits import unsupported_policy_fields
 from tenantwave.api.meta import PROFILE_NAME
 from tenantwave.api.policy import Maintenance
 from tenantwave.core.journal import Journal
+from tenantwave.core.notices import DueNotice, due_notice
 from tenantwave.core.profile_status import TenantFacts, TenantInUpgrade, profile_status
 from tenantwave.core.status import Said, settle
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
+from tenantwave.engine.views import RunView
 from tenantwave.faults import AlreadyExists, Forbidden, NotFound
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
@@ -69,6 +72,7 @@ class Profiles:
                 if view.run.status.state is not None
             ),
             calendar=self.store.calendar_of(tenant, self._maintenance([view.policy for view in selecting])),
+            notices=tuple(self._notices(runs)),
         )
         status, again = profile_status(profile.status, facts, self.clock.now())
         if status != profile.status:
@@ -97,6 +101,13 @@ class Profiles:
     def _is_live(self, upgrade: str) -> bool:
         journal = self.store.journal_of(upgrade)
         return journal is not None and journal.run.completion_time is None and upgrade in self.store.upgrades
+
+    def _notices(self, runs: Sequence[RunView]) -> Iterator[DueNotice]:
+        """Yield what the tenant is to be told, or was: the older upgrade first, for a profile has room for so many."""
+        telling = [(self.store.upgrades[view.run.upgrade].upgrade, view.run.status) for view in runs if self.store.may_start(view)]
+        for upgrade, status in sorted(telling, key=lambda pair: (pair[0].creation_time, pair[0].name)):
+            if upgrade.spec is not None and (notice := due_notice(upgrade.name, upgrade.spec, status)) is not None:
+                yield notice
 
     def _maintenance(self, policies: list[str]) -> Maintenance | None:
         """Return the maintenance of the policy that concerns the tenant: of a live upgrade, else of the last one."""
@@ -145,25 +156,3 @@ class Policies:
             ROLLOUT_POLICY, "", name, {"status": status}, resource_version=view.resource_version, subresource="status"
         )
         self.telemetry.status_write(ROLLOUT_POLICY.name)
-
-
-@dataclass(slots=True)
-class Decisions:
-    """One worker's body for TenantDecisions. This build knows none yet, and says so instead of ignoring them."""
-
-    store: Store
-    cluster: Cluster
-    clock: Clock
-
-    async def reconcile(self, key: tuple[str, str]) -> None:
-        """Answer a decision that has no answer yet."""
-        view = self.store.decisions.get(key)
-        if view is None or view.answered:
-            return
-        message = "this build does not carry out TenantDecisions yet; ask the platform team to SkipTenant, or state windows and freezes"
-        said = [Said(ConditionType.ACCEPTED, False, DecisionReason.NOT_SUPPORTED, message)]
-        conditions = settle((), said, view.generation, self.clock.now())
-        status = {"observedGeneration": view.generation, "conditions": [condition.document() for condition in conditions]}
-        await self.cluster.merge_patch(
-            TENANT_DECISION, view.namespace, view.name, {"status": status}, resource_version=view.resource_version, subresource="status"
-        )

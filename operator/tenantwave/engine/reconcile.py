@@ -15,10 +15,11 @@ from tenantwave.api.kinds import FINALIZER, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core.gates import GateBook, next_tick_time
 from tenantwave.core.gates.journal import restore
-from tenantwave.core.plan import Answer, Deed, Plan, Step, Summary
+from tenantwave.core.plan import Answer, DecisionAnswer, Deed, Plan, Step, Summary
 from tenantwave.core.planner import decide
 from tenantwave.core.status import Said, settle, upgrade_status
 from tenantwave.core.world import World
+from tenantwave.engine.decisions import Answers
 from tenantwave.engine.figures import figures_of
 from tenantwave.engine.journals import Journals
 from tenantwave.engine.news import Reporter
@@ -28,7 +29,7 @@ from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant import TenantSteps
 from tenantwave.engine.views import ActionView, JournalView, UpgradeView
-from tenantwave.faults import Conflict, Fault, SnapshotCorrupt
+from tenantwave.faults import Conflict, Fault, NotFound, SnapshotCorrupt
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
 
@@ -150,6 +151,7 @@ class Reconciler:
                 await self.journals.save_planned(plan.journal, world.upgrade.spec)
             await self.journals.save(plan.journal, decided_on)
         moved = await self._work_in_tenants(world, plan)
+        await self._answer_tenants(world, plan.decision_answers)
         for answer in plan.answers:
             await self._answer(world.upgrade.name, answer)
         if plan.finalizer is False:
@@ -178,6 +180,24 @@ class Reconciler:
                 self._patience.forget(name, tenant)
                 moved = moved or result is not False
         return moved
+
+    async def _answer_tenants(self, world: World, answers: Iterable[DecisionAnswer]) -> None:
+        """Answer TenantDecisions. One that cannot be answered is tried again later, with patience of its own, and stops nothing else."""
+        name, answers_by = world.upgrade.name, Answers(self.cluster, self.telemetry, self.clock)
+        due = [
+            (f"{one.tenant}/{one.answer.decision}", view, one.answer)
+            for one in answers
+            if (view := self.store.decisions.get((one.tenant, one.answer.decision))) is not None and view.upgrade == name
+        ]
+        due = [one for one in due if self._patience.is_over(name, one[0], self.clock.monotonic())][:EFFECTS_PER_ROUND]
+        results = await self._all(answers_by.write(view, answer) for _, view, answer in due)
+        for (key, _, _), result in zip(due, results, strict=True):
+            if isinstance(result, NotFound) or result is None:
+                self._patience.forget(name, key)
+            elif isinstance(result, Fault):
+                self._bear(world, key, result)
+            else:
+                raise result
 
     def _bear(self, world: World, tenant: str, fault: Fault) -> None:
         """Note that work in a tenant failed. Somebody being faster is ordinary; what lasts is told."""

@@ -14,12 +14,14 @@ from typing import Any
 
 from tenantwave.api.kinds import WORKLOAD_KINDS
 from tenantwave.api.policy import Maintenance, RolloutPolicySpec
+from tenantwave.api.profile import GivenNotice
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
 from tenantwave.core.world import Catalogue, CatalogueEntry, Claim, ComponentView, Policy, Tenant, VersionRecord, World
+from tenantwave.engine.decision_index import DecisionIndex
 from tenantwave.engine.judging import PolicyJudge
 from tenantwave.engine.views import (
     ActionView,
@@ -77,7 +79,7 @@ class Store:
     policies: dict[str, PolicyView] = field(default_factory=dict)
     namespaces: dict[str, NamespaceView] = field(default_factory=dict)
     profiles: dict[str, ProfileView] = field(default_factory=dict)
-    decisions: dict[tuple[str, str], DecisionView] = field(default_factory=dict)
+    decisions: DecisionIndex = field(default_factory=DecisionIndex)
     journals: dict[str, JournalView] = field(default_factory=dict)
     damaged_journals: dict[str, DamagedJournal] = field(default_factory=dict)
     """Upgrade -> the journal that cannot be read: while it is there nothing is decided."""
@@ -112,6 +114,8 @@ class Store:
         if old is None or new is None or old.upgrade.generation != new.upgrade.generation:
             self._forget_views(name)  # not at each status that we wrote ourselves: views of 1,000 tenants take 50 ms
             self._wake_neighbours(name)
+            self._wake_profiles(name)  # the words of its notice may be others
+            self._wake_decisions(self.decisions.about(name))
 
     def policy_changed(self, old: PolicyView | None, new: PolicyView | None) -> None:
         """Take over a RolloutPolicy."""
@@ -140,23 +144,27 @@ class Store:
             known = name in self._runs.get(upgrade.upgrade.name, ())
             if known or any(view is not None and upgrade.selects(view.labels) for view in (old, new)):
                 self.wake.upgrade(upgrade.upgrade.name)
+            self._wake_decisions(self.decisions.of(upgrade.upgrade.name, name))
         self.wake.profile(name)
 
     def profile_changed(self, old: ProfileView | None, new: ProfileView | None) -> None:
-        """Take over a TenantProfile: its windows count at once for a tenant that has not started."""
+        """Take over a TenantProfile: its windows count at once for a tenant that has not started, and what it shows of notices is proof."""
         tenant = _name(old, new, lambda view: view.namespace)
         _put(self.profiles, tenant, new)
-        if old is None or new is None or (old.uid, old.generation) != (new.uid, new.generation):
+        is_same = old is not None and new is not None and (old.uid, old.generation) == (new.uid, new.generation)
+        if not is_same:
             self._calendars.pop(tenant, None)
+        if not is_same or _notices(old) != _notices(new):
             self._wake_tenant(tenant)
             self.wake.profile(tenant)
 
     def decision_changed(self, old: DecisionView | None, new: DecisionView | None) -> None:
-        """Take over a TenantDecision."""
-        key = _name(old, new, lambda view: (view.namespace, view.name))
-        _put(self.decisions, key, new)
-        if new is not None and not new.answered:
-            self.wake.decision(key)
+        """Take over a TenantDecision: its upgrade answers it, or, where that does not know the tenant, nobody's worker."""
+        self.decisions.put(old, new)
+        if old is None or new is None or (old.upgrade, old.seen) != (new.upgrade, new.seen):
+            for upgrade in {view.upgrade for view in (old, new) if view is not None and view.upgrade}:
+                self.wake.upgrade(upgrade)
+        self._wake_decisions([new] if new is not None else [])
 
     def run_changed(self, old: RunView | None, new: RunView | None) -> None:
         """Take over a TenantRun: its upgrade, and every other upgrade that waits for this tenant, looks again."""
@@ -173,6 +181,8 @@ class Store:
                 if upgrade != changed.run.upgrade:
                     self.wake.upgrade(upgrade)
             self.wake.profile(changed.tenant)
+        if changed is not None and (old is None or new is None):
+            self._wake_decisions(self.decisions.of(changed.run.upgrade, changed.tenant))
 
     def config_map_changed(self, old: OwnConfigMap | None, new: OwnConfigMap | None) -> None:
         """Take over a ConfigMap of our own namespace: a journal, a version record or a catalogue entry."""
@@ -182,6 +192,8 @@ class Store:
             case JournalView():
                 self.journals[new.journal.upgrade] = new
                 self.wake.upgrade(new.journal.upgrade)
+                if not (isinstance(old, JournalView) and _phase(old.journal) == _phase(new.journal)):
+                    self._wake_profiles(new.journal.upgrade)
             case DamagedJournal():
                 self.damaged_journals[new.upgrade] = new
                 self.wake.upgrade(new.upgrade)
@@ -238,6 +250,14 @@ class Store:
             if tenant in self._runs.get(name, ()) or (namespace is not None and upgrade.selects(namespace.labels)):
                 self.wake.upgrade(name)
 
+    def _wake_profiles(self, upgrade: str) -> None:
+        for tenant in self._runs.get(upgrade, ()):
+            self.wake.profile(tenant)
+
+    def _wake_decisions(self, views: Iterable[DecisionView]) -> None:
+        for view in views:
+            self.wake.decision(view.key)
+
     def _wake_neighbours(self, name: str) -> None:
         for tenant in self._runs.get(name, ()):
             for other in self._upgrades_of[tenant]:
@@ -275,6 +295,20 @@ class Store:
     def catalogue_views(self, product: str) -> Sequence[CatalogueView]:
         """Return the catalogue entries of a product."""
         return tuple(self._catalogue.get(product, {}).values())
+
+    def may_start(self, run: RunView) -> bool:
+        """Tell whether the upgrade of this TenantRun is live: neither ended, suspended nor deleted, nor another one of that name."""
+        view, journal = self.upgrades.get(run.run.upgrade), self.journal_of(run.run.upgrade)
+        return view is not None and journal is not None and view.upgrade.uid == run.run.upgrade_uid and _may_start(view, journal)
+
+    def is_tenant(self, upgrade: UpgradeView, namespace: str) -> bool | None:
+        """Tell whether a namespace is a tenant of this upgrade, now or by its TenantRun. None: the spec cannot be read, so nobody knows."""
+        if namespace in self.runs_of(upgrade.upgrade.name):
+            return True
+        if upgrade.upgrade.spec is None:
+            return None
+        view = self.namespaces.get(namespace)
+        return view is not None and self.may_be_tenant(namespace) and upgrade.selects(view.labels)
 
     def selected_by(self, upgrade: UpgradeView) -> Iterator[NamespaceView]:
         """Yield the namespaces that are tenants of this upgrade now."""
@@ -345,7 +379,7 @@ class Store:
         maintenance: Maintenance | None,
         run: RunView | None,
     ) -> Tenant:
-        namespace = self.namespaces.get(name)
+        namespace, profile = self.namespaces.get(name), self.profiles.get(name)
         product = spec.release.product if spec is not None else ""
         return Tenant(
             name=name,
@@ -359,6 +393,8 @@ class Store:
             calendar=self.calendar_of(name, maintenance),
             components=self._components(upgrade.upgrade.name, name, spec),
             claims=tuple(self._claims(upgrade, name)),
+            decisions=self.decisions.seen(upgrade.upgrade.name, name),
+            told=profile.told_of(upgrade.upgrade.name) if profile is not None else (),
         )
 
     def calendar_of(self, tenant: str, maintenance: Maintenance | None) -> Calendar | None:
@@ -404,12 +440,7 @@ class Store:
                 if tenant_run.has_tenant(run.status):  # its upgrade is gone by force: the lock stays until a person settles it
                     yield Claim(other, run.status.run, True, False, False, upgrade.upgrade.creation_time, "", "")
                 continue
-            live = (
-                journal.run.completion_time is None
-                and journal.run.order is None
-                and view.upgrade.deletion_time is None
-                and not (view.upgrade.spec is not None and view.upgrade.spec.suspend)
-            )
+            live = _may_start(view, journal)
             release = view.upgrade.spec.release if view.upgrade.spec is not None else None
             yield Claim(
                 upgrade=other,
@@ -421,6 +452,24 @@ class Store:
                 product=release.product if release is not None else "",
                 version=release.version if release is not None else "",
             )
+
+
+def _may_start(view: UpgradeView, journal: Journal) -> bool:
+    return (
+        journal.run.completion_time is None
+        and journal.run.order is None
+        and view.upgrade.deletion_time is None
+        and not (view.upgrade.spec is not None and view.upgrade.spec.suspend)
+    )
+
+
+def _phase(journal: Journal) -> tuple[str, bool, bool]:
+    """Return what decides whether a run may still start tenants."""
+    return journal.run.id, journal.run.completion_time is None, journal.run.order is None
+
+
+def _notices(profile: ProfileView | None) -> tuple[GivenNotice, ...]:
+    return profile.notices if profile is not None else ()
 
 
 def _catalogue(views: Sequence[CatalogueView]) -> Catalogue:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from tenantwave.api.action import UpgradeActionSpec
-from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, condition_of
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, DecisionReason, FailReason, condition_of
 from tenantwave.api.decision import TenantDecisionSpec
 from tenantwave.api.kinds import (
     FINALIZER,
@@ -26,14 +26,15 @@ from tenantwave.api.kinds import (
 )
 from tenantwave.api.model import ApiModel
 from tenantwave.api.policy import RolloutPolicySpec
-from tenantwave.api.profile import TenantProfileSpec, TenantProfileStatus
+from tenantwave.api.profile import GivenNotice, TenantProfileSpec, TenantProfileStatus
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import blobs
+from tenantwave.core.calendar import Answer, Decision, NoticeRecord
 from tenantwave.core.journal import Journal
 from tenantwave.core.preservation import ConfigMapContent, content_of
-from tenantwave.core.world import Action, StoredRun, Upgrade, VersionRecord
+from tenantwave.core.world import Action, SeenDecision, StoredRun, Upgrade, VersionRecord
 from tenantwave.engine.tenant.records import version_record
 
 Raw = Mapping[str, Any]
@@ -203,28 +204,60 @@ def action_view(raw: Raw) -> ActionView:
 
 @dataclass(frozen=True, slots=True)
 class DecisionView:
-    """A TenantDecision, as far as this build looks at it: whether it has had its answer."""
+    """A TenantDecision. `seen` is what its upgrade sees of it; None where the spec cannot be read, and `problem` then says why."""
 
     namespace: str
     name: str
+    upgrade: str
+    seen: SeenDecision | None
+    problem: str
+    creation_time: datetime
     generation: int
     resource_version: str
-    spec: TenantDecisionSpec | None
-    answered: bool
+    conditions: tuple[Condition, ...]
+    answer: Answer | None
+    """What it was answered, by its upgrade or because no upgrade answers; None: nothing yet, or about an older generation."""
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return namespace and name."""
+        return self.namespace, self.name
 
 
 def decision_view(raw: Raw) -> DecisionView:
     """Read a TenantDecision."""
-    metadata = raw["metadata"]
-    spec, _ = _spec(TenantDecisionSpec, raw)
+    metadata, generation = raw["metadata"], raw["metadata"].get("generation", 1)
+    spec, problem = _spec(TenantDecisionSpec, raw)
+    conditions = _conditions(raw.get("status") or {})
+    answer = _decision_answer(metadata["name"], conditions, generation)
+    seen = None
+    if spec is not None:
+        decision = Decision(metadata["name"], spec.type, _created(metadata), spec.until_time)
+        seen = SeenDecision(decision, answer if answer is not None and answer.reason not in NO_UPGRADES_ANSWERS else None)
     return DecisionView(
         namespace=metadata["namespace"],
         name=metadata["name"],
-        generation=metadata.get("generation", 1),
+        upgrade=spec.upgrade if spec is not None else "",
+        seen=seen,
+        problem=problem,
+        creation_time=_created(metadata),
+        generation=generation,
         resource_version=metadata["resourceVersion"],
-        spec=spec,
-        answered=bool((raw.get("status") or {}).get("conditions")),
+        conditions=conditions,
+        answer=answer,
     )
+
+
+def _decision_answer(name: str, conditions: Iterable[Condition], generation: int) -> Answer | None:
+    accepted = condition_of(conditions, ConditionType.ACCEPTED)
+    if accepted is None or accepted.observed_generation < generation or accepted.reason not in _DECISION_REASONS:
+        return None
+    return Answer(name, accepted.status is ConditionStatus.TRUE, DecisionReason(accepted.reason), accepted.message)
+
+
+_DECISION_REASONS = frozenset(reason.value for reason in DecisionReason)
+NO_UPGRADES_ANSWERS = frozenset({DecisionReason.UNKNOWN_TARGET, DecisionReason.INVALID})
+"""What a decision is told that reaches no upgrade. An upgrade that it reaches later has not answered it yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +287,15 @@ class ProfileView:
     spec: TenantProfileSpec | None
     problem: str
     status: TenantProfileStatus | None
+
+    @property
+    def notices(self) -> tuple[GivenNotice, ...]:
+        """Return what the tenant was told, as the API server has it."""
+        return self.status.notices if self.status is not None else ()
+
+    def told_of(self, upgrade: str) -> tuple[NoticeRecord, ...]:
+        """Return what the tenant was told of one upgrade."""
+        return tuple(NoticeRecord(one.version, one.digest, one.time) for one in self.notices if one.upgrade == upgrade)
 
 
 def profile_view(raw: Raw) -> ProfileView:

@@ -31,10 +31,11 @@ from tenantwave.api.kinds import (
 )
 from tenantwave.core.gates import QueryFailure, Rows, Source
 from tenantwave.engine import views
+from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.journals import Journals
 from tenantwave.engine.news import Reporter
 from tenantwave.engine.prober import Prober
-from tenantwave.engine.profiles import Decisions, Policies, Profiles
+from tenantwave.engine.profiles import Policies, Profiles
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.reconcile import Reconciler
 from tenantwave.engine.store import WORKLOADS, Store, Wake
@@ -133,7 +134,7 @@ def assemble(parts: Parts) -> Engine:
     )
     tenant_profiles = Profiles(store, parts.cluster, telemetry, parts.clock, profiles)
     rollout_policies = Policies(store, parts.cluster, telemetry, parts.clock)
-    tenant_decisions = Decisions(store, parts.cluster, parts.clock)
+    tenant_decisions = Decisions(store, Answers(parts.cluster, telemetry, parts.clock), parts.clock, decisions)
 
     async def run() -> None:
         async with asyncio.TaskGroup() as queues:
@@ -154,6 +155,8 @@ def assemble(parts: Parts) -> Engine:
             profiles.add(tenant)
         for policy in store.policies:
             policies.add(policy)
+        for decision in store.decisions:
+            decisions.add(decision)
 
     async def count_fleet() -> None:
         while True:
