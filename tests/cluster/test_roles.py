@@ -242,11 +242,19 @@ async def test_an_admin_of_a_namespace_hands_on_what_is_the_tenants_and_no_more(
 
 # --- the guide ---
 
+UNTIL_THE_BINDING_IS_SEEN = """
+as_the_account="--namespace acme --as=system:serviceaccount:acme:upgrades"
+timeout 30 bash -c "until kubectl auth can-i create tenantdecisions $as_the_account; do sleep 0.1; done"
+"""
+"""The authorizer hears of a new binding a moment later: sooner than a person types the next command, but not sooner than a script."""
+
 
 async def test_every_command_of_the_guide_does_what_it_says(cast: Cast, tmp_path: Path) -> None:
     """In the order of the page, as one script; only the names are this test's. The profile is there, as the operator would have made it."""
     await cast.kube.apply({**cast.manifest("TenantProfile"), "spec": {}})
     blocks = re.findall(r"^```bash\n(.*?)^```$", GUIDE.read_text(), re.DOTALL | re.MULTILINE)
+    bound, *then = blocks
+    blocks = [bound, UNTIL_THE_BINDING_IS_SEEN, *then]
     script = "\n".join(blocks).replace("acme", cast.home).replace("tenantwave-tenant", f"{cast.chart}-tenant")
     environment = {
         "PATH": f"{resolve('kubectl').parent}:{os.environ['PATH']}",
