@@ -278,6 +278,11 @@ class RunReason(Reason):
     RUN_ENDED = "RunEnded", "the run ended before it reached the tenant"
     RESOLVED = "Resolved", "an UpgradeAction Resolve settled the tenant"
     ORPHANED = "UpgradeDeleted", "the upgrade was deleted while the tenant soaked"
+    ALREADY_ROLLED_BACK = (
+        "AlreadyRolledBack",
+        "this version was rolled back in the tenant, and nothing new has been asked for since",
+        "create an UpgradeAction Retry, or push another version",
+    )
 
 
 class GateReason(Reason):

@@ -7,6 +7,7 @@ from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import blobs, tenant_run, versions, waves
 from tenantwave.core.journal import CatalogueRef, PolicyRef, WaveProgress, WaveRecord
+from tenantwave.core.passes import repeats
 from tenantwave.core.passes.draft import Draft, is_at_release, planned_status, runs_version
 from tenantwave.core.passes.plan_warnings import plan_warnings
 from tenantwave.core.passes.problems import named
@@ -17,6 +18,7 @@ from tenantwave.core.world import Tenant
 
 def plan_run(draft: Draft) -> None:
     """Divide the tenants into waves, unless that is done or something is wrong. The result goes into the journal."""
+    repeats.remember_predecessor(draft)
     policy = draft.world.policy
     if (
         draft.planned
@@ -129,15 +131,22 @@ def ensure_runs(draft: Draft) -> None:
 
 def _ensure(draft: Draft, name: str, wave: WaveRecord, place: int) -> None:
     tenant = draft.world.tenants.get(name)
-    if tenant is None or not _lacks_run(draft, name) or not _is_to_be_planned(draft, tenant):
+    if tenant is None:
         return
     previous = draft.status(name)
+    if previous is not None and not _lacks_run(draft, name):
+        repeats.hold_if_rolled_back_since(draft, tenant, previous)
+        return
+    if not _is_to_be_planned(draft, tenant):
+        return
     status = planned_status(draft, name, wave.name, _why(draft, tenant, wave, place), previous)
     if previous is not None and _has_soaked_on_this(draft, previous):
         status = status.model_copy(update={"converged_time": previous.converged_time})
     refused = _passed_over(draft, tenant, status)
     if refused is not None:
         status = tenant_run.to(status, TenantState.SKIPPED, refused[0], refused[1], draft.now, completion_time=draft.now)
+    else:
+        status = repeats.placed(draft, tenant, status)
     draft.set_status(name, status)
 
 

@@ -78,7 +78,9 @@ async def _do(work: Work) -> None:
 async def _fail(work: Work, failure: Failed) -> None:
     """Let the tenant fail. With nothing written it lets go of the tenant, so that others may have it."""
     takes_back = work.takes_back and work.step.deed is not Deed.FINALISE  # what is proven is not taken back for its paperwork
-    if work.status.state not in GOING_BACK and TenantState.HELD not in MOVES[work.status.state or TenantState.QUEUED]:
+    state = work.status.state or TenantState.QUEUED
+    # A tenant whose turn has not come is not held for what a look at it finds: it may be mended by then.
+    if state not in GOING_BACK and (state is TenantState.QUEUED or TenantState.HELD not in MOVES[state]):
         raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}")
     status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), takes_back)
     if status.state is TenantState.HELD and not status.written:
