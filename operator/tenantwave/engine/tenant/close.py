@@ -21,7 +21,7 @@ async def finalise(work: Work) -> None:
     await _delete_dropped(work)
     await work.handle.save()
     await _unmark(work)
-    await _record(work)
+    await _record(work, is_stable=True)
     await work.lock.release()
     text = f"runs {work.version} since {work.now():%Y-%m-%dT%H:%M:%SZ}"
     await work.end(work.step.outcome or tenant_run.succeeded(work.status, RunReason.UPGRADED, text, work.now()))
@@ -36,7 +36,7 @@ async def end_with_outcome(work: Work) -> None:
     if has_tenant:
         await work.fence()
     if outcome.state is TenantState.SUCCEEDED:
-        await _record(work, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
+        await _record(work, is_stable=False, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
     waits_with_writes = work.status.written and outcome.state in tenant_run.NOT_STARTED
     if has_tenant and not waits_with_writes:
         await let_go(work)  # what still has unproven writes of ours stays locked: no other run may build on them
@@ -58,13 +58,13 @@ async def _unmark(work: Work) -> None:
             await work.ledger.unmark(document)
 
 
-async def _record(work: Work, *, adopting: bool = False) -> None:
-    """Write down what the tenant is proven to run, and the pristine content that the next merge starts from."""
+async def _record(work: Work, *, is_stable: bool, adopting: bool = False) -> None:
+    """Write down what the tenant runs, whether gates and soak have proven it, and the pristine content that the next merge starts from."""
     record, stored = await work.records.read(work.product, work.namespace_uid)
     base = pristine_of_release(work)
     if adopting and (record.now.version, dict(record.now.base)) == (work.version, base):
         return
-    moved = record.moved(work.version, base, work.handle.uid, work.now())
+    moved = record.moved(work.version, base, work.handle.uid, work.now(), is_stable=is_stable)
     await work.records.write(work.product, work.namespace, work.namespace_uid, moved, stored)
 
 

@@ -39,13 +39,18 @@ class Record:
     writer: str = ""
     rolled_back: Mapping[str, str] = field(default_factory=dict)
 
-    def moved(self, version: str, base: Mapping[str, str], writer: str, since: datetime) -> Record:
-        """Return the record of a tenant that is proven to run `version`. Written again by the same run it stays as it is."""
+    def moved(self, version: str, base: Mapping[str, str], writer: str, since: datetime, *, is_stable: bool) -> Record:
+        """Return the record of a tenant that runs `version`. Written again by the same run it stays as it is.
+
+        Args: is_stable: gates and soak have passed. What was only found there (AlreadyAtRelease), or accepted by a person, is not stable:
+            the last stable version stays.
+        """
         if self.writer == writer and self.now.version == version and self.now.base == base:
             return self
         previous = self.previous if self.writer == writer else self.now
         kept = {known: run for known, run in self.rolled_back.items() if known != version}
-        return Record(Proven(version, version, since, base), previous, writer, kept)
+        stable = version if is_stable else self.now.last_stable_version
+        return Record(Proven(version, stable, since, base), previous, writer, kept)
 
     def moved_back(self, version: str, to_version: str, run: str, writer: str, since: datetime) -> Record:
         """Return the record of a tenant that was taken back from `version`: what stood before, and that `run` took it back.

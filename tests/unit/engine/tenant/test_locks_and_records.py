@@ -83,12 +83,28 @@ NEW_BASE = {"app-config": "sha256:new"}
 def test_a_record_moves_forward_and_back() -> None:
     """Back to what stood before; written again by the same run it stays as it is."""
     record = Record(now=OLD, writer="earlier", rolled_back={"2.4.0": "old-run"})
-    moved = record.moved("2.4.0", NEW_BASE, "us", NOON)
+    moved = record.moved("2.4.0", NEW_BASE, "us", NOON, is_stable=True)
     assert (moved.now.version, moved.now.base, moved.rolled_back) == ("2.4.0", NEW_BASE, {})
-    assert moved.moved("2.4.0", NEW_BASE, "us", NOON + timedelta(hours=1)) == moved
+    assert moved.moved("2.4.0", NEW_BASE, "us", NOON + timedelta(hours=1), is_stable=True) == moved
     back = moved.moved_back("2.4.0", "2.3.1", "run-1", "us", NOON)
     assert (back.now, back.rolled_back) == (OLD, {"2.4.0": "run-1"})
     assert back.moved_back("2.4.0", "2.3.1", "run-1", "us", NOON + timedelta(hours=1)) == back
+
+
+@pytest.mark.parametrize(
+    ("record", "is_stable", "expected"),
+    [
+        pytest.param(Record(now=OLD), True, "2.4.0", id="gates and soak have passed"),
+        pytest.param(Record(now=OLD), False, "2.3.1", id="found there, or accepted by a person"),
+        pytest.param(Record(), False, "", id="adopted: nothing is proven yet"),
+    ],
+)
+def test_the_last_stable_version_moves_only_when_proven(record: Record, is_stable: bool, expected: str) -> None:
+    """What a tenant runs is one thing, what is known to be good for it another."""
+    moved = record.moved("2.4.0", NEW_BASE, "us", NOON, is_stable=is_stable)
+    assert (moved.now.version, moved.now.last_stable_version) == ("2.4.0", expected)
+    back = moved.moved_back("2.4.0", "2.3.1", "run-1", "us", NOON)
+    assert back.now.last_stable_version == record.now.last_stable_version
 
 
 def test_a_rollback_before_the_record_moved_keeps_it() -> None:
@@ -103,7 +119,7 @@ async def test_a_record_is_stored_and_read_back() -> None:
     records = Records(cluster, OWN)
     empty, stored = await records.read("Shop_1", "ns-1")
     assert (empty, stored) == (Record(), None)
-    moved = empty.moved("2.4.0", NEW_BASE, "us", NOON)
+    moved = empty.moved("2.4.0", NEW_BASE, "us", NOON, is_stable=True)
     await records.write("Shop_1", "acme", "ns-1", moved, stored)
     read, stored = await records.read("Shop_1", "ns-1")
     assert read == moved

@@ -328,7 +328,19 @@ async def test_a_tenant_that_is_at_the_release_is_recorded_without_a_write() -> 
     assert [(one.verb, one.kind) for one in story.cluster.writes] == [("create", "ConfigMap"), ("replacestatus", "TenantRun")]
     record = story.record()
     assert record is not None
-    assert record.version == "2.4.0"
+    assert (record.version, record.last_stable_version) == ("2.4.0", "")  # nothing has proven it
+
+
+async def test_the_record_moves_only_after_the_soak() -> None:
+    """While it soaks the tenant runs the release, and is on record with what was stable before."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    assert story.image("api") == "shop/api:2.4.0"
+    assert story.record() is None
+    await story.run(S.SUCCEEDED)
+    record = story.record()
+    assert record is not None
+    assert record.last_stable_version == "2.4.0"
 
 
 async def test_force_pre_image_wins_over_later_edits() -> None:
