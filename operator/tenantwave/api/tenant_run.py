@@ -193,6 +193,15 @@ class TakeBack(ApiModel):
     scope: Annotated[TakeBackScope, about("How far.", example="Tenant")] = TakeBackScope.TENANT
 
 
+class MovedStart(ApiModel):
+    """A planned start that was told and no longer holds."""
+
+    time: Annotated[Instant, about("When it moved; UTC.", example="2026-11-20T00:00:00Z")]
+    from_: Annotated[Instant, about("The start that was told; UTC.", example="2026-11-29T06:00:00Z", alias="from")]
+    to: Annotated[Instant | None, about("The start now; UTC.", example="2026-12-20T04:00:00Z", absent="none is in sight")] = None
+    why: Annotated[str, about("Why.", example="deferred by defer-9fk until 2026-12-20", absent="not known", max_length=256)] = ""
+
+
 class TenantRunSpec(ApiModel):
     """Which tenant in which upgrade."""
 
@@ -241,6 +250,10 @@ class TenantRunStatus(ApiModel):
         about("Digest of the words of the notice that is to be given.", example="sha256:" + "0" * 64, absent="no notice", max_length=71),
     ] = ""
     planned_start_time: Annotated[Instant | None, _when("When the tenant is expected to start", "not known, or already started")] = None
+    rescheduled: Annotated[
+        MovedStart | None,
+        about("The last time that the planned start moved.", example={"time": "2026-11-20T00:00:00Z"}, absent="it never moved"),
+    ] = None
     next_open_time: Annotated[Instant | None, _when("When the tenant's door opens next", "it is open, or never opens")] = None
     opening_end_time: Annotated[Instant | None, _when("When the opening ends in which the tenant started", "it does not end")] = None
     start_time: Annotated[Instant | None, _when("When preflight began for the first time in this attempt", "not started")] = None

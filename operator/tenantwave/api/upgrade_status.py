@@ -273,6 +273,14 @@ class WaveStatus(ApiModel):
     start_time: Annotated[
         Instant | None, about("When its first tenant started; UTC.", example="2026-12-06T01:00:00Z", absent="not started")
     ] = None
+    planned_start_time: Annotated[
+        Instant | None,
+        about("When it begins, at the earliest; UTC.", example="2026-12-06T01:00:00Z", absent="it has begun, or nobody can tell"),
+    ] = None
+    planned_end_time: Annotated[
+        Instant | None,
+        about("When it ends, at the earliest; UTC.", example="2026-12-08T02:00:00Z", absent="it has ended, or nobody can tell"),
+    ] = None
     healthy_since: Annotated[
         Instant | None, about("Since when it is healthy as a whole; UTC.", example="2026-12-06T01:10:00Z", absent="not healthy as a whole")
     ] = None

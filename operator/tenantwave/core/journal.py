@@ -152,6 +152,8 @@ class RunRecord(_Record):
     """The tenants that a Retry named; empty where it named none, so that all that had not succeeded begin again."""
     blind_since: Instant | None = None
     """The first unusable tick for which `evaluation.onUnknown` has already paused the upgrade."""
+    late_for: str = ""
+    """The tenant for whom deadlineTime cannot be met, as people have been told."""
     moved_early: tuple[str, ...] = ()
     """Tenants that OptInEarly has moved to an earlier wave, so that it moves each of them once."""
 

@@ -13,6 +13,7 @@ from tenantwave.core.passes import (
     afterwards,
     asked,
     choices,
+    dates,
     endings,
     evidence,
     failures,
@@ -66,6 +67,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     endings.pass_waves_with_nobody,  # who already runs the release needs no wave
     starts.open_next_wave,
     starts.start_tenants,  # who starts now
+    dates.tell_dates,  # when the others will
     endings.end_run,
     endings.keep_finalizer,
 )

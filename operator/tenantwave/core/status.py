@@ -26,6 +26,7 @@ from tenantwave.api.upgrade_status import (
 )
 from tenantwave.api.upgrade_status import Next as NextStatus
 from tenantwave.core import tenant_run, versions
+from tenantwave.core.calendar import WaveForecast
 from tenantwave.core.gate_report import gates_passed, stored, unknown_since, wave_gate_status, what_waves_can_find
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
@@ -165,7 +166,9 @@ def _accepted(world: World, plan: Plan, journal: Journal | None) -> Iterable[Sai
     joining = sum(tenant.selected and name not in placed and tenant.run is None for name, tenant in world.tenants.items())
     later = f"; {joining} namespaces match since then and join with the next run" if joining else ""
     plan_said = f"{len(placed)} tenants in {len(journal.run.waves)} waves{later}"
-    told = "; ".join((plan_said, *(f"warning: {warning}" for warning in journal.run.warnings), *what_waves_can_find(journal.run)))
+    seen = world.foreseen
+    late = (seen.forecast.warning,) if seen is not None and seen.run == journal.run.id and seen.forecast.warning else ()
+    told = "; ".join((plan_said, *(f"warning: {warning}" for warning in (*late, *journal.run.warnings)), *what_waves_can_find(journal.run)))
     yield Said(ConditionType.ACCEPTED, True, DetailReason.PLANNED, told)
 
 
@@ -239,6 +242,7 @@ def _wave(
     members = [current[name] for name in wave.tenants if name in current]
     states = Counter(status.state for status in members)
     gate = stored(wave, journal.run.id)
+    planned = _planned(world, journal, wave)
     count = len(wave.tenants)
     return WaveStatus(
         name=wave.name,
@@ -257,10 +261,19 @@ def _wave(
         if effective is not None and effective.approval is not ApprovalTime.NONE
         else None,
         start_time=wave.start_time,
+        planned_start_time=planned.start_time if planned is not None and wave.progress is WaveProgress.QUEUED else None,
+        planned_end_time=planned.end_time if planned is not None and wave.completion_time is None else None,
         healthy_since=gate.healthy_since_time if gate is not None and gate.verdict is not Verdict.FAILING else None,
         completion_time=wave.completion_time,
         gate=wave_gate_status(wave, journal.run.id, plan.gate_context, world.gates),
     )
+
+
+def _planned(world: World, journal: Journal, wave: WaveRecord) -> WaveForecast | None:
+    seen = world.foreseen
+    if seen is None or seen.run != journal.run.id or journal.run.completion_time is not None or journal.run.order is not None:
+        return None
+    return next((one for one in seen.forecast.waves if one.name == wave.name), None)
 
 
 def _wave_state(journal: Journal, wave: WaveRecord, members: Sequence[TenantRunStatus], effective: EffectiveWave | None) -> WaveState:

@@ -15,7 +15,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import TenantUpgradeSpec
-from tenantwave.core.calendar import Answer, Calendar, Decision, NoticeRecord
+from tenantwave.core.calendar import Answer, Calendar, Decision, Forecast, NoticeRecord
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
 
@@ -181,6 +181,15 @@ class Action:
 
 
 @dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A forecast, for which run it was made and when. It is computed beside the decisions, for it costs more than they may."""
+
+    run: str
+    time: datetime
+    forecast: Forecast
+
+
+@dataclass(frozen=True, slots=True)
 class World:
     """Everything that one decision about one upgrade may depend on."""
 
@@ -197,6 +206,7 @@ class World:
     gates: GateBook
     actions: tuple[Action, ...] = ()
     clock_is_right: bool = True
+    foreseen: Foreseen | None = None
     seen_since: datetime | None = None
     """Since when we see the cluster without a break: the start of this process, or the end of the last outage of the API server."""
     shaken_until: datetime | None = None

@@ -55,12 +55,16 @@ class WavePlan:
 
 @dataclass(frozen=True, slots=True)
 class TenantForecast:
-    """When a tenant starts and when it is through, at the earliest; None: not in sight, or its wave is not."""
+    """When a tenant starts and when it is through, at the earliest; None: not in sight, or its wave is not.
+
+    is_fixed: its calendar, its notice or its own choice says when, and not the waves before it or a slot that becomes free.
+    """
 
     name: str
     wave: str
     start_time: datetime | None
     end_time: datetime | None
+    is_fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,8 +138,8 @@ def _tenants(wave: WavePlan, now: datetime, begin: datetime | None, skew: timede
         yield from (TenantForecast(guest.name, wave.name, None, None) for guest in coming)
         return
     running = [guest.start_time + wave.slot_time for guest in wave.guests if guest.start_time is not None and guest.end_time is None]
-    for guest, start in _placed(coming, wave, running, begin, skew):
-        yield TenantForecast(guest.name, wave.name, start, _through(wave, start, None) if start is not None else None)
+    for guest, start, is_fixed in _placed(coming, wave, running, begin, skew):
+        yield TenantForecast(guest.name, wave.name, start, _through(wave, start, None) if start is not None else None, is_fixed)
 
 
 def _through(wave: WavePlan, start: datetime, begin: datetime | None) -> datetime:
@@ -146,15 +150,15 @@ def _through(wave: WavePlan, start: datetime, begin: datetime | None) -> datetim
 
 def _placed(
     guests: Sequence[Guest], wave: WavePlan, running: Sequence[datetime], begin: datetime, skew: timedelta
-) -> Iterator[tuple[Guest, datetime | None]]:
-    """Give each tenant a slot: whoever may start first goes first, in wave order where several may."""
+) -> Iterator[tuple[Guest, datetime | None, bool]]:
+    """Give each tenant a slot: whoever may start first goes first, in wave order where several may. Beside the start whether it is fixed."""
     slots = sorted([*running, *[begin] * max(0, wave.slots - len(running))])[-max(1, wave.slots) :]
     heapify(slots)
     queue: list[tuple[datetime, int, int, Start]] = []
     for order, guest in enumerate(guests):
         start = first_start(guest.calendar, guest.terms, begin, skew)
         if start is None:
-            yield guest, None
+            yield guest, None, True
         else:
             queue.append((start.time, order, 1, start))
     heapify(queue)
@@ -166,13 +170,13 @@ def _placed(
             # All slots are taken until its opening is over: the next one, then.
             later = first_start(guest.calendar, guest.terms, at, skew)
             if later is None:
-                yield guest, None
+                yield guest, None, True
             else:
                 heappush(queue, (later.time, order, searches + 1, later))
             continue
         heappop(slots)
         heappush(slots, at + wave.slot_time)
-        yield guest, start.shown_time if at == ready else at
+        yield guest, start.shown_time if at == ready else at, at == ready > begin
 
 
 def _end_of_wave(

@@ -13,7 +13,7 @@ from tenantwave.api.policy import Maintenance, RolloutPolicySpec, TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import Ruling
+from tenantwave.core.calendar import Forecast, Ruling
 from tenantwave.core.gates import GateBook, GateContext
 from tenantwave.core.journal import Journal, RunRecord, WaveRecord
 from tenantwave.core.passes.ground import Ground, ground_of
@@ -41,6 +41,8 @@ class Draft:
         self.holds: dict[str, Hold] = {}
         self.problem: Summary | None = None
         """Why the upgrade cannot start, or not go on starting."""
+        self.at_least: Next | None = None
+        """What happens next as far as the forecast can tell; shown where nothing is known for certain."""
         self.on_hold: str = ""
         """Why no tenant starts now although the run is planned: the sentence that waiting tenants show."""
         self.superseded = False
@@ -118,6 +120,12 @@ class Draft:
         if self.policy is None:
             return None
         return ground_of(self.spec, self.policy, self.journal, self.world.actions, self.world.clock_is_right)
+
+    @property
+    def foreseen(self) -> Forecast | None:
+        """Return what will happen when, as last computed for this run."""
+        seen = self.world.foreseen
+        return seen.forecast if seen is not None and seen.run == self.run.id else None
 
     @property
     def book(self) -> GateBook:
@@ -266,6 +274,9 @@ class Draft:
         self._nexts.append(Next(time, what))
         self.wake(time)
 
+    def _foreseen_next(self) -> Next | None:
+        return self.at_least if self.at_least is not None and self.at_least.time > self.now else None
+
     def plan(self, summary: Summary) -> Plan:
         """Return the decision, with only what differs from the world."""
         later = [upcoming for upcoming in self._nexts if upcoming.time > self.now]
@@ -281,7 +292,7 @@ class Draft:
             notes=tuple(self.notes),
             gate_context=self.gate_context,
             holds=self.holds,
-            next=min(later, key=lambda upcoming: upcoming.time, default=None),
+            next=min(later, key=lambda upcoming: upcoming.time, default=self._foreseen_next()),
             wake_time=min((time for time in self._wakes if time > self.now), default=None),
             save_policy=self.save_plan,
         )

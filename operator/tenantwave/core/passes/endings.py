@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from tenantwave.api.conditions import RunReason, WaitReason
+from tenantwave.api.conditions import RunReason
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import Member, Stage, WaveWait, wave_wait
 from tenantwave.core.gates import wave_is_through
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes import failures, starts
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.evidence import deciding
 from tenantwave.core.passes.problems import named
+from tenantwave.core.passes.stragglers import wait_for_tenants
 from tenantwave.core.plan import Deed
 
 S = TenantState
-
-WAIT_REASONS = frozenset(str(reason) for reason in WaitReason)
 
 SETTLED = frozenset({S.SUCCEEDED, S.SKIPPED, S.ROLLED_BACK, S.ROLLBACK_FAILED, S.HELD, S.ORPHANED})
 """States in which a wave need not wait for the tenant any longer (whether it is within the budget is another question)."""
@@ -70,39 +66,6 @@ def _has_nobody(draft: Draft, wave: WaveRecord) -> bool:
     return len(members) == len(wave.tenants) and all(
         status.state in (S.SKIPPED, S.ORPHANED) or (status.state is S.SUCCEEDED and not status.written) for status in members
     )
-
-
-STAGES: dict[TenantState, Stage] = {
-    S.SUCCEEDED: Stage.SUCCEEDED,
-    S.SKIPPED: Stage.SKIPPED,
-    S.ORPHANED: Stage.SKIPPED,
-    S.ROLLED_BACK: Stage.FAILED,
-    S.ROLLBACK_FAILED: Stage.FAILED,
-    S.HELD: Stage.FAILED,
-}
-"""How a wave sees its tenants; whoever is not among them is on its way, or has not begun."""
-
-
-def wait_for_tenants(draft: Draft, wave: WaveRecord) -> WaveWait:
-    """Tell whether the wave still waits for tenants, and whom it leaves behind. The gates of the wave are another question."""
-    if draft.policy is None:
-        return WaveWait(False)
-    waits = wave_wait(_members(draft, wave), draft.policy.maintenance.stragglers, draft.now)
-    if waits.wake_time is not None:
-        draft.wake(waits.wake_time)
-    return waits
-
-
-def _members(draft: Draft, wave: WaveRecord) -> Iterator[Member]:
-    """Yield the tenants of a wave that has begun. What one waits for is what its TenantRun says."""
-    entered = wave.start_time or draft.now
-    for tenant, status in draft.in_wave(wave):
-        if status.state in STAGES:
-            yield Member(tenant.name, STAGES[status.state], entered)
-        elif status.state is S.WAITING and not status.written and status.reason in WAIT_REASONS:
-            yield Member(tenant.name, Stage.WAITING, entered, WaitReason(status.reason))
-        else:
-            yield Member(tenant.name, Stage.BUSY, entered)
 
 
 def is_through(draft: Draft, wave: WaveRecord) -> bool:

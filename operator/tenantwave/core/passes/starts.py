@@ -11,6 +11,7 @@ from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import CLOCK_SKEW
 from tenantwave.core.gates import SourceState, Verdict
 from tenantwave.core.journal import WaveProgress, WaveRecord
+from tenantwave.core.passes.dates import moved_to
 from tenantwave.core.passes.draft import Draft, is_at_release
 from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, stored_message
 from tenantwave.core.passes.failures import may_start_more
@@ -301,5 +302,8 @@ def _queue(draft: Draft, wave: WaveRecord) -> None:
 
 
 def _show(draft: Draft, tenant: str, status: TenantRunStatus, hold: Hold) -> None:
-    if (status.state, status.reason, status.message) != (S.WAITING, str(hold.reason), hold.message):
-        draft.move(tenant, S.WAITING, hold.reason, hold.message, next_open_time=hold.until, planned_start_time=hold.until)
+    shown = (S.WAITING, str(hold.reason), hold.message)
+    if (status.state, status.reason, status.message) == shown and hold.until in (None, status.planned_start_time):
+        return
+    moved = moved_to(draft, tenant, status, hold.until, hold.message) if hold.until is not None else {}
+    draft.move(tenant, S.WAITING, hold.reason, hold.message, next_open_time=hold.until, planned_start_time=hold.until, **moved)
