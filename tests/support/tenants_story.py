@@ -31,6 +31,7 @@ from tenantwave.core.world import World
 from tenantwave.engine import reconcile, views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.journals import journal_name
+from tenantwave.engine.patience import SOON
 from tenantwave.engine.profiles import Profiles
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Wake
@@ -83,11 +84,23 @@ class TenantsStory(EngineStory):
                 except Conflict:
                     self.awake["decision"].add(key)
             if upgrade and upgrades:
-                await self.reconciler.reconcile(UPGRADE)
-                if self.reconciler.queue.depth:
-                    self.reconciler.queue.forget(UPGRADE)
-                    self.awake["upgrade"].add(UPGRADE)
+                await self._look_at_upgrade()
         raise AssertionError(f"never at rest: {self.cluster.writes[-5:]}")
+
+    async def _look_at_upgrade(self) -> None:
+        """Take the upgrade one step further. Its timers ring if they are about to: after a conflict it looks again in a moment."""
+        queue = self.reconciler.queue
+        try:
+            await self.reconciler.reconcile(UPGRADE)
+        except Conflict:
+            self.awake["upgrade"].add(UPGRADE)
+        delay = queue.delay_of(UPGRADE)
+        if delay is not None and delay <= SOON:
+            self.clock.forward(SOON)
+            self.awake["upgrade"].add(UPGRADE)
+        if queue.depth:
+            self.awake["upgrade"].add(UPGRADE)
+        queue.forget(UPGRADE)
 
     # What people, and the upgrade's own worker, do
 

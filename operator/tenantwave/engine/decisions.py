@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 from tenantwave.api.conditions import ConditionType, DecisionReason
 from tenantwave.api.kinds import TENANT_DECISION
@@ -19,7 +19,8 @@ from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
 
 GRACE = timedelta(seconds=5)
-"""A decision may come before its upgrade, and before the label of its namespace: git applies in any order."""
+"""A decision may come before its upgrade, and before the label of its namespace: git applies in any order. And the upgrade answers itself."""
+LONG_AGO = datetime.min.replace(tzinfo=UTC) + GRACE
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,21 +55,31 @@ class Decisions:
     answers: Answers
     clock: Clock
     queue: WorkQueue[Key]
+    _reached: dict[Key, datetime] = field(default_factory=dict)
+    """Decisions that reach their upgrade since then, and still bear what we said before."""
 
     async def reconcile(self, key: Key) -> None:
-        """Say what is wrong with a decision that reaches no upgrade, and take that back once it does; the upgrade then answers by itself."""
+        """Say what is wrong with a decision that reaches no upgrade. Once it does its upgrade answers; if that takes long, take it back."""
         view, namespace = self.store.decisions.get(key), self.store.namespaces.get(key[0])
-        if view is None or namespace is None or namespace.terminating:
+        answer = self._right_answer(view) if view is not None else None
+        if view is None or namespace is None or namespace.terminating or answer == view.answer:
+            self._reached.pop(key, None)
             return
-        answer = self._right_answer(view)
-        left = view.creation_time + GRACE - self.clock.now()
-        if view.answer is None and answer is not None and left > timedelta():
+        left = self._grace_since(view, answer) + GRACE - self.clock.now()
+        if left > timedelta():
             self.queue.add_after(key, left)
             return
         try:
             await self.answers.write(view, answer)
         except NotFound:
             return  # deleted meanwhile
+
+    def _grace_since(self, view: DecisionView, answer: Answer | None) -> datetime:
+        """Return from when the time of grace counts: a fresh decision waits for its upgrade, what we said waits for the upgrade's answer."""
+        if answer is None:
+            return self._reached.setdefault(view.key, self.clock.now())
+        self._reached.pop(view.key, None)
+        return view.creation_time if view.answer is None else LONG_AGO
 
     def _right_answer(self, view: DecisionView) -> Answer | None:
         """Return what the decision should have as its answer, as far as we can tell without its upgrade."""

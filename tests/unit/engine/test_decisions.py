@@ -58,8 +58,9 @@ async def test_a_namespace_that_the_upgrade_does_not_select_is_said_until_it_is_
 
     story.cluster.edit(NAMESPACE, "", "elsewhere", {"metadata": {"labels": LABELS}})
     await story.settle()
-    assert story.answer("opt-out-1", "elsewhere") is None, "now the upgrade is to answer"
-    assert UPGRADE in story.awake["upgrade"]
+    assert UPGRADE in story.awake["upgrade"], "now the upgrade is to answer"
+    await later(story, ("elsewhere", "opt-out-1"))
+    assert story.answer("opt-out-1", "elsewhere") is None, "it did not; what was said is true no more"
 
     story.cluster.edit(NAMESPACE, "", "elsewhere", {"metadata": {"labels": {"tenantwave.io/product-shop": None}}})
     await story.settle()
@@ -79,8 +80,6 @@ async def test_an_upgrade_that_comes_later_takes_the_answer_over() -> None:
 
     story.cluster.put(TENANT_UPGRADE, {"metadata": {"name": UPGRADE}, "spec": upgrade["spec"]})
     await story.settle()
-    assert story.answer("opt-out-1") is None
-
     await story.answer_by_upgrade(COUNTS)
     assert story.answer("opt-out-1") == ("True", "Accepted", COUNTS.message)
     story.cluster.remove(TENANT_UPGRADE, "", UPGRADE)
@@ -238,3 +237,41 @@ def test_which_condition_is_an_answer(condition: dict[str, object], is_answer: b
     view = decision_view({"metadata": metadata, "spec": {"upgrade": UPGRADE, "type": "OptOut"}, "status": {"conditions": [stored]}})
     assert view.seen is not None
     assert (view.seen.answer is not None) is is_answer
+
+
+# Both together, with the planner itself.
+
+
+async def test_a_decision_older_than_its_upgrade_is_obeyed_once_it_is_there() -> None:
+    story = TenantsStory()
+    upgrade = story.cluster.see(TENANT_UPGRADE, "", UPGRADE)
+    story.cluster.remove(TENANT_UPGRADE, "", UPGRADE)
+    story.decide("opt-out-1")
+    await story.settle(upgrade=True)
+    await later(story, (ACME, "opt-out-1"))
+    metadata = {"name": UPGRADE, "creationTimestamp": f"{story.clock.now():%Y-%m-%dT%H:%M:%SZ}"}
+    story.cluster.put(TENANT_UPGRADE, {"metadata": metadata, "spec": upgrade["spec"]})
+    await story.settle(upgrade=True)
+    answer = story.answer("opt-out-1")
+    assert answer is not None
+    assert answer[:2] == ("True", "Accepted")
+    assert story.run()["status"]["state"] == "Skipped"
+    assert story.image() == "shop/api:2.3.1", "nothing was written"
+    count = len(story.cluster.writes)
+    story.restart()
+    story.awake["upgrade"].add(UPGRADE)
+    await story.settle(upgrade=True)
+    assert len(story.cluster.writes) == count, "at rest"
+
+
+async def test_a_tenant_that_is_labelled_later_is_answered_by_the_upgrade() -> None:
+    story = TenantsStory()
+    story.cluster.put(NAMESPACE, {"metadata": {"name": "elsewhere"}})
+    story.decide("opt-out-1", tenant="elsewhere")
+    await story.settle(upgrade=True)
+    await later(story, ("elsewhere", "opt-out-1"))
+    story.cluster.edit(NAMESPACE, "", "elsewhere", {"metadata": {"labels": LABELS}})
+    await story.settle(upgrade=True)
+    answer = story.answer("opt-out-1", "elsewhere")
+    assert answer is not None
+    assert answer[:2] == ("True", "Accepted")
