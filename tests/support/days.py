@@ -73,6 +73,10 @@ class ToldTime:
         """Return what time it is told now."""
         return Timeline(tuple(self._moves)).told(datetime.now(UTC))
 
+    async def passes_a_second(self) -> None:
+        """Wait until what is made next has a later stamp than what was made so far: stamps have whole seconds."""
+        await asyncio.sleep((_whole_second(datetime.now(UTC)) - datetime.now(UTC)).total_seconds())
+
     async def _move(self, at: datetime, *, runs: bool) -> None:
         real = _whole_second(datetime.now(UTC))
         move = Move(real, at, runs)
