@@ -15,7 +15,7 @@ from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import Condition, ConditionStatus, FailReason
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.model import ApiModel
-from tenantwave.api.profile import Change, PreservedConfig, ProductStatus, ProfileUpgrade, TenantProfileStatus, WindowStatus
+from tenantwave.api.profile import MAX_NOTICES, Change, PreservedConfig, ProductStatus, ProfileUpgrade, TenantProfileStatus, WindowStatus
 from tenantwave.api.tenant_run import (
     MAX_INTENTS,
     Conflict,
@@ -28,6 +28,7 @@ from tenantwave.api.tenant_run import (
     TenantRunStatus,
     TenantState,
 )
+from tenantwave.api.upgrade import Notice
 from tenantwave.api.upgrade_status import (
     Counts,
     GateStatus,
@@ -43,6 +44,7 @@ from tenantwave.api.upgrade_status import (
     WaveStatus,
 )
 from tenantwave.api.windows import Opening
+from tenantwave.core.notices import DueNotice, notices_shown
 
 NOON = datetime(2026, 12, 6, 12, tzinfo=UTC)
 DIGEST = "sha256:" + "a" * 64
@@ -68,6 +70,8 @@ def intent(seq: int) -> Intent:
     return Intent(seq=seq, target=target, fields=("/data/log.level",), before=DIGEST, after=DIGEST, state=IntentState.LANDED)
 
 
+LONGEST = Notice(title="ü" * 200, changes="ü" * 4000, benefits="ü" * 4000, risks="ü" * 4000, url="u" * 1024)
+"""All that a TenantUpgrade may say to its tenants."""
 JOURNAL = TenantRunStatus(
     observed_generation=1,
     state=TenantState.ROLLING_BACK,
@@ -75,6 +79,8 @@ JOURNAL = TenantRunStatus(
     run=RUN,
     wave="canary",
     attempt=2,
+    notice_time=NOON,
+    notice_digest=DIGEST,
     start_time=NOON,
     healthy_since_time=NOON + timedelta(microseconds=123456),
     plan=TenantPlan(digest=DIGEST, objects=(PlannedObject(api_version="apps/v1", kind="Deployment", name="api"),)),
@@ -109,6 +115,7 @@ PROFILE = TenantProfileStatus(
     ),
     preserved=(PreservedConfig(config_map="app-config", digest=DIGEST, kept=4, merged=1),),
     recent_changes=(Change(time=NOON, actor="tenantwave", object="Deployment/api", action="Upgrade", from_="2.3.1", to="2.4.0"),),
+    notices=notices_shown((), [DueNotice(f"shop-2-4-{number}", "2.4.0", DIGEST, LONGEST) for number in range(MAX_NOTICES)], NOON),
 )
 
 
