@@ -17,6 +17,7 @@ from builders import (
     Block,
     a_journal,
     a_policy,
+    a_record,
     a_spec,
     a_status,
     a_tenant,
@@ -148,3 +149,61 @@ def test_what_a_run_wrote_is_never_recorded_so() -> None:
 def test_a_run_id_is_made_of_name_uid_generation_and_attempt() -> None:
     """As the contract has it."""
     assert f"shop-2-4-0-{UID[:5]}-1-a1" == RUN
+
+
+@pytest.mark.parametrize(
+    ("state", "written", "record", "expected"),
+    [
+        pytest.param(S.QUEUED, False, OLD, (S.PREFLIGHT, OLD), id="it runs what it ran when the run was planned"),
+        pytest.param(S.QUEUED, False, "2.3.9", (S.PREFLIGHT, "2.3.9"), id="another upgrade has moved it"),
+        pytest.param(S.WAITING, False, "2.3.9", (S.PREFLIGHT, "2.3.9"), id="moved while it waited"),
+        pytest.param(S.WAITING, False, "2.5.0", (S.SKIPPED, "2.5.0"), id="ahead by now: never downgraded unasked"),
+        pytest.param(S.HELD, False, "2.5.0", (S.SKIPPED, "2.5.0"), id="ahead by now, held with nothing written"),
+        pytest.param(S.QUEUED, True, "2.3.9", (S.PREFLIGHT, OLD), id="written by an earlier run: what that came from counts"),
+    ],
+)
+def test_a_tenant_is_planned_by_what_it_runs_when_it_starts(
+    state: TenantState, written: bool, record: str, expected: tuple[TenantState, str]
+) -> None:
+    """The base of the merge is the version that it runs, and `fromVersions` is about that one."""
+    policy = a_policy()
+    tenant = a_tenant("acme", a_status(state, written=written), record=a_record(record))
+    plan = decide(a_world([tenant], policy=policy, journal=a_journal(policy, {"canary": ["acme"]}, running="canary")), NOON)
+    assert [(move.status.state, move.status.from_version) for move in plan.moves] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("record", "asked", "reason"),
+    [
+        pytest.param("2.2.0", ">=2.2,<2.4", "WaveQueued", id="within the range"),
+        pytest.param("2.1.0", ">=2.2,<2.4", "IncompatibleVersion", id="below it"),
+        pytest.param("2.5.0", None, "IncompatibleVersion", id="default: ahead"),
+        pytest.param("2.5.0", "2.5.0", "WaveQueued", id="a downgrade, asked for by name"),
+        pytest.param("", ">=2.2,<2.4", "WaveQueued", id="no record: assumedVersion, which is within"),
+        pytest.param("", ">=2.4", "IncompatibleVersion", id="no record: assumedVersion, which is not"),
+    ],
+)
+def test_who_is_upgraded_from_which_version(record: str, asked: str | None, reason: str) -> None:
+    """`fromVersions`: others are skipped, and told how to get on."""
+    upgrade = an_upgrade(a_spec(release={"fromVersions": asked}))
+    plan = decide(a_world([a_tenant("acme", record=a_record(record) if record else None)], upgrade=upgrade), NOON)
+    assert [move.status.reason for move in plan.moves] == [reason]
+    if reason == "IncompatibleVersion":
+        assert "upgrade it in steps, or widen release.fromVersions" in plan.moves[0].status.message
+
+
+def test_a_plan_says_of_each_tenant_why_it_is_where_it_is() -> None:
+    """Also after a crash between journal and TenantRuns, word for word: it is told from the stored plan."""
+    rest: Block = {"name": "rest", "orderBy": ["label:tier", "Hash"]}
+    policy = a_policy((RING, rest))
+    tenants = [a_tenant("acme"), a_tenant("beta", labels={"tier": "10"}), a_tenant("coda", labels={"tier": "2"})]
+    world = a_world(tenants, policy=policy)
+    plan = decide(world, NOON)
+    said = {move.tenant: move.status.explain for move in plan.moves}
+    assert said == {
+        "acme": "wave canary selects label tenantwave.io/ring=canary; place 1 of 1 by Hash",
+        "coda": "wave rest takes everybody who is left; place 1 of 2 by label tier=2, then Hash",
+        "beta": "wave rest takes everybody who is left; place 2 of 2 by label tier=10, then Hash",
+    }
+    crashed = replace(world, journal=plan.journal, planned_policy=policy, planned_spec=world.upgrade.spec)
+    assert {move.tenant: move.status.explain for move in decide(crashed, after(seconds=9)).moves} == said

@@ -135,7 +135,7 @@ def _ensure(draft: Draft, name: str, wave: WaveRecord, place: int) -> None:
         return
     previous = draft.status(name)
     if previous is not None and not _lacks_run(draft, name):
-        repeats.hold_if_rolled_back_since(draft, tenant, previous)
+        _keep_up(draft, tenant, previous)
         return
     if not _is_to_be_planned(draft, tenant):
         return
@@ -148,6 +148,22 @@ def _ensure(draft: Draft, name: str, wave: WaveRecord, place: int) -> None:
     else:
         status = repeats.placed(draft, tenant, status)
     draft.set_status(name, status)
+
+
+def _keep_up(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
+    """See that a tenant that has not begun is planned by what it runs now: another upgrade may have moved it, or taken it back, since.
+
+    Else the merge would start from the wrong base, and a tenant that is ahead by now would be downgraded unasked.
+    """
+    if not _can_be_skipped(status) or not tenant.exists:
+        return
+    if (version := runs_version(draft, tenant)) != status.from_version:
+        status = status.model_copy(update={"from_version": version})
+        refused = _passed_over(draft, tenant, status)
+        if refused is not None:
+            status = tenant_run.to(status, TenantState.SKIPPED, refused[0], refused[1], draft.now, completion_time=draft.now)
+        draft.set_status(tenant.name, status)
+    repeats.hold_if_rolled_back_since(draft, tenant, status)
 
 
 def _is_to_be_planned(draft: Draft, tenant: Tenant) -> bool:
