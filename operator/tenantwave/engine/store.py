@@ -14,7 +14,6 @@ from typing import Any
 
 from tenantwave.api.kinds import WORKLOAD_KINDS
 from tenantwave.api.policy import Maintenance, RolloutPolicySpec
-from tenantwave.api.profile import GivenNotice
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
@@ -154,7 +153,7 @@ class Store:
         is_same = old is not None and new is not None and (old.uid, old.generation) == (new.uid, new.generation)
         if not is_same:
             self._calendars.pop(tenant, None)
-        if not is_same or _notices(old) != _notices(new):
+        if old is None or new is None or not is_same or old.told != new.told:
             self._wake_tenant(tenant)
             self.wake.profile(tenant)
 
@@ -394,7 +393,7 @@ class Store:
             components=self._components(upgrade.upgrade.name, name, spec),
             claims=tuple(self._claims(upgrade, name)),
             decisions=self.decisions.seen(upgrade.upgrade.name, name),
-            told=profile.told_of(upgrade.upgrade.name) if profile is not None else (),
+            told=profile.told.get(upgrade.upgrade.name, ()) if profile is not None else (),
         )
 
     def calendar_of(self, tenant: str, maintenance: Maintenance | None) -> Calendar | None:
@@ -466,10 +465,6 @@ def _may_start(view: UpgradeView, journal: Journal) -> bool:
 def _phase(journal: Journal) -> tuple[str, bool, bool]:
     """Return what decides whether a run may still start tenants."""
     return journal.run.id, journal.run.completion_time is None, journal.run.order is None
-
-
-def _notices(profile: ProfileView | None) -> tuple[GivenNotice, ...]:
-    return profile.notices if profile is not None else ()
 
 
 def _catalogue(views: Sequence[CatalogueView]) -> Catalogue:
