@@ -262,11 +262,15 @@ def _soak_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 
 def _is_late(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether the wave is past its deadline. It counts from the first start: a notice or a freeze before that makes no wave late."""
     deadline = draft.effective_waves[wave.name].deadline
-    if deadline is None or wave.start_time is None or wave.progress is WaveProgress.PASSED:
+    if deadline is None or wave.progress is WaveProgress.PASSED:
         return False
-    draft.wake(wave.start_time + deadline)
-    return draft.now >= wave.start_time + deadline
+    begun = min((status.start_time for _, status in draft.in_wave(wave) if status.start_time is not None), default=None)
+    if begun is None:
+        return False
+    draft.wake(begun + deadline)
+    return draft.now >= begun + deadline
 
 
 def is_late(draft: Draft, wave: WaveRecord) -> bool:
@@ -281,7 +285,7 @@ def _start(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         S.PREFLIGHT,
         RunReason.IN_PROGRESS,
         f"preparing {draft.spec.release.product} {draft.spec.release.version}",
-        start_time=status.start_time or draft.now,
+        start_time=(status.start_time if status.written else None) or draft.now,  # one that changed nothing was none
         preflight_time=draft.now,
         opening_end_time=start.opening_end_time if start is not None else None,
         next_open_time=None,

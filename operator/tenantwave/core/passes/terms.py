@@ -22,6 +22,9 @@ _starts = KeptStarts(SKEW)
 FREE = Ruling(Choice())
 """Of a tenant that has decided nothing, and need not."""
 
+TO_START = tenant_run.NOT_STARTED | {TenantState.HELD, TenantState.SKIPPED}
+"""States from which a tenant may still be started, where nothing of ours is written in it."""
+
 
 def start_of(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> PlannedStart | None:
     """Return when the tenant starts and why not now; None without a policy. Cost: a look into a table, else 0.1 ms."""
@@ -69,10 +72,10 @@ def ruling_of(draft: Draft, tenant: Tenant, status: TenantRunStatus | None) -> R
 
 
 def _started_time(status: TenantRunStatus) -> datetime | None:
-    """Return since when a decision comes too late."""
-    if tenant_run.has_tenant(status) or status.written or status.state in (TenantState.SUCCEEDED, TenantState.PREFLIGHT):
-        return status.start_time or status.completion_time or status.state_since_time
-    return None
+    """Return since when a decision comes too late; None for who has not begun, or has begun and changed nothing."""
+    if status.state in TO_START and not status.written:
+        return None
+    return status.start_time or status.completion_time or status.state_since_time
 
 
 def earlier_wave(draft: Draft, tenant: str) -> WaveRecord | None:
