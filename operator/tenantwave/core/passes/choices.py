@@ -5,7 +5,7 @@ from __future__ import annotations
 from tenantwave.api.conditions import DecisionReason, SkipReason, WaitReason
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import waves
-from tenantwave.core.calendar import Answer, Choice
+from tenantwave.core.calendar import Answer
 from tenantwave.core.journal import WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.terms import earlier_wave, ruling_of
@@ -40,39 +40,43 @@ def _answer(draft: Draft, tenant: Tenant, status: TenantRunStatus | None, is_ove
 
 
 def _obey(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    if not tenant.decisions and status.reason != SkipReason.OPTED_OUT:
+    name = tenant.name
+    if not tenant.decisions and status.reason != SkipReason.OPTED_OUT and name not in draft.run.moved_early:
         return
     choice = ruling_of(draft, tenant, status).choice
     may_leave = not status.written and status.state in (S.QUEUED, S.WAITING, S.HELD)
+    if choice.early and may_leave:
+        _go_early(draft, name)
+    status = _follow_move(draft, tenant, status)
     if choice.skip and choice.hold is not None and may_leave:
-        draft.move(tenant.name, S.SKIPPED, SkipReason.OPTED_OUT, choice.hold.message, completion_time=draft.now)
+        draft.move(name, S.SKIPPED, SkipReason.OPTED_OUT, choice.hold.message, completion_time=draft.now)
     elif status.state is S.SKIPPED and status.reason == SkipReason.OPTED_OUT and not choice.skip:
         message = "its OptOut no longer counts"
-        draft.move(tenant.name, S.QUEUED, WaitReason.WAVE_QUEUED, message, completion_time=None)
-    elif choice.early and may_leave:
-        _go_early(draft, tenant, status, choice)
+        draft.move(name, S.QUEUED, WaitReason.WAVE_QUEUED, message, completion_time=None)
 
 
-def _go_early(draft: Draft, tenant: Tenant, status: TenantRunStatus, choice: Choice) -> None:
-    """Move the tenant to the next wave not started, once. The journal says so first; its TenantRun follows, also after a crash."""
+def _go_early(draft: Draft, name: str) -> None:
+    """Move the tenant to the next wave not started, once. The journal says so first."""
+    target = earlier_wave(draft, name) if name not in draft.run.moved_early else None
+    if target is None:
+        return
+    draft.set_run(
+        waves=tuple(_with(_without(wave, name), name) if wave.name == target.name else _without(wave, name) for wave in draft.run.waves),
+        moved_early=(*draft.run.moved_early, name),
+    )
+    draft.set_run(plan_digest=waves.plan_digest(draft.run.id, ((wave.name, wave.tenants) for wave in draft.run.waves)))
+
+
+def _follow_move(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> TenantRunStatus:
+    """Have the TenantRun say in which wave the journal has put the tenant; also after a crash, whatever it has decided since."""
     name = tenant.name
-    if name not in draft.run.moved_early:
-        target = earlier_wave(draft, name)
-        if target is None:
-            return
-        draft.set_run(
-            waves=tuple(
-                _with(_without(wave, name), name) if wave.name == target.name else _without(wave, name) for wave in draft.run.waves
-            ),
-            moved_early=(*draft.run.moved_early, name),
-        )
-        draft.set_run(plan_digest=waves.plan_digest(draft.run.id, ((wave.name, wave.tenants) for wave in draft.run.waves)))
-    wave = next((wave.name for wave in draft.run.waves if name in wave.tenants), "")
-    if status.wave != wave:
-        draft.set_status(
-            name, status.model_copy(update={"wave": wave, "explain": f"asked to go early: moved from wave {status.wave} to {wave}"})
-        )
-        draft.note("TenantGoesEarly", f"moved from wave {status.wave} to wave {wave} by its own OptInEarly", tenant=name)
+    wave = next((wave.name for wave in draft.run.waves if name in wave.tenants), "") if name in draft.run.moved_early else ""
+    if wave in ("", status.wave):
+        return status
+    moved = status.model_copy(update={"wave": wave, "explain": f"asked to go early: moved from wave {status.wave} to {wave}"})
+    draft.set_status(name, moved)
+    draft.note("TenantGoesEarly", f"moved from wave {status.wave} to wave {wave} by its own OptInEarly", tenant=name)
+    return moved
 
 
 def _without(wave: WaveRecord, tenant: str) -> WaveRecord:
