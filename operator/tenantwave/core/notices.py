@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from tenantwave.api.profile import MAX_NOTICES, GivenNotice
 from tenantwave.api.tenant_run import TenantRunStatus
@@ -25,8 +26,12 @@ def words_of(text: Notice | None, product: str, version: str) -> Notice:
     return text if text.title else text.model_copy(update={"title": f"{product} {version}"})
 
 
+@lru_cache(maxsize=64)
 def notice_digest(text: Notice | None, product: str, version: str) -> str:
-    """Return `sha256:...` of what tenants are told: other words, or the same about another version, are another notice."""
+    """Return `sha256:...` of what tenants are told: other words, or the same about another version, are another notice.
+
+    Remembered, for it is asked for each tenant.
+    """
     words = words_of(text, product, version)
     parts = {"title": words.title, "changes": words.changes, "benefits": words.benefits, "risks": words.risks, "url": words.url}
     return blobs.digest_of(blobs.canonical({"product": product, "version": version} | parts))

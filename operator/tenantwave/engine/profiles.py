@@ -12,16 +12,21 @@ from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_PROFILE
 from tenantwave.api.limits import unsupported_policy_fields
 from tenantwave.api.meta import PROFILE_NAME
 from tenantwave.api.policy import Maintenance
+from tenantwave.core.changes import changes_known, changes_to_tell
 from tenantwave.core.journal import Journal
 from tenantwave.core.notices import DueNotice, due_notice
 from tenantwave.core.profile_status import TenantFacts, TenantInUpgrade, profile_status
 from tenantwave.core.status import Said, settle
+from tenantwave.engine.news import ChangeNews
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.views import RunView
 from tenantwave.faults import AlreadyExists, Forbidden, NotFound
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
+
+CLOCK_AGAIN = timedelta(seconds=30)
+"""How soon to look again whether our clock agrees with the API server's."""
 
 
 @dataclass(slots=True)
@@ -33,6 +38,7 @@ class Profiles:
     telemetry: Telemetry
     clock: Clock
     queue: WorkQueue[str]
+    news: ChangeNews
 
     async def reconcile(self, tenant: str) -> None:
         """Write the status of one tenant's profile where it differs. Cost: O(upgrades of the tenant)."""
@@ -54,25 +60,15 @@ class Profiles:
             and profile.status.upgrade is None
         ):
             return
+        upgrades = tuple(self._in_upgrade(view) for view in runs if view.run.status.state is not None)
+        shown = profile.status.recent_changes if profile.status is not None else ()
+        changes = changes_known(tenant, upgrades, self.store.products_of(tenant), self.store.orders_for(tenant), shown)
         facts = TenantFacts(
             generation=profile.generation,
             records=self.store.products_of(tenant),
-            upgrades=tuple(
-                TenantInUpgrade(
-                    upgrade=view.run.upgrade,
-                    product=view.product,
-                    position=_position(self.store.journal_of(view.run.upgrade), view.run.status.wave),
-                    live=self._is_live(view.run.upgrade),
-                    creation_time=self.store.upgrades[view.run.upgrade].upgrade.creation_time
-                    if view.run.upgrade in self.store.upgrades
-                    else self.clock.now(),
-                    status=view.run.status,
-                )
-                for view in runs
-                if view.run.status.state is not None
-            ),
+            upgrades=upgrades,
             calendar=self.store.calendar_of(tenant, self._maintenance([view.policy for view in selecting])),
-            notices=tuple(self._notices(runs)),
+            notices=tuple(self._notices(tenant, runs)),
         )
         status, again = profile_status(profile.status, facts, self.clock.now())
         if status != profile.status:
@@ -84,8 +80,20 @@ class Profiles:
             }
             await self.cluster.replace(TENANT_PROFILE, body, subresource="status")
             self.telemetry.status_write(TENANT_PROFILE.name)
+            self.news.tell(tenant, changes_to_tell(shown, changes, now))
         if again is not None:
             self.queue.add_after(tenant, again - self.clock.now() + timedelta(milliseconds=20))
+
+    def _in_upgrade(self, view: RunView) -> TenantInUpgrade:
+        upgrade = self.store.upgrades.get(view.run.upgrade)
+        return TenantInUpgrade(
+            upgrade=view.run.upgrade,
+            product=view.product,
+            position=_position(self.store.journal_of(view.run.upgrade), view.run.status.wave),
+            live=self._is_live(view.run.upgrade),
+            creation_time=upgrade.upgrade.creation_time if upgrade is not None else self.clock.now(),
+            status=view.run.status,
+        )
 
     async def _create(self, tenant: str) -> None:
         metadata = {"name": PROFILE_NAME, "namespace": tenant}
@@ -102,12 +110,20 @@ class Profiles:
         journal = self.store.journal_of(upgrade)
         return journal is not None and journal.run.completion_time is None and upgrade in self.store.upgrades
 
-    def _notices(self, runs: Sequence[RunView]) -> Iterator[DueNotice]:
-        """Yield what the tenant is to be told, or was: the older upgrade first, for a profile has room for so many."""
+    def _notices(self, tenant: str, runs: Sequence[RunView]) -> Iterator[DueNotice]:
+        """Yield what the tenant is to be told, or was: the older upgrade first, for a profile has room for so many.
+
+        By a wrong clock nobody is told anything: the time stands for ever, and the lead counts from it.
+        """
         telling = [(self.store.upgrades[view.run.upgrade].upgrade, view.run.status) for view in runs if self.store.may_start(view)]
         for upgrade, status in sorted(telling, key=lambda pair: (pair[0].creation_time, pair[0].name)):
-            if upgrade.spec is not None and (notice := due_notice(upgrade.name, upgrade.spec, status)) is not None:
-                yield notice
+            notice = due_notice(upgrade.name, upgrade.spec, status) if upgrade.spec is not None else None
+            if notice is None:
+                continue
+            if notice.recorded_time is None and not self.store.clock_is_right():
+                self.queue.add_after(tenant, CLOCK_AGAIN)
+                continue
+            yield notice
 
     def _maintenance(self, policies: list[str]) -> Maintenance | None:
         """Return the maintenance of the policy that concerns the tenant: of a live upgrade, else of the last one."""

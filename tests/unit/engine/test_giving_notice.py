@@ -207,6 +207,32 @@ async def test_what_makes_it_live_again_is_enough_to_tell() -> None:
     assert len(story.notices()) == 1
 
 
+async def test_by_a_wrong_clock_nobody_is_told() -> None:
+    """The time would stand for ever. What was told before is given back all the same."""
+    story = TenantsStory()
+    story.store.clock_is_right = lambda: False
+    story.edit_upgrade({"notice": WORDS})
+    story.begin()
+    story.plan(wanting())
+    await story.settle()
+    assert story.notices() == []
+    delay = story.profile_queue.delay_of(ACME)
+    assert delay is not None
+    assert delay <= timedelta(seconds=30), "it looks again soon"
+
+    story.store.clock_is_right = lambda: True
+    story.awake["profile"].add(ACME)
+    await story.settle()
+    assert story.notices() == [("Shop 2.4", story.clock.now())]
+
+    story.store.clock_is_right = lambda: False
+    story.plan(wanting(notice_time=story.given()[0].time))
+    story.cluster.remove(TENANT_PROFILE, ACME, PROFILE_NAME)
+    story.clock.forward(HOUR)
+    await story.settle()
+    assert story.notices() == [("Shop 2.4", story.clock.now() - HOUR)]
+
+
 async def test_only_tenants_with_a_notice_to_be_given_are_written_to() -> None:
     """Who is no tenant of the upgrade, or is passed by, hears nothing of it."""
     story = TenantsStory(tenants=(ACME, "beta", "gamma"))
