@@ -14,6 +14,13 @@ from support.chart import CHART
 
 ALERTS: list[dict[str, Any]] = yaml.safe_load((CHART / "alerts.yaml").read_text())["alerts"]
 SKEW = 'tenantwave_upgrade_condition{type="VersionSkewExceeded",upgrade="shop-2-4-0"}'
+LATE = "tenantwave_tenants_past_deadline"
+OVERRIDE = 'tenantwave_overrides_active{type="OverrideWindow"}'
+LABELS = {
+    "TenantwaveVersionSkewExceeded": {"severity": "warning", "type": "VersionSkewExceeded", "upgrade": "shop-2-4-0"},
+    "TenantwaveTenantsPastDeadline": {"severity": "warning"},
+    "TenantwaveOverrideActive": {"severity": "info", "type": "OverrideWindow"},
+}
 
 
 def rules_file(folder: Path) -> Path:
@@ -32,6 +39,10 @@ def rules_file(folder: Path) -> Path:
         pytest.param("TenantwaveVersionSkewExceeded", SKEW, "1x60", 14, False, id="too many versions, not for long"),
         pytest.param("TenantwaveVersionSkewExceeded", SKEW, "1x60", 16, True, id="too many versions"),
         pytest.param("TenantwaveVersionSkewExceeded", SKEW, "1x10 0x50", 30, False, id="few versions again"),
+        pytest.param("TenantwaveTenantsPastDeadline", LATE, "0x10 2x100", 65, False, id="late, not for long"),
+        pytest.param("TenantwaveTenantsPastDeadline", LATE, "0x10 2x100", 75, True, id="late"),
+        pytest.param("TenantwaveOverrideActive", OVERRIDE, "0x5 1x60", 4, False, id="no override yet"),
+        pytest.param("TenantwaveOverrideActive", OVERRIDE, "0x5 1x60", 7, True, id="an override"),
         pytest.param(
             "TenantwaveVersionSkewExceeded", SKEW.replace("VersionSkewExceeded", "Ready"), "1x60", 30, False, id="another condition"
         ),
@@ -39,7 +50,7 @@ def rules_file(folder: Path) -> Path:
 )
 def test_an_alert_fires_when_it_should(alert: str, series: str, values: str, minute: int, fires: bool, tmp_path: Path) -> None:
     """By `promtool test rules`."""
-    expected = [{"exp_labels": {"severity": "warning", "type": "VersionSkewExceeded", "upgrade": "shop-2-4-0"}}] if fires else []
+    expected = [{"exp_labels": LABELS[alert]}] if fires else []
     case = {
         "interval": "1m",
         "input_series": [{"series": series, "values": values}],

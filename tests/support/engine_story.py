@@ -25,6 +25,7 @@ from tenantwave.api.meta import tenant_run_name
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core.gates import QueryFailure, Rows
 from tenantwave.engine import views
+from tenantwave.engine.forecasts import Forecasts
 from tenantwave.engine.journals import Journals, journal_name
 from tenantwave.engine.news import Reporter
 from tenantwave.engine.prober import Prober
@@ -101,6 +102,7 @@ class EngineStory:
             journals=Journals(self.cluster, snapshots, store),
             steps=TenantSteps(self.cluster, snapshots, {"workload": driver}, self.clock, OWN),
             prober=Prober(NoMetrics(), self.clock, queue.add),
+            forecasts=Forecasts(store, self.clock, queue),
             reporter=Reporter(self.heard, telemetry),
             telemetry=telemetry,
             clock=self.clock,

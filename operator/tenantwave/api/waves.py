@@ -124,5 +124,7 @@ class Wave(ApiModel):
     ] = None
     deadline: Annotated[
         PositiveDuration | None,
-        about("From the wave's start; past it no more tenants start and the upgrade stalls.", example="24h", absent="no deadline"),
+        about(
+            "From the start of its first tenant; past it no more tenants start and the upgrade stalls.", example="24h", absent="no deadline"
+        ),
     ] = None

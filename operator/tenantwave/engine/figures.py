@@ -3,14 +3,45 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
+from tenantwave.api.action import ActionType
 from tenantwave.api.conditions import ConditionStatus
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core import tenant_run
 from tenantwave.core.plan import Plan
 from tenantwave.core.world import World
+from tenantwave.engine.store import Store
 from tenantwave.telemetry import UpgradeFigures
+
+OVERRIDES = (ActionType.OVERRIDE_GATE, ActionType.OVERRIDE_WINDOW)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetFigures:
+    """past_deadline_count: tenants that have not started although their deadlineTime or forceTime has passed. overrides: in force, by type."""
+
+    past_deadline_count: int
+    overrides: Mapping[str, int]
+
+
+def fleet_figures(store: Store, now: datetime) -> FleetFigures:
+    """Return what is late or overridden, over all upgrades. Cost: O(TenantRuns of upgrades that are late, and orders)."""
+    late, overrides = 0, Counter[str]()
+    for name, view in store.upgrades.items():
+        spec, journal = view.upgrade.spec, store.journal_of(name)
+        if spec is None or journal is None or journal.run.completion_time is not None:
+            continue
+        deadline = spec.deadline_time or spec.force_time
+        if deadline is not None and deadline <= now:
+            late += sum(run.run.status.state in tenant_run.NOT_STARTED for run in store.runs_of(name).values())
+        for action in (one.action for one in store.actions_of(name)):
+            if action is not None and action.accepted and not action.completed and action.spec.type in OVERRIDES:
+                overrides[str(action.spec.type)] += 1
+    return FleetFigures(late, overrides)
 
 
 def figures_of(world: World, plan: Plan, status: TenantUpgradeStatus, now: datetime) -> UpgradeFigures:

@@ -21,6 +21,7 @@ from tenantwave.core.status import Said, settle, upgrade_status
 from tenantwave.core.world import World
 from tenantwave.engine.decisions import Answers
 from tenantwave.engine.figures import figures_of
+from tenantwave.engine.forecasts import Forecasts
 from tenantwave.engine.journals import Journals
 from tenantwave.engine.news import Reporter
 from tenantwave.engine.patience import Patience
@@ -58,6 +59,7 @@ class Reconciler:
     journals: Journals
     steps: TenantSteps
     prober: Prober
+    forecasts: Forecasts
     reporter: Reporter
     telemetry: Telemetry
     clock: Clock
@@ -294,12 +296,14 @@ class Reconciler:
             await self.cluster.replace(TENANT_UPGRADE, body, subresource="status")
             self.telemetry.status_write(TENANT_UPGRADE.name)
         self.telemetry.upgrade(figures_of(world, plan, status, self.clock.now()))
+        self.forecasts.look(world, status)
 
     # Ends.
 
     async def _gone(self, name: str) -> None:
         """Forget an upgrade that is no more, and answer orders that name it."""
         self.prober.forget(name)
+        self.forecasts.forget(name)
         self._paced = {key: when for key, when in self._paced.items() if self.clock.monotonic() - when < LONGEST_SLEEP.total_seconds()}
         self._patience.drop(name)
         self.reporter.forget(name)

@@ -19,7 +19,7 @@ from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
-from tenantwave.core.world import Catalogue, CatalogueEntry, Claim, ComponentView, Policy, Tenant, VersionRecord, World
+from tenantwave.core.world import Catalogue, CatalogueEntry, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
 from tenantwave.engine.decision_index import DecisionIndex
 from tenantwave.engine.judging import PolicyJudge
 from tenantwave.engine.views import (
@@ -101,6 +101,10 @@ class Store:
     _workloads: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: defaultdict(dict))
     _views: dict[tuple[str, str], tuple[TenantUpgradeSpec, tuple[ComponentView, ...]]] = field(default_factory=dict)
     """(upgrade, tenant) -> (the spec that was asked about, component views); dropped when a workload of the tenant changes."""
+    foreseen: dict[str, Foreseen] = field(default_factory=dict)
+    """Upgrade -> what will happen when, as last computed."""
+    calendar_changes: int = 0
+    """How often anything has changed that moves a tenant's planned start: windows, freezes, decisions."""
     _calendars: dict[str, _Compiled] = field(default_factory=dict)
 
     # What the reflectors tell.
@@ -122,6 +126,7 @@ class Store:
         _put(self.policies, name, new)
         if old is None or new is None or old.generation != new.generation:
             self._calendars.clear()
+            self.calendar_changes += 1
             self.wake.policy(name)
             for upgrade in self.upgrades.values():
                 if upgrade.policy == name:
@@ -153,12 +158,14 @@ class Store:
         is_same = old is not None and new is not None and (old.uid, old.generation) == (new.uid, new.generation)
         if not is_same:
             self._calendars.pop(tenant, None)
+            self.calendar_changes += 1
         if old is None or new is None or not is_same or old.told != new.told:
             self._wake_tenant(tenant)
             self.wake.profile(tenant)
 
     def decision_changed(self, old: DecisionView | None, new: DecisionView | None) -> None:
         """Take over a TenantDecision: its upgrade answers it, or, where that does not know the tenant, nobody's worker."""
+        self.calendar_changes += 1
         self.decisions.put(old, new)
         if old is None or new is None or (old.upgrade, old.seen) != (new.upgrade, new.seen):
             for upgrade in {view.upgrade for view in (old, new) if view is not None and view.upgrade}:
@@ -359,6 +366,7 @@ class Store:
             gates=gates,
             actions=tuple(action.action for action in self.actions_of(name) if action.action is not None),
             clock_is_right=self.clock_is_right(),
+            foreseen=self.foreseen.get(name),
             seen_since=seen_since,
             shaken_until=shaken_until,
         )

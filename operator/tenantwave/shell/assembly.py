@@ -32,6 +32,8 @@ from tenantwave.api.kinds import (
 from tenantwave.core.gates import QueryFailure, Rows, Source
 from tenantwave.engine import views
 from tenantwave.engine.decisions import Answers, Decisions
+from tenantwave.engine.figures import fleet_figures
+from tenantwave.engine.forecasts import Forecasts
 from tenantwave.engine.journals import Journals
 from tenantwave.engine.news import Reporter
 from tenantwave.engine.prober import Prober
@@ -127,6 +129,7 @@ def assemble(parts: Parts) -> Engine:
         journals=Journals(parts.cluster, snapshots, store),
         steps=TenantSteps(parts.cluster, snapshots, {"workload": driver}, parts.clock, namespace),
         prober=prober,
+        forecasts=Forecasts(store, parts.clock, upgrades),
         reporter=Reporter(Bulletin(parts.recorder), telemetry),
         telemetry=telemetry,
         clock=parts.clock,
@@ -161,7 +164,8 @@ def assemble(parts: Parts) -> Engine:
     async def count_fleet() -> None:
         while True:
             await asyncio.sleep(FLEET_EVERY.total_seconds())
-            telemetry.fleet(store.fleet(), past_deadline_count=0, overrides={})
+            late = fleet_figures(store, parts.clock.now())
+            telemetry.fleet(store.fleet(), late.past_deadline_count, late.overrides)
 
     parts.sight.on_return = resync
     reflectors = _reflectors(parts, store, driver)

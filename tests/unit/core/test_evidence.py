@@ -103,6 +103,7 @@ def control_with(status: TenantRunStatus, **fields: Any) -> tuple[str, ...]:
     return context(about(a_tenant("acme", a_status(S.SOAKING, **CONVERGED)), a_tenant("other", status, **fields))).control
 
 
+CHANGED = replace(a_record("2.3.2"), since=after(minutes=1))
 STAYS_OLD: tuple[ComponentView, ...] = (a_view(), a_view("worker"))
 
 
@@ -114,7 +115,7 @@ STAYS_OLD: tuple[ComponentView, ...] = (a_view(), a_view("worker"))
         pytest.param(a_status(S.SKIPPED, reason="OptedOut"), {}, True, id="opted out"),
         pytest.param(a_status(S.SKIPPED, reason="IncompatibleVersion", from_version="1.0"), {"record": a_record("1.0")}, True, id="on 1.0"),
         pytest.param(a_status(S.WAITING), {"record": a_record()}, True, id="its version is on record"),
-        pytest.param(a_status(S.WAITING), {"record": a_record("2.3.2")}, False, id="its version has changed since the plan"),
+        pytest.param(a_status(S.WAITING), {"record": CHANGED}, False, id="its version has changed since the plan"),
         pytest.param(a_status(S.WAITING, written=True), {}, False, id="an earlier run wrote it"),
         pytest.param(a_status(S.SUCCEEDED, written=False, reason="AlreadyAtRelease"), {}, False, id="ran the release before"),
         pytest.param(a_status(S.WAITING), {"components": (a_view(at_release=True),)}, False, id="shows the release"),

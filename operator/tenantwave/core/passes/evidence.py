@@ -104,7 +104,7 @@ def was_upgraded(status: TenantRunStatus) -> bool:
 
 def control_of(draft: Draft) -> tuple[str, ...]:
     """Return the tenants that waves are compared with: still on their old version, and in nobody's hands. At most 1,000, a stable sample."""
-    return _sampled(draft.run.id, tuple(tenant.name for tenant, status in draft.current() if _is_untouched(tenant, status)))
+    return _sampled(draft.run.id, tuple(tenant.name for tenant, status in draft.current() if _is_untouched(draft, tenant, status)))
 
 
 @lru_cache(maxsize=64)
@@ -113,7 +113,7 @@ def _sampled(run: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return sample_control(run, names)
 
 
-def _is_untouched(tenant: Tenant, status: TenantRunStatus) -> bool:
+def _is_untouched(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
     """Tell whether the tenant runs what it ran when the run was planned. What it runs is seen in its components, never inferred."""
     return (
         status.state in UNTOUCHED
@@ -121,7 +121,7 @@ def _is_untouched(tenant: Tenant, status: TenantRunStatus) -> bool:
         and status.reason not in LEFT
         and tenant.exists
         and not tenant.terminating
-        and (tenant.record is None or tenant.record.version in ("", status.from_version))
+        and (tenant.record is None or not tenant.record.version or tenant.record.since <= (draft.run.planned_time or draft.now))
         and not any(claim.holds for claim in tenant.claims)
         and any(view.present and not view.at_release for view in tenant.components)
     )
