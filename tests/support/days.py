@@ -142,10 +142,16 @@ class Days:
     async def waits(self, upgrade: str, tenant: str, reason: str, saying: str = "") -> Object:
         """Wait until a tenant waits for this reason, check that it has not been touched, and return its run's status."""
 
+        seen: list[Object] = []
+
         def is_so(run: Object) -> bool:
+            seen[:] = [run]
             return (run.get("state"), run.get("reason")) == ("Waiting", reason) and saying in run.get("message", "")
 
-        found = await self.story.until_run(upgrade, tenant, is_so, f"waits: {reason} {saying}", timeout=20)
+        try:
+            found = await self.story.until_run(upgrade, tenant, is_so, f"waits: {reason} {saying}", timeout=20)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}; last seen: {seen}") from None
         assert await self.story.image(tenant) == OLD
         return found
 
