@@ -153,8 +153,8 @@ def limits_reference() -> str:
         "A manifest that uses one of these is `Stalled` with `InvalidSpec` and the sentence below; nothing is ignored, and no tenant is touched."
     ]
     for title, rows in (("TenantUpgrade", NOT_YET_IN_UPGRADES), ("RolloutPolicy", NOT_YET_IN_POLICIES)):
-        parts += ["", f"## {title}", "", "| Field | What to do instead |", "|---|---|"]
-        parts += [f"| `{row.field}` | {_cell(row.mend)} |" for row in rows]
+        table = ["| Field | What to do instead |", "|---|---|", *(f"| `{row.field}` | {_cell(row.mend)} |" for row in rows)]
+        parts += ["", f"## {title}", "", *(table if rows else ["All fields are supported."])]
     return "\n".join(parts) + "\n"
 
 
