@@ -9,9 +9,9 @@ from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.tenant_run import Direction, TakeBack, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import AtClose, Closed, Override, availability, close_wake_time, what_at_close
+from tenantwave.core.calendar import AtClose, Closed, Override, Terms, close_wake_time, planned_start, what_at_close
 from tenantwave.core.passes.draft import Draft, is_at_release
-from tenantwave.core.passes.terms import SKEW, terms_of
+from tenantwave.core.passes.terms import SKEW
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Progress, Tenant
 
@@ -75,14 +75,12 @@ def _wait_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 def _shut_since(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Closed | None:
     """Return what shut the tenant's door while it prepared: a freeze or other windows that were stated meanwhile. Nothing is changed yet."""
-    if tenant.calendar is None or status.written:
+    if tenant.calendar is None or status.written or draft.ground is None:
         return None
-    terms = terms_of(draft, tenant, status)
-    if terms.force_time is not None or (
-        draft.ground is not None and any(_is_for(one, draft, tenant, status) for one in draft.ground.overrides)
-    ):
+    if any(_is_for(one, draft, tenant, status) for one in draft.ground.overrides):
         return None  # lifted when it started; what lifts bounds starts and closes nothing
-    hold = availability(tenant.calendar, draft.now, SKEW).hold
+    terms = Terms(force_time=draft.ground.terms.force_time)  # its notice and its choice were heard when it started
+    hold = planned_start(tenant.calendar, terms, draft.now, SKEW).hold
     return hold if hold is not None and hold.reason is not WaitReason.TOO_LITTLE_TIME_LEFT else None  # it had enough when it started
 
 
