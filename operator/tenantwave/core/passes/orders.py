@@ -297,7 +297,8 @@ def _completed(draft: Draft, action: Action) -> str:
             return f"wave {wave.name} has passed" if wave.progress is WaveProgress.PASSED else ""
         case ActionType.OVERRIDE_WINDOW:
             expires = action.spec.expire_time
-            if expires is None or draft.now >= expires or draft.run.completion_time is not None:
+            run_ends = draft.run.completion_time is not None or draft.run.order is not None
+            if expires is None or draft.now >= expires or run_ends or action.spec.run != draft.run.id:
                 return "it lifts nothing any more"
             draft.wake(expires)
             return ""
