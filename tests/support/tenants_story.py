@@ -31,6 +31,7 @@ from tenantwave.core.world import World
 from tenantwave.engine import reconcile, views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.journals import journal_name
+from tenantwave.engine.news import ChangeNews
 from tenantwave.engine.patience import SOON
 from tenantwave.engine.profiles import Profiles
 from tenantwave.engine.queue import WorkQueue
@@ -60,7 +61,7 @@ class TenantsStory(EngineStory):
         store.wake = Wake(upgrade=self.awake["upgrade"].add, profile=self.awake["profile"].add, decision=self.awake["decision"].add)
         self.profile_queue: WorkQueue[str] = WorkQueue("profile", telemetry=telemetry)
         self.decision_queue: WorkQueue[tuple[str, str]] = WorkQueue("decision", telemetry=telemetry)
-        self.profiles = Profiles(store, self.cluster, telemetry, self.clock, self.profile_queue)
+        self.profiles = Profiles(store, self.cluster, telemetry, self.clock, self.profile_queue, ChangeNews(self.heard))
         self.decisions = Decisions(store, Answers(self.cluster, telemetry, self.clock), self.clock, self.decision_queue)
 
     async def settle(self, *, upgrade: bool = False) -> None:

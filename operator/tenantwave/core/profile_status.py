@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from tenantwave.api.conditions import ConditionType
-from tenantwave.api.profile import Change, ProductStatus, ProfileUpgrade, TenantProfileStatus
-from tenantwave.api.tenant_run import TenantRunStatus, TenantState
+from tenantwave.api.profile import ProductStatus, ProfileUpgrade, TenantProfileStatus
+from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, availability, window_status, windows_validity
+from tenantwave.core.changes import Entry, recent_changes
 from tenantwave.core.notices import DueNotice, notices_shown
 from tenantwave.core.status import Said, settle
 from tenantwave.core.world import VersionRecord
-
-S = TenantState
-MAX_CHANGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +39,8 @@ class TenantFacts:
     calendar: Calendar | None
     notices: Sequence[DueNotice] = ()
     """What the live upgrades want it to be told."""
+    changes: Sequence[Entry] = ()
+    """What was changed in it, as far as what is stored still tells."""
 
 
 def profile_status(previous: TenantProfileStatus | None, facts: TenantFacts, now: datetime) -> tuple[TenantProfileStatus, datetime | None]:
@@ -64,7 +64,7 @@ def profile_status(previous: TenantProfileStatus | None, facts: TenantFacts, now
         upgrade=_upgrade(shown) if shown is not None else None,
         window=window_status(answer) if answer is not None else None,
         preserved=shown.status.preserved if shown is not None else (),
-        recent_changes=_changes(previous, products, facts.upgrades, now),
+        recent_changes=recent_changes(previous.recent_changes if previous is not None else (), facts.changes),
         notices=notices_shown(previous.notices if previous is not None else (), facts.notices, now),
     ), answer.valid_until_time if answer is not None else None
 
@@ -93,32 +93,3 @@ def _upgrade(shown: TenantInUpgrade) -> ProfileUpgrade:
         message=status.message,
         planned_start_time=status.planned_start_time if status.state in tenant_run.NOT_STARTED else None,
     )
-
-
-def _changes(
-    previous: TenantProfileStatus | None, products: Sequence[ProductStatus], upgrades: Sequence[TenantInUpgrade], now: datetime
-) -> tuple[Change, ...]:
-    """Add a line for each product whose version is not the one shown before. Newest first."""
-    known = previous.recent_changes if previous is not None else ()
-    before = {product.name: product.version for product in previous.products} if previous is not None else {}
-    fresh = []
-    for product in products:
-        if product.version == before.get(product.name):
-            continue
-        upgrade = next((one for one in upgrades if one.product == product.name and one.status.state in (S.SUCCEEDED, S.ROLLED_BACK)), None)
-        fresh.append(
-            Change(
-                time=product.since or now,
-                actor="tenantwave",
-                object=f"product {product.name}",
-                action="RolledBack"
-                if upgrade is not None and upgrade.status.state is S.ROLLED_BACK
-                else "Recorded"
-                if not before.get(product.name)
-                else "Upgraded",
-                from_=before.get(product.name, ""),
-                to=product.version,
-                why=f"{upgrade.upgrade}, wave {upgrade.status.wave}" if upgrade is not None else "recorded by the operator",
-            )
-        )
-    return (*fresh, *known)[:MAX_CHANGES]

@@ -7,15 +7,18 @@ found here. A process that has just started has nothing to compare with, so it t
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenantwave.api.conditions import Condition, ConditionType, FailReason, ReadyReason, RunReason
 from tenantwave.api.kinds import TENANT_PROFILE, TENANT_UPGRADE
 from tenantwave.api.meta import PROFILE_NAME
+from tenantwave.api.profile import Change
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
-from tenantwave.core import tenant_run
+from tenantwave.core import changes, tenant_run
 from tenantwave.core.gate_report import slow_evaluation
 from tenantwave.core.plan import Note, Plan
 from tenantwave.core.status import STALLED
@@ -24,6 +27,8 @@ from tenantwave.ports import Notifier, Regarding
 from tenantwave.telemetry import Telemetry
 
 log = logging.getLogger(__name__)
+record = logging.getLogger("tenantwave.changes")
+"""The change record: every change as a line of its own, whatever else is logged, and how."""
 
 S = TenantState
 
@@ -153,3 +158,54 @@ def ready_of(status: TenantUpgradeStatus | None) -> Condition | None:
     """Return the condition Ready."""
     conditions = status.conditions if status is not None else ()
     return next((condition for condition in conditions if condition.type == ConditionType.READY), None)
+
+
+EVENTS_OF_CHANGES: dict[str, str] = {
+    changes.CREATED: "TenantObjectCreated",
+    changes.UPGRADED: "TenantObjectUpgraded",
+    changes.DELETED: "TenantObjectDeleted",
+    changes.TAKEN_BACK: "TenantObjectRolledBack",
+}
+"""What was done to an object -> the Event for it. Whatever else stands in the record was done by order of a person."""
+ORDERED = "TenantOrderTaken"
+REMEMBERED_COUNT = 20_000
+
+
+@dataclass(slots=True)
+class ChangeNews:
+    """Tells the changes in tenants: each as a line of the log, and as an Event of the tenant's profile."""
+
+    notifier: Notifier
+    _told: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Ids of what this process has told; a profile shows too few to tell it by that alone."""
+
+    def tell(self, tenant: str, entries: Iterable[changes.Entry]) -> None:
+        """Tell what has not been told yet, in this order."""
+        for entry in entries:
+            identity = changes.change_id(tenant, entry.change)
+            if identity in self._told:
+                continue
+            self._told[identity] = None
+            if len(self._told) > REMEMBERED_COUNT:
+                self._told.popitem(last=False)
+            self._tell(tenant, entry, identity)
+
+    def _tell(self, tenant: str, entry: changes.Entry, identity: str) -> None:
+        change = entry.change
+        fields = change.document() | {"tenant": tenant, "upgrade": entry.upgrade, "id": identity}
+        record.info("%s: %s", tenant, sentence_of(change), extra={"fields": fields})
+        if change.object.startswith("product "):
+            return  # how the upgrade ended is an Event of its own; what was only found there is none
+        by_order = change.actor != changes.OPERATOR
+        reason = ORDERED if by_order else EVENTS_OF_CHANGES.get(change.action, ORDERED)
+        self.notifier.tell(Regarding(TENANT_PROFILE, tenant, PROFILE_NAME), reason, sentence_of(change), key=identity)
+
+
+def sentence_of(change: Change) -> str:
+    """Return a change as a sentence."""
+    what = f"{change.action} {change.object}"
+    if change.from_ and change.to:
+        what += f" from {change.from_} to {change.to}"
+    elif change.from_ or change.to:
+        what += f" (was {change.from_})" if change.from_ else f" ({change.to})"
+    return f"{what}, by {change.actor}: {change.why}"

@@ -69,8 +69,10 @@ class Profiles:
             upgrades=upgrades,
             calendar=self.store.calendar_of(tenant, self._maintenance([view.policy for view in selecting])),
             notices=tuple(self._notices(tenant, runs)),
+            changes=changes,
         )
-        status, again = profile_status(profile.status, facts, self.clock.now())
+        now = self.clock.now()
+        status, again = profile_status(profile.status, facts, now)
         if status != profile.status:
             body = {
                 "apiVersion": TENANT_PROFILE.api_version,

@@ -19,7 +19,7 @@ from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
-from tenantwave.core.world import Catalogue, CatalogueEntry, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
+from tenantwave.core.world import Action, Catalogue, CatalogueEntry, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
 from tenantwave.engine.decision_index import DecisionIndex
 from tenantwave.engine.judging import PolicyJudge
 from tenantwave.engine.views import (
@@ -139,6 +139,8 @@ class Store:
         if new is not None:
             self._actions[new.upgrade][new.name] = new
             self.wake.upgrade(new.upgrade)
+            for tenant in new.action.spec.tenants if new.action is not None and new.action.accepted else ():
+                self.wake.profile(tenant)  # what was ordered for it stands in its change record
 
     def namespace_changed(self, old: NamespaceView | None, new: NamespaceView | None) -> None:
         """Take over a Namespace: it may have become a tenant, or no longer be one."""
@@ -279,6 +281,13 @@ class Store:
     def actions_of(self, upgrade: str) -> Sequence[ActionView]:
         """Return the UpgradeActions that name this upgrade."""
         return tuple(self._actions.get(upgrade, {}).values())
+
+    def orders_for(self, tenant: str) -> Iterator[Action]:
+        """Yield the UpgradeActions, of the upgrades with a TenantRun there, that name this tenant."""
+        for upgrade in sorted(self._upgrades_of.get(tenant, ())):
+            for view in self._actions.get(upgrade, {}).values():
+                if view.action is not None and tenant in view.action.spec.tenants:
+                    yield view.action
 
     def runs_of(self, upgrade: str) -> Mapping[str, RunView]:
         """Return tenant -> TenantRun of this upgrade."""

@@ -35,7 +35,7 @@ from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.figures import fleet_figures
 from tenantwave.engine.forecasts import Forecasts
 from tenantwave.engine.journals import Journals
-from tenantwave.engine.news import Reporter
+from tenantwave.engine.news import ChangeNews, Reporter
 from tenantwave.engine.prober import Prober
 from tenantwave.engine.profiles import Policies, Profiles
 from tenantwave.engine.queue import WorkQueue
@@ -135,7 +135,7 @@ def assemble(parts: Parts) -> Engine:
         clock=parts.clock,
         queue=upgrades,
     )
-    tenant_profiles = Profiles(store, parts.cluster, telemetry, parts.clock, profiles)
+    tenant_profiles = Profiles(store, parts.cluster, telemetry, parts.clock, profiles, ChangeNews(Bulletin(parts.recorder)))
     rollout_policies = Policies(store, parts.cluster, telemetry, parts.clock)
     tenant_decisions = Decisions(store, Answers(parts.cluster, telemetry, parts.clock), parts.clock, decisions)
 

@@ -1,4 +1,4 @@
-"""Log lines: text for people or JSON for machines, on stderr, without secrets."""
+"""Log lines: text for people or JSON for machines, on stderr, without secrets; and the change record, always as JSON, on stdout."""
 
 from __future__ import annotations
 
@@ -22,6 +22,10 @@ NOISY = {
 }
 
 
+CHANGES = "tenantwave.changes"
+"""The logger of the change record: each change in a tenant, one line each, for whatever keeps lines for long."""
+
+
 class _Text(logging.Formatter):
     """`2026-02-03T04:05:06.789Z INFO  tenantwave.engine.queue: sentence`"""
 
@@ -37,13 +41,20 @@ class _Json(logging.Formatter):
         return json.dumps(_blotted(getattr(record, "fields", {})) | line, ensure_ascii=False)
 
 
+class _Change(logging.Formatter):
+    """One object per line: the fields that the line was given, and nothing else."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.dumps(_blotted(getattr(record, "fields", {})), ensure_ascii=False)
+
+
 def _is_for_people(record: logging.LogRecord) -> bool:
     """Tell whether a line belongs into the text format: machines also get those that repeat what was said (`extra={"is_news": False}`)."""
     return bool(getattr(record, "is_news", True))
 
 
 def configure(log_format: str, level: str) -> None:
-    """Send all log lines of the process to stderr in this format, from this level on."""
+    """Send all log lines of the process to stderr in this format, from this level on; the change record to stdout, whatever the level."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if log_format == "json" else _Text())
     if log_format != "json" and level != "DEBUG":
@@ -51,6 +62,12 @@ def configure(log_format: str, level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
+    changes = logging.getLogger(CHANGES)
+    kept = logging.StreamHandler(sys.stdout)
+    kept.setFormatter(_Change())
+    changes.handlers[:] = [kept]
+    changes.propagate = False
+    changes.setLevel(logging.INFO)
     for name, least in NOISY.items():
         logging.getLogger(name).setLevel(max(least, logging.getLevelNamesMapping()[level]))
 
