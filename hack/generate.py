@@ -15,7 +15,7 @@ import yaml
 
 from tenantwave.api.conditions import ALL_REASONS
 from tenantwave.api.definitions import DEFINITIONS, Definition
-from tenantwave.api.limits import NOT_YET_IN_POLICIES, NOT_YET_IN_UPGRADES
+from tenantwave.api.limits import NOT_YET_IN_UPGRADES
 from tenantwave.api.schema import Schema
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -152,9 +152,12 @@ def limits_reference() -> str:
     parts += [
         "A manifest that uses one of these is `Stalled` with `InvalidSpec` and the sentence below; nothing is ignored, and no tenant is touched."
     ]
-    for title, rows in (("TenantUpgrade", NOT_YET_IN_UPGRADES), ("RolloutPolicy", NOT_YET_IN_POLICIES)):
-        table = ["| Field | What to do instead |", "|---|---|", *(f"| `{row.field}` | {_cell(row.mend)} |" for row in rows)]
-        parts += ["", f"## {title}", "", *(table if rows else ["All fields are supported."])]
+    rows = (f"| `{row.field}` | {_cell(row.mend)} |" for row in NOT_YET_IN_UPGRADES)
+    parts += ["", "## TenantUpgrade", "", "| Field | What to do instead |", "|---|---|", *rows]
+    parts += [
+        "",
+        "All fields of the other kinds are supported, but for `contacts` of a TenantProfile: they are kept, and nobody is told by them yet.",
+    ]
     return "\n".join(parts) + "\n"
 
 

@@ -218,8 +218,8 @@ async def test_held_tenant_is_settled_by_a_person(story: Story, resolution: str,
     assert await story.leftovers() == []
 
 
-async def test_orders_that_this_build_does_not_carry_out_say_so(story: Story) -> None:
-    """OverrideWindow is NotSupported, never ignored; without gates there is none to override; an upgrade that is not there is an unknown target."""
+async def test_orders_that_do_not_fit_say_so(story: Story) -> None:
+    """An override of years, or of the past; without gates there is none to override; an upgrade that is not there is an unknown target."""
     await story.tenant("canary", labels=CANARY, config={})
     await story.ready()
     await story.policy(waves=waves(canary={"approval": {"when": "Before"}}))
@@ -227,7 +227,9 @@ async def test_orders_that_this_build_does_not_carry_out_say_so(story: Story) ->
     upgrade = await story.upgrade()
     await story.until(upgrade, "AwaitingApproval")
     lift: dict[str, Any] = {"wave": "canary", "lifts": ["TenantWindows"], "expireTime": "2030-01-01T00:00:00Z", "reason": BECAUSE}
-    assert await story.answer(await story.act(upgrade, "OverrideWindow", **lift)) == (False, "NotSupported")
+    assert await story.answer(await story.act(upgrade, "OverrideWindow", **lift)) == (False, "NotApplicable")
+    past = lift | {"expireTime": "2020-01-01T00:00:00Z"}
+    assert await story.answer(await story.act(upgrade, "OverrideWindow", **past)) == (False, "Expired")
     assert await story.answer(await story.act(upgrade, "OverrideGate", wave="canary", reason=BECAUSE)) == (False, "NotApplicable")
     assert await story.answer(await story.act("nobody", "Pause", run="nobody-00000-1-a1")) == (False, "UnknownTarget")
     assert await story.answer(await story.act(upgrade, "Reject", wave="canary")) == (True, "Accepted")

@@ -188,8 +188,12 @@ def test_a_kept_answer_is_the_answer(case: Case, data: st.DataObject, steps: lis
         assert found.hold == fresh.hold
         assert found.hold is None or found == fresh
         assert kept.of("shop", "acme", calendar, terms, found.wake_time - TICK if found.wake_time - TICK > now else now) is found
+    fresh = planned_start(calendar, terms, now)
     kept.forget("shop")
-    assert kept.of("shop", "acme", calendar, terms, now) == planned_start(calendar, terms, now)
+    for tenant in ("acme", "twin"):
+        found = kept.of("shop", tenant, case.calendar(), terms, now)
+        assert found.hold == fresh.hold
+        assert found.hold is None or found == fresh
 
 
 members = st.lists(

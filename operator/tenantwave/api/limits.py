@@ -3,20 +3,17 @@
 A row goes when its feature comes. Only a use counts: a field with its default value asks for nothing.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Generic, NamedTuple, TypeVar
+from collections.abc import Callable
+from typing import NamedTuple
 
-from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.upgrade import ConfigFormat, SecretHandling, TenantUpgradeSpec
 
-Spec = TypeVar("Spec")
 
-
-class NotYet(NamedTuple, Generic[Spec]):
+class NotYet(NamedTuple):
     """One part of the contract that this build does not do: where it stands, whether a spec uses it, and what to do instead."""
 
     field: str
-    is_used: Callable[[Spec], bool]
+    is_used: Callable[[TenantUpgradeSpec], bool]
     mend: str
 
     def sentence(self) -> str:
@@ -30,7 +27,7 @@ def _drives_with(driver: str) -> Callable[[TenantUpgradeSpec], bool]:
 
 _ONLY_WORKLOADS = "deliver the component with `workload`"
 
-NOT_YET_IN_UPGRADES: tuple[NotYet[TenantUpgradeSpec], ...] = (
+NOT_YET_IN_UPGRADES: tuple[NotYet, ...] = (
     NotYet("spec.components[].helmRelease", _drives_with("helm_release"), _ONLY_WORKLOADS),
     NotYet("spec.components[].fluxKustomization", _drives_with("flux_kustomization"), _ONLY_WORKLOADS),
     NotYet("spec.components[].argoApplication", _drives_with("argo_application"), _ONLY_WORKLOADS),
@@ -49,19 +46,7 @@ NOT_YET_IN_UPGRADES: tuple[NotYet[TenantUpgradeSpec], ...] = (
     ),
 )
 
-NOT_YET_IN_POLICIES: tuple[NotYet[RolloutPolicySpec], ...] = (
-)
-
-
-def _sentences(rows: tuple[NotYet[Spec], ...], spec: Spec) -> Iterator[str]:
-    return (row.sentence() for row in rows if row.is_used(spec))
-
 
 def unsupported_fields(spec: TenantUpgradeSpec) -> list[str]:
     """Return one sentence for each field that the upgrade uses and this build does not support."""
-    return list(_sentences(NOT_YET_IN_UPGRADES, spec))
-
-
-def unsupported_policy_fields(spec: RolloutPolicySpec) -> list[str]:
-    """Return one sentence for each field that the policy uses and this build does not support."""
-    return list(_sentences(NOT_YET_IN_POLICIES, spec))
+    return [row.sentence() for row in NOT_YET_IN_UPGRADES if row.is_used(spec)]

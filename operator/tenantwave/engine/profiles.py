@@ -9,7 +9,6 @@ from datetime import timedelta
 from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import ConditionType, DetailReason
 from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_PROFILE
-from tenantwave.api.limits import unsupported_policy_fields
 from tenantwave.api.meta import PROFILE_NAME
 from tenantwave.api.policy import Maintenance
 from tenantwave.core.changes import changes_known, changes_to_tell
@@ -156,11 +155,7 @@ class Policies:
         if view is None:
             return
         now = self.clock.now()
-        problems = (
-            [view.problem]
-            if view.spec is None
-            else [*self.store.judge.problems(view.digest, view.spec, now), *unsupported_policy_fields(view.spec)]
-        )
+        problems = [view.problem] if view.spec is None else [*self.store.judge.problems(view.digest, view.spec, now)]
         if problems:
             message = "; ".join(problems)
             said = [Said(ConditionType.STALLED, True, "InvalidSpec", message), Said(ConditionType.READY, False, "InvalidSpec", message)]

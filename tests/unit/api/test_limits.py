@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from tenantwave.api.limits import unsupported_fields, unsupported_policy_fields
-from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.limits import unsupported_fields
 from tenantwave.api.upgrade import TenantUpgradeSpec
 
 COMPONENT = {"name": "api", "workload": {"kind": "Deployment", "name": "api", "containers": [{"name": "api", "image": "api:2"}]}}
@@ -15,7 +14,6 @@ UPGRADE: dict[str, Any] = {
     "release": {"product": "shop", "version": "2.4.0"},
     "components": [COMPONENT],
 }
-POLICY: dict[str, Any] = {"waves": [{"name": "rest"}], "allowNoGates": True, "maintenance": {"whenNoWindow": "Open"}}
 
 
 @pytest.mark.parametrize(
@@ -59,40 +57,7 @@ def test_what_stood_in_the_table_of_upgrades_once_is_supported(change: dict[str,
     assert unsupported_fields(TenantUpgradeSpec.model_validate(UPGRADE | change)) == []
 
 
-STAFF = {"timeZone": "UTC", "weekly": [{"days": ["Mon"], "start": "00:00", "duration": "1h"}]}
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"notice": {"lead": "7d"}},
-        {"notice": {"required": True}},
-        {"consent": "OptIn"},
-        {"alertAboveVersions": 2},
-        {"maintenance": {"stragglers": {}}},
-        {"maintenance": {"onWindowClose": "Rollback"}},
-        {"maintenance": {"maxOverrun": "2h"}},
-        {"maintenance": {"staffedHours": STAFF}},
-        {"maintenance": {"tenantLimits": {"maxFreezeDaysPerYear": 120, "minOpenPer32Days": "8h", "maxDeferral": "30d"}}},
-    ],
-    ids=lambda change: next(iter(change.get("maintenance", change))),
-)
-def test_what_stood_in_the_table_of_policies_once_is_supported(change: dict[str, Any]) -> None:
-    """All of the calendar, and the tenants' choice."""
-    maintenance = {"whenNoWindow": "Open"} | change.get("maintenance", {})
-    assert unsupported_policy_fields(RolloutPolicySpec.model_validate(POLICY | change | {"maintenance": maintenance})) == []
-
-
 def test_defaults_written_out_ask_for_nothing() -> None:
     """The API server writes them into every object."""
     upgrade = TenantUpgradeSpec.model_validate(UPGRADE | {"urgency": "Routine", "preservation": {"secrets": "Ignore"}, "hooks": []})
-    policy = RolloutPolicySpec.model_validate(
-        POLICY
-        | {
-            "notice": {"lead": "0s", "required": False, "emergencyLead": "1h"},
-            "consent": "Mandatory",
-            "maintenance": {"onWindowClose": "Finish"},
-        }
-    )
     assert unsupported_fields(upgrade) == []
-    assert unsupported_policy_fields(policy) == []

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 from tenantwave.api.conditions import ReadyReason
-from tenantwave.api.limits import unsupported_fields, unsupported_policy_fields
+from tenantwave.api.limits import unsupported_fields
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import missing_in, past_times
@@ -69,12 +69,8 @@ def check_policy(draft: Draft) -> None:
         else:
             draft.stall(ReadyReason.PLANNING, f"waiting for RolloutPolicy {name}")
         return
-    if policy is not None:
-        problems = list(policy.problems)
-        if policy.spec is not None and not draft.planned:
-            problems += unsupported_policy_fields(policy.spec)
-        if problems:
-            draft.stall(ReadyReason.INVALID_SPEC, f"RolloutPolicy {policy.name}: " + "; ".join(problems))
+    if policy is not None and policy.problems:
+        draft.stall(ReadyReason.INVALID_SPEC, f"RolloutPolicy {policy.name}: " + "; ".join(policy.problems))
 
 
 def check_catalogue(draft: Draft) -> None:
