@@ -17,6 +17,7 @@ from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core.calendar import Answer, Calendar, Decision, NoticeRecord, compile_calendar
 from tenantwave.core.journal import VersionSeen
 from tenantwave.core.notices import notice_digest
+from tenantwave.core.passes.runs import meaning
 from tenantwave.core.plan import Plan
 from tenantwave.core.world import Action, Policy, SeenDecision, World
 
@@ -84,8 +85,9 @@ def running(
 ) -> World:
     """Return a world in which wave canary runs with these tenants."""
     policy = policy or a_policy_with()
-    seen = VersionSeen(version=(spec or a_spec()).release.version, since=NOON)
-    record = a_journal(policy, {"canary": [one.name for one in tenants]}, running="canary", **{"version": seen, **(journal or {})})
+    asked = spec or a_spec()
+    fields = {"version": VersionSeen(version=asked.release.version, since=NOON), "spec_digest": meaning(asked), **(journal or {})}
+    record = a_journal(policy, {"canary": [one.name for one in tenants]}, running="canary", **fields)
     return a_world(tenants, upgrade=an_upgrade(spec), policy=policy, journal=record, **world)
 
 

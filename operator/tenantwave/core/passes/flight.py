@@ -180,6 +180,7 @@ def _soaking(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
                 component=index,
                 applied_time=draft.now,
                 converged_time=None,
+                opening_end_time=None,  # it had finished within its opening: this is no overrun
             )
             return
 
