@@ -78,7 +78,6 @@ class Decisions:
         """Return from when the time of grace counts: a fresh decision waits for its upgrade, what we said waits for the upgrade's answer."""
         if answer is None:
             return self._reached.setdefault(view.key, self.clock.now())
-        self._reached.pop(view.key, None)
         return view.creation_time if view.answer is None else LONG_AGO
 
     def _right_answer(self, view: DecisionView) -> Answer | None:

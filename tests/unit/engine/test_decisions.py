@@ -9,10 +9,12 @@ import pytest
 
 from fakes import Request
 from support.engine_story import UPGRADE
-from support.tenant_story import ACME
+from support.tenant_story import ACME, OWN
 from support.tenants_story import TenantsStory
 from tenantwave.api.conditions import DecisionReason
-from tenantwave.api.kinds import NAMESPACE, TENANT_DECISION, TENANT_UPGRADE
+from tenantwave.api.kinds import NAMESPACE, TENANT_DECISION, TENANT_RUN, TENANT_UPGRADE
+from tenantwave.api.meta import tenant_run_name
+from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core.calendar import Answer
 from tenantwave.engine.decisions import GRACE
 from tenantwave.engine.views import decision_view
@@ -92,6 +94,7 @@ async def test_an_edited_selector_counts_at_once() -> None:
     story.decide("opt-out-1")
     await story.settle()
     await story.answer_by_upgrade(COUNTS)
+    await story.settle()
     story.edit_upgrade({"tenantSelector": {"matchLabels": {"tenantwave.io/product-shop": None, "ring": "one"}}})
     await story.settle()
     answer = story.answer("opt-out-1")
@@ -99,11 +102,54 @@ async def test_an_edited_selector_counts_at_once() -> None:
     assert answer[:2] == ("False", "UnknownTarget")
 
 
-@pytest.mark.parametrize("spec", [{"tenantSelector": "all"}], ids=["an upgrade that cannot be read"])
-async def test_nobody_knows_whom_an_unreadable_upgrade_selects(spec: dict[str, object]) -> None:
+async def test_the_time_of_grace_counts_anew_each_time() -> None:
+    """A label that comes, goes and comes again: the upgrade has the whole time from the last one on."""
     story = TenantsStory()
     story.cluster.put(NAMESPACE, {"metadata": {"name": "elsewhere"}})
-    story.edit_upgrade(spec)
+    story.decide("opt-out-1", tenant="elsewhere")
+    await story.settle()
+    await later(story, ("elsewhere", "opt-out-1"))
+    for labels in (LABELS, dict.fromkeys(LABELS), LABELS):
+        story.cluster.edit(NAMESPACE, "", "elsewhere", {"metadata": {"labels": labels}})
+        await story.settle()
+        story.clock.forward(GRACE * 0.75)
+    story.awake["decision"].add(("elsewhere", "opt-out-1"))
+    await story.settle()
+    assert story.answer("opt-out-1", "elsewhere") is not None, "0.75 of it have passed"
+
+
+async def test_a_tenant_by_its_tenant_run_is_answered_by_the_upgrade() -> None:
+    """Its label is gone, its TenantRun is not: the upgrade still knows it. Once that is gone, too, it does not."""
+    story = TenantsStory()
+    story.decide("opt-out-1")
+    story.plan(TenantRunStatus(state=TenantState.SKIPPED, reason="Unselected"))
+    await story.settle()
+    await story.answer_by_upgrade(COUNTS)
+    story.cluster.edit(NAMESPACE, "", ACME, {"metadata": {"labels": dict.fromkeys(LABELS)}})
+    await story.settle()
+    assert story.answer("opt-out-1") == ("True", "Accepted", COUNTS.message)
+    story.cluster.remove(TENANT_RUN, OWN, tenant_run_name(UPGRADE, ACME))
+    await story.settle()
+    answer = story.answer("opt-out-1")
+    assert answer is not None
+    assert answer[:2] == ("False", "UnknownTarget")
+
+
+async def test_a_namespace_that_is_never_a_tenant() -> None:
+    story = TenantsStory()
+    story.cluster.put(NAMESPACE, {"metadata": {"name": "kube-public", "labels": LABELS}})
+    story.decide("opt-out-1", tenant="kube-public")
+    story.clock.forward(GRACE)
+    await story.settle()
+    answer = story.answer("opt-out-1", "kube-public")
+    assert answer is not None
+    assert answer[:2] == ("False", "UnknownTarget")
+
+
+async def test_nobody_knows_whom_an_unreadable_upgrade_selects() -> None:
+    story = TenantsStory()
+    story.cluster.put(NAMESPACE, {"metadata": {"name": "elsewhere"}})
+    story.edit_upgrade({"tenantSelector": "all"})
     story.clock.forward(GRACE)
     story.decide("opt-out-1", tenant="elsewhere")
     story.clock.forward(GRACE)
