@@ -13,6 +13,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 VARIABLE = "TENANTWAVE_TEST_TIME"
@@ -47,6 +48,12 @@ class Timeline:
             return real
         move = self.moves[found - 1]
         return move.told_time + (real - move.real_time if move.runs else timedelta(0))
+
+    def skipped(self, real: datetime) -> timedelta:
+        """Return how much time has been left out up to a real instant, since the first move, which says when the story begins."""
+        pairs = pairwise(self.moves)
+        jumps = (after.told_time - Timeline((before,)).told(after.real_time) for before, after in pairs if after.real_time <= real)
+        return sum(jumps, timedelta(0))
 
     def real(self, told: datetime) -> datetime:
         """Return when it was that the operator was told this; of a time that was left out, when it was."""
@@ -93,16 +100,20 @@ class TimeFile:
 
 
 class ToldClock:
-    """The port `Clock`, in told time. Durations inside the process stay real."""
+    """The port `Clock`, in told time. Of durations inside the process what was left out has passed, too."""
 
     def __init__(self, timeline: Callable[[], Timeline], real: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
         self._timeline = timeline
         self._real = real
-        self.monotonic = monotonic
+        self._monotonic = monotonic
 
     def now(self) -> datetime:
         """Return the instant that we are told."""
         return self._timeline().told(self._real())
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back."""
+        return self._monotonic() + self._timeline().skipped(self._real()).total_seconds()
 
 
 def _text(time: datetime) -> str:

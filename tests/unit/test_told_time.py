@@ -42,6 +42,12 @@ def test_time_that_was_left_out_is_the_move() -> None:
     assert TIMELINE.real(BEGUN + WEEK + 3 * MINUTE) == RUNS.real_time
 
 
+def test_what_was_left_out_has_passed() -> None:
+    """Once it was left out. The first move says when the story begins, which may be long ago."""
+    assert TIMELINE.skipped(BEGUN - MINUTE) == TIMELINE.skipped(BEGUN + MINUTE / 2) == timedelta(0)
+    assert TIMELINE.skipped(BEGUN + MINUTE) == WEEK
+
+
 def test_stamps_of_the_api_server_are_retold() -> None:
     """Those of objects alone; all else stays as it is."""
     document = b'{"metadata":{"name":"a","creationTimestamp":"2026-06-01T12:02:00Z"},"spec":{"untilTime":"2026-06-01T12:02:00Z"}}'
