@@ -50,7 +50,7 @@ def fail_waves(draft: Draft) -> None:
             pause_for(
                 draft, (_mark(wave),), f"wave {wave.name} fails its gates after it has passed: {late[0]}; look at it, then Resume or Abort"
             )
-        if wave.progress is WaveProgress.PASSED and wave.stragglers and (late := _over_budget(draft, wave)) is not None:
+        if wave.progress is WaveProgress.PASSED and _failed_late(draft, wave) and (late := _over_budget(draft, wave)) is not None:
             pause_for(
                 draft, (_mark(wave),), f"a straggler failed after wave {wave.name} had passed: {late[0]}; look at it, then Resume or Abort"
             )
@@ -99,6 +99,15 @@ def _gate_failed(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     if wave.progress is WaveProgress.PASSED and gate.reason == GateReason.BUDGET_EXCEEDED.value and not gate.failing_tenants:
         return None
     return gate.message or gate.reason, gate.reason != GateReason.BUDGET_EXCEEDED.value
+
+
+def _failed_late(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether a tenant has failed that started after its wave had passed: it was left behind, or came back."""
+    passed = wave.completion_time
+    return draft.any_in(tenant_run.FAILED) and any(
+        status.state in tenant_run.FAILED and passed is not None and status.start_time is not None and status.start_time >= passed
+        for _, status in draft.in_wave(wave)
+    )
 
 
 def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
