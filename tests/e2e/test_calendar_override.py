@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from localcluster.client import eventually
+
 from support.days import OLD, SECOND, SURELY_OPEN, Days, freeze, instant, stamp, utc, weekly
 from support.story import ACTION, Story
 
@@ -22,7 +24,7 @@ async def test_one_factor_of_one_tenant_for_an_hour(story: Story, days: Days) ->
     await story.profile(frozen, windows=[SUNDAYS], freezes=[freeze("fair", "2027-02-01", "2027-02-03")])
     await story.ready()
     await story.policy(waves=[{"name": "all", "maxParallel": "100%", "soak": "1s"}])
-    await days.operator(MONDAY)
+    operator = await days.operator(MONDAY)
     upgrade = await story.upgrade()
     for tenant in (named, other, late, kept):
         await days.waits(upgrade, tenant, "OutsideWindow", "opens 2027-02-07 02:00")
@@ -43,6 +45,12 @@ async def test_one_factor_of_one_tenant_for_an_hour(story: Story, days: Days) ->
     assert await story.answer(await override(named, frozen)) == (True, "Accepted")
     done = await story.until_run(upgrade, named, lambda run: run.get("state") == "Succeeded", "starts outside its window")
     assert begun - SECOND <= instant(done["startTime"]) <= begun + HOUR
+    live = 'tenantwave_overrides_active{type="OverrideWindow"}'
+
+    async def are_counted() -> bool:
+        return f"{live} 1.0" in await operator.metrics()
+
+    await eventually(are_counted, saying="the override is counted")
     # Another tenant, and another factor of a tenant that is named.
     await days.time.stand_at(begun + HOUR / 2)
     for tenant in (other, late, kept):
