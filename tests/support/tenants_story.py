@@ -28,7 +28,7 @@ from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal, RunRecord
 from tenantwave.core.plan import DecisionAnswer, Plan, Summary
 from tenantwave.core.world import World
-from tenantwave.engine import reconcile, views
+from tenantwave.engine import reconcile, tenant_views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.journals import journal_name
 from tenantwave.engine.news import ChangeNews
@@ -54,8 +54,8 @@ class TenantsStory(EngineStory):
         store, telemetry = self.store, Silent()
         self._rows = (
             *self._rows[:4],
-            (TENANT_PROFILE, views.profile_view, store.profile_changed),
-            (TENANT_DECISION, views.decision_view, store.decision_changed),
+            (TENANT_PROFILE, tenant_views.profile_view, store.profile_changed),
+            (TENANT_DECISION, tenant_views.decision_view, store.decision_changed),
             *self._rows[4:],
         )
         store.wake = Wake(upgrade=self.awake["upgrade"].add, profile=self.awake["profile"].add, decision=self.awake["decision"].add)

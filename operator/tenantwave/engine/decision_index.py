@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tenantwave.core.world import SeenDecision
-from tenantwave.engine.views import DecisionView
+from tenantwave.engine.tenant_views import DecisionView
 
 Key = tuple[str, str]
 """Namespace and name."""

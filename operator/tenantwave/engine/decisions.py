@@ -13,7 +13,7 @@ from tenantwave.core.status import Said, settle
 from tenantwave.engine.decision_index import Key
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
-from tenantwave.engine.views import DecisionView
+from tenantwave.engine.tenant_views import DecisionView
 from tenantwave.faults import NotFound
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry

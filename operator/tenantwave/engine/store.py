@@ -15,23 +15,23 @@ from typing import Any
 from tenantwave.api.kinds import WORKLOAD_KINDS
 from tenantwave.api.policy import Maintenance, RolloutPolicySpec
 from tenantwave.api.upgrade import TenantUpgradeSpec
-from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
-from tenantwave.core.world import Action, Catalogue, CatalogueEntry, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
+from tenantwave.core.world import Action, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
+from tenantwave.engine.catalogues import catalogue_of
+from tenantwave.engine.claims import claim_of, may_start
 from tenantwave.engine.decision_index import DecisionIndex
 from tenantwave.engine.judging import PolicyJudge
+from tenantwave.engine.tenant_views import DecisionView, ProfileView
 from tenantwave.engine.views import (
     ActionView,
     CatalogueView,
     DamagedJournal,
-    DecisionView,
     JournalView,
     NamespaceView,
     OwnConfigMap,
     PolicyView,
-    ProfileView,
     RecordView,
     RunView,
     UpgradeView,
@@ -314,7 +314,7 @@ class Store:
     def may_start(self, run: RunView) -> bool:
         """Tell whether the upgrade of this TenantRun is live: neither ended, suspended nor deleted, nor another one of that name."""
         view, journal = self.upgrades.get(run.run.upgrade), self.journal_of(run.run.upgrade)
-        return view is not None and journal is not None and view.upgrade.uid == run.run.upgrade_uid and _may_start(view, journal)
+        return view is not None and journal is not None and view.upgrade.uid == run.run.upgrade_uid and may_start(view, journal)
 
     def is_tenant(self, upgrade: UpgradeView, namespace: str) -> bool | None:
         """Tell whether a namespace is a tenant of this upgrade, now or by its TenantRun. None: the spec cannot be read, so nobody knows."""
@@ -371,7 +371,7 @@ class Store:
             else None,
             planned_spec=planned.spec if planned is not None else None,
             tenants=tenants,
-            catalogue=_catalogue(self.catalogue_views(product)),
+            catalogue=catalogue_of(self.catalogue_views(product)),
             gates=gates,
             actions=tuple(action.action for action in self.actions_of(name) if action.action is not None),
             clock_is_right=self.clock_is_right(),
@@ -444,60 +444,19 @@ class Store:
         self._views[upgrade, tenant] = (spec, views)
         return views
 
-    def _claims(self, upgrade: UpgradeView, tenant: str) -> Iterable[Claim]:
+    def _claims(self, upgrade: UpgradeView, tenant: str) -> Iterator[Claim]:
         """Yield what other upgrades want of the tenant."""
-        for other in self._upgrades_of.get(tenant, ()):
-            if other == upgrade.upgrade.name:
-                continue
-            run = self._runs[other][tenant].run
-            view = self.upgrades.get(other)
-            journal = self.journal_of(other)
-            if view is None or journal is None or run.upgrade_uid != view.upgrade.uid:
-                if tenant_run.has_tenant(run.status):  # its upgrade is gone by force: the lock stays until a person settles it
-                    yield Claim(other, run.status.run, True, False, False, upgrade.upgrade.creation_time, "", "")
-                continue
-            live = _may_start(view, journal)
-            release = view.upgrade.spec.release if view.upgrade.spec is not None else None
-            yield Claim(
-                upgrade=other,
-                run=run.status.run,
-                holds=tenant_run.has_tenant(run.status),
-                waits=live and run.status.run == journal.run.id and run.status.state in tenant_run.NOT_STARTED,
-                running=live and journal.run.planned_time is not None,
-                creation_time=view.upgrade.creation_time,
-                product=release.product if release is not None else "",
-                version=release.version if release is not None else "",
-            )
-
-
-def _may_start(view: UpgradeView, journal: Journal) -> bool:
-    return (
-        journal.run.completion_time is None
-        and journal.run.order is None
-        and view.upgrade.deletion_time is None
-        and not (view.upgrade.spec is not None and view.upgrade.spec.suspend)
-    )
+        for other in self.runs_in(tenant):
+            name = other.run.upgrade
+            if name != upgrade.upgrade.name:
+                claim = claim_of(other, self.upgrades.get(name), self.journal_of(name), upgrade.upgrade.creation_time)
+                if claim is not None:
+                    yield claim
 
 
 def _phase(journal: Journal) -> tuple[str, bool, bool]:
     """Return what decides whether a run may still start tenants."""
     return journal.run.id, journal.run.completion_time is None, journal.run.order is None
-
-
-def _catalogue(views: Sequence[CatalogueView]) -> Catalogue:
-    entries: dict[tuple[str, str], CatalogueView] = {}
-    duplicates = []
-    for view in sorted(views, key=lambda view: view.name):
-        first = entries.setdefault((view.version, view.target), view)
-        if first is not view:
-            duplicates.append(
-                f"ConfigMaps {first.name} and {view.name} are both the catalogue entry of {view.target} for {view.version}; delete one"
-            )
-    chosen = [view for _, view in sorted(entries.items())]
-    return Catalogue(
-        entries=tuple(CatalogueEntry(view.version, view.target, "" if view.removed else view.digest, view.removed) for view in chosen),
-        duplicates=tuple(duplicates),
-    )
 
 
 def _put(cache: dict[Any, Any], key: Any, value: Any) -> None:

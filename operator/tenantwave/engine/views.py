@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import lru_cache
-from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from tenantwave.api.action import UpgradeActionSpec
-from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, DecisionReason, FailReason, condition_of
-from tenantwave.api.decision import TenantDecisionSpec
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, condition_of
 from tenantwave.api.kinds import (
     FINALIZER,
     PRODUCT_LABEL,
@@ -25,51 +21,19 @@ from tenantwave.api.kinds import (
     VERSION_LABEL,
     WAVE_LABEL,
 )
-from tenantwave.api.model import ApiModel
 from tenantwave.api.policy import RolloutPolicySpec
-from tenantwave.api.profile import GivenNotice, TenantProfileSpec, TenantProfileStatus
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import blobs
-from tenantwave.core.calendar import Answer, Decision, NoticeRecord
 from tenantwave.core.journal import Journal
 from tenantwave.core.preservation import ConfigMapContent, content_of
-from tenantwave.core.world import Action, SeenDecision, StoredRun, Upgrade, VersionRecord
+from tenantwave.core.world import Action, StoredRun, Upgrade, VersionRecord
+from tenantwave.engine.parsing import Raw, conditions_of, creation_time_of, first_problem, instant, spec_of, status_of
 from tenantwave.engine.tenant.records import version_record
-
-Raw = Mapping[str, Any]
-Model = TypeVar("Model", bound=ApiModel)
 
 JOURNAL_PREFIX = "journal-"
 """With an upgrade's name behind it, the name of the ConfigMap that holds its journal."""
-
-
-def instant(text: str | None) -> datetime | None:
-    """Read a time of the API server."""
-    return datetime.fromisoformat(text) if text else None
-
-
-def first_problem(error: ValidationError, part: str) -> str:
-    """Return the first thing that is wrong in this part of an object, with its place."""
-    found = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join([part, *(str(step) for step in found["loc"])])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{place}: {found['msg']}{more}"
-
-
-def _spec(model: type[Model], raw: Raw) -> tuple[Model | None, str]:
-    try:
-        return model.model_validate(raw.get("spec") or {}), ""
-    except ValidationError as error:
-        return None, f"{first_problem(error, 'spec')}; correct the field"
-
-
-def _status(model: type[Model], raw: Raw) -> Model | None:
-    try:
-        return model.model_validate(raw.get("status") or {})
-    except ValidationError:
-        return None  # written by another version of the operator: it is replaced as a whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +63,23 @@ class UpgradeView:
 def upgrade_view(raw: Raw) -> UpgradeView:
     """Read a TenantUpgrade."""
     metadata = raw["metadata"]
-    spec, problem = _spec(TenantUpgradeSpec, raw)
+    spec, problem = spec_of(TenantUpgradeSpec, raw)
     finalizers = tuple(metadata.get("finalizers") or ())
     return UpgradeView(
         upgrade=Upgrade(
             name=metadata["name"],
             uid=metadata["uid"],
             generation=metadata["generation"],
-            creation_time=_created(metadata),
+            creation_time=creation_time_of(metadata),
             spec=spec,
             problem=problem,
             deletion_time=instant(metadata.get("deletionTimestamp")),
             has_finalizer=FINALIZER in finalizers,
         ),
         resource_version=metadata["resourceVersion"],
-        status=_status(TenantUpgradeStatus, raw),
+        status=status_of(TenantUpgradeStatus, raw),
         finalizers=finalizers,
     )
-
-
-def _created(metadata: Raw) -> datetime:
-    return instant(metadata.get("creationTimestamp")) or datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +100,7 @@ class PolicyView:
 def policy_view(raw: Raw) -> PolicyView:
     """Read a RolloutPolicy."""
     metadata = raw["metadata"]
-    spec, problem = _spec(RolloutPolicySpec, raw)
+    spec, problem = spec_of(RolloutPolicySpec, raw)
     document = blobs.canonical(raw.get("spec") or {})
     status = raw.get("status") or {}
     return PolicyView(
@@ -151,16 +111,9 @@ def policy_view(raw: Raw) -> PolicyView:
         problem=problem,
         document=document,
         digest=blobs.digest_of(document),
-        conditions=_conditions(status),
+        conditions=conditions_of(status),
         observed_generation=status.get("observedGeneration", -1),
     )
-
-
-def _conditions(status: Raw) -> tuple[Condition, ...]:
-    try:
-        return tuple(Condition.model_validate(condition) for condition in status.get("conditions") or ())
-    except ValidationError:
-        return ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,8 +131,8 @@ class ActionView:
 def action_view(raw: Raw) -> ActionView:
     """Read an UpgradeAction."""
     metadata = raw["metadata"]
-    spec, _ = _spec(UpgradeActionSpec, raw)
-    conditions = _conditions(raw.get("status") or {})
+    spec, _ = spec_of(UpgradeActionSpec, raw)
+    conditions = conditions_of(raw.get("status") or {})
     accepted = condition_of(conditions, ConditionType.ACCEPTED)
     completed = condition_of(conditions, ConditionType.COMPLETED)
     action = None
@@ -187,7 +140,7 @@ def action_view(raw: Raw) -> ActionView:
         action = Action(
             name=metadata["name"],
             uid=metadata["uid"],
-            creation_time=_created(metadata),
+            creation_time=creation_time_of(metadata),
             generation=metadata.get("generation", 1),
             spec=spec,
             accepted=None if accepted is None else accepted.status is ConditionStatus.TRUE,
@@ -204,64 +157,6 @@ def action_view(raw: Raw) -> ActionView:
 
 
 @dataclass(frozen=True, slots=True)
-class DecisionView:
-    """A TenantDecision. `seen` is what its upgrade sees of it; None where the spec cannot be read, and `problem` then says why."""
-
-    namespace: str
-    name: str
-    upgrade: str
-    seen: SeenDecision | None
-    problem: str
-    creation_time: datetime
-    generation: int
-    resource_version: str
-    conditions: tuple[Condition, ...]
-    answer: Answer | None
-    """What it was answered, by its upgrade or because no upgrade answers; None: nothing yet, or about an older generation."""
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Return namespace and name."""
-        return self.namespace, self.name
-
-
-def decision_view(raw: Raw) -> DecisionView:
-    """Read a TenantDecision."""
-    metadata, generation = raw["metadata"], raw["metadata"].get("generation", 1)
-    spec, problem = _spec(TenantDecisionSpec, raw)
-    conditions = _conditions(raw.get("status") or {})
-    answer = _decision_answer(metadata["name"], conditions, generation)
-    seen = None
-    if spec is not None:
-        decision = Decision(metadata["name"], spec.type, _created(metadata), spec.until_time)
-        seen = SeenDecision(decision, answer if answer is not None and answer.reason not in NO_UPGRADES_ANSWERS else None)
-    return DecisionView(
-        namespace=metadata["namespace"],
-        name=metadata["name"],
-        upgrade=spec.upgrade if spec is not None else "",
-        seen=seen,
-        problem=problem,
-        creation_time=_created(metadata),
-        generation=generation,
-        resource_version=metadata["resourceVersion"],
-        conditions=conditions,
-        answer=answer,
-    )
-
-
-def _decision_answer(name: str, conditions: Iterable[Condition], generation: int) -> Answer | None:
-    accepted = condition_of(conditions, ConditionType.ACCEPTED)
-    if accepted is None or accepted.observed_generation < generation or accepted.reason not in _DECISION_REASONS:
-        return None
-    return Answer(name, accepted.status is ConditionStatus.TRUE, DecisionReason(accepted.reason), accepted.message)
-
-
-_DECISION_REASONS = frozenset(reason.value for reason in DecisionReason)
-NO_UPGRADES_ANSWERS = frozenset({DecisionReason.UNKNOWN_TARGET, DecisionReason.INVALID})
-"""What a decision is told that reaches no upgrade. An upgrade that it reaches later has not answered it yet."""
-
-
-@dataclass(frozen=True, slots=True)
 class NamespaceView:
     """A Namespace."""
 
@@ -275,67 +170,6 @@ def namespace_view(raw: Raw) -> NamespaceView:
     """Read a Namespace."""
     metadata = raw["metadata"]
     return NamespaceView(metadata["name"], metadata["uid"], metadata.get("labels") or {}, bool(metadata.get("deletionTimestamp")))
-
-
-@dataclass(frozen=True, slots=True)
-class ProfileView:
-    """A TenantProfile with what we last wrote as its status."""
-
-    namespace: str
-    uid: str
-    generation: int
-    resource_version: str
-    spec: TenantProfileSpec | None
-    problem: str
-    status: TenantProfileStatus | None
-    told: Mapping[str, tuple[NoticeRecord, ...]]
-    """Upgrade -> what the tenant was told of it, as the API server has it."""
-
-
-def profile_view(raw: Raw) -> ProfileView:
-    """Read a TenantProfile."""
-    metadata = raw["metadata"]
-    spec, problem = _spec(TenantProfileSpec, raw)
-    status = _sharing(_status(TenantProfileStatus, raw))
-    return ProfileView(
-        namespace=metadata["namespace"],
-        uid=metadata["uid"],
-        generation=metadata["generation"],
-        resource_version=metadata["resourceVersion"],
-        spec=spec,
-        problem=problem,
-        status=status,
-        told=_told(status.notices) if status is not None else {},
-    )
-
-
-def _sharing(status: TenantProfileStatus | None) -> TenantProfileStatus | None:
-    """Let equal notices and changes of many tenants be the same objects: kept apart those of 10,000 tenants take half a gigabyte."""
-    if status is None:
-        return None
-    return status.model_copy(
-        update={
-            "notices": tuple(_the_same(notice) for notice in status.notices),
-            "recent_changes": tuple(_the_same(change) for change in status.recent_changes),
-        }
-    )
-
-
-def _the_same(value: Model) -> Model:
-    same: Model = _first_of(value)
-    return same
-
-
-@lru_cache(maxsize=8192)
-def _first_of(value: ApiModel) -> Any:
-    return value
-
-
-def _told(notices: Iterable[GivenNotice]) -> Mapping[str, tuple[NoticeRecord, ...]]:
-    told: dict[str, tuple[NoticeRecord, ...]] = {}
-    for notice in notices:
-        told[notice.upgrade] = (*told.get(notice.upgrade, ()), NoticeRecord(notice.version, notice.digest, notice.time))
-    return told
 
 
 @dataclass(frozen=True, slots=True)

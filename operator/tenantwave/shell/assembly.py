@@ -30,7 +30,7 @@ from tenantwave.api.kinds import (
     Kind,
 )
 from tenantwave.core.gates import QueryFailure, Rows, Source
-from tenantwave.engine import views
+from tenantwave.engine import tenant_views, views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.figures import fleet_figures
 from tenantwave.engine.forecasts import Forecasts
@@ -197,8 +197,8 @@ def _reflectors(parts: Parts, store: Store, driver: WorkloadDriver) -> Sequence[
         *(watch(kind, projected(kind), store.workload_changed) for kind in WORKLOADS),
         watch(CONFIG_MAP, views.own_config_map_view, store.config_map_changed, own),
         watch(TENANT_RUN, views.run_view, store.run_changed, own),
-        watch(TENANT_PROFILE, views.profile_view, store.profile_changed),
-        watch(TENANT_DECISION, views.decision_view, store.decision_changed),
+        watch(TENANT_PROFILE, tenant_views.profile_view, store.profile_changed),
+        watch(TENANT_DECISION, tenant_views.decision_view, store.decision_changed),
         watch(ROLLOUT_POLICY, views.policy_view, store.policy_changed),
         watch(UPGRADE_ACTION, views.action_view, store.action_changed),
         watch(TENANT_UPGRADE, views.upgrade_view, store.upgrade_changed),

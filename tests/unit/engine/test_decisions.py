@@ -17,7 +17,7 @@ from tenantwave.api.meta import tenant_run_name
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core.calendar import Answer
 from tenantwave.engine.decisions import GRACE
-from tenantwave.engine.views import decision_view
+from tenantwave.engine.tenant_views import decision_view
 from tenantwave.faults import Conflict, Forbidden, NotFound, Unavailable
 
 LABELS = {"tenantwave.io/product-shop": "true"}

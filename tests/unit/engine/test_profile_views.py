@@ -7,7 +7,7 @@ from typing import Any
 
 from tenantwave.api.profile import TenantProfileStatus
 from tenantwave.core.calendar import NoticeRecord
-from tenantwave.engine.views import ProfileView, profile_view
+from tenantwave.engine.tenant_views import ProfileView, profile_view
 
 NOON = datetime(2026, 12, 6, 12, tzinfo=UTC)
 
