@@ -57,8 +57,8 @@ def _repeated(draft: Draft, tenant: Tenant, by: str) -> str:
 
     The tenant's TenantRun of the earlier upgrade tells best, for a Retry may have been under way; without it the version record does.
     """
-    name, own, before = draft.world.upgrade.name, draft.run.id, draft.run.previous_run
-    if not before or _upgrade_of(before) == _upgrade_of(own):
+    name, before = draft.world.upgrade.name, draft.run.previous_run
+    if not _is_made_again(draft):
         return ""
     stored = tenant.run
     if stored is None or stored.upgrade_uid == draft.world.upgrade.uid or stored.problem:
@@ -68,6 +68,18 @@ def _repeated(draft: Draft, tenant: Tenant, by: str) -> str:
         last.state is TenantState.ROLLED_BACK or last.reason == RunReason.ALREADY_ROLLED_BACK
     )
     return (by or last.run) if taken_back and _upgrade_of(last.run) == _upgrade_of(before) else ""
+
+
+def _is_made_again(draft: Draft) -> bool:
+    """Tell whether the run before this one is that of an upgrade of this name which is gone.
+
+    Of the same upgrade it would be an earlier attempt, or have begun with a lower generation; so no two UIDs that begin alike are mixed up.
+    """
+    run = draft.run
+    if not run.previous_run or run.attempt > 1:
+        return False
+    began = run.previous_run.rpartition("-a")[0].rpartition("-")[2]
+    return _upgrade_of(run.previous_run) != _upgrade_of(run.id) or (began.isdecimal() and int(began) >= run.generation)
 
 
 def _upgrade_of(run: str) -> str:
