@@ -13,12 +13,13 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from support.told_time import VARIABLE, TimeFile, Timeline, ToldClock
+from support.told_time import SKEW_VARIABLE, VARIABLE, TimeFile, Timeline, ToldClock
 from tenantwave.adapters.kube.access import Access
 from tenantwave.adapters.kube.transport import HttpTransport, Reply, Request
 from tenantwave.adapters.prometheus import PrometheusMetrics
@@ -45,10 +46,17 @@ class ToldTransport(HttpTransport):
         self._timeline = timeline
 
     async def send(self, request: Request) -> Reply:
-        reply = await super().send(request)
+        reply = self._skewed(await super().send(request))
         if not request.path.startswith(OUR_KINDS):
             return reply
         return replace(reply, body=self._timeline().retold(reply.body))
+
+    def _skewed(self, reply: Reply) -> Reply:
+        """Return the reply of a server whose clock is ahead, if the test wants that."""
+        if not (seconds := os.environ.get(SKEW_VARIABLE, "")):
+            return reply
+        date = datetime.now(UTC) + timedelta(seconds=float(seconds))
+        return replace(reply, headers={**reply.headers, "Date": format_datetime(date, usegmt=True)})
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:

@@ -18,6 +18,8 @@ from pathlib import Path
 
 VARIABLE = "TENANTWAVE_TEST_TIME"
 """The file with the moves, one JSON array a line. Beside it, with `.seen` appended, stands how many of them the operator has acted upon."""
+SKEW_VARIABLE = "TENANTWAVE_TEST_SKEW"
+"""Seconds by which the API server's clock seems to be ahead of ours."""
 
 _STAMP = re.compile(rb'("(?:creation|deletion)Timestamp":")([^"]+)(")')
 
