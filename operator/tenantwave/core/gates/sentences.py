@@ -19,7 +19,12 @@ def metric_sentence(rule: GateRule, metric: MetricVerdict, time: datetime, basel
     if metric.verdict is Verdict.UNKNOWN:
         return metric.detail if metric.detail.startswith(rule.name) else f"{rule.name}: {metric.detail or metric.reason}"
     if metric.reason == GateReason.TRAFFIC_LOST.value and metric.counts is not None:
-        seen, usual = number(metric.counts.total), number(metric.expected or 0.0)
+        seen = number(metric.counts.total)
+        if metric.expected is None:  # of a wave: what is usual is known of each of its tenants only
+            return (
+                f"{rule.name}: {seen} requests over the whole wave, and some of its tenants have lost their traffic{_since(metric, time)}"
+            )
+        usual = number(metric.expected)
         usually = f"about {usual} are usual, by the hour before its upgrade and what others have now"
         return f"{rule.name}: {seen} requests where {usually}, so it lost its traffic{_since(metric, time)}"
     if metric.counts is not None:

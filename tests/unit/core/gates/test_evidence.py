@@ -6,9 +6,13 @@ from datetime import timedelta
 import pytest
 
 from gate_builders import ERRORS, NOON, UNREACHABLE, Fleet, Traffic, a_context, run
+from tenantwave.api.conditions import GateReason
 from tenantwave.api.gating import Evaluation, Gate, Prometheus
 from tenantwave.core.gates import OnNoData, Ratio, RawQuery, evaluation_of, gate_problems, gate_status, rules_of, source_of
+from tenantwave.core.gates.book import MetricVerdict, Verdict
+from tenantwave.core.gates.counts import Counts
 from tenantwave.core.gates.evidence import decimal
+from tenantwave.core.gates.sentences import metric_sentence
 
 
 def test_a_failing_tenant_shows_its_numbers_and_a_query_to_paste() -> None:
@@ -138,3 +142,12 @@ def test_gates_become_rules_with_their_defaults() -> None:
     assert source is not None
     assert source.url == "https://prometheus.monitoring:9090"
     assert evaluation_of(Evaluation()).on_no_data is OnNoData.POOL
+
+
+def test_a_wave_that_lost_traffic_names_no_number_that_nobody_knows() -> None:
+    """What is usual is known of each tenant; the sum over the wave has none."""
+    metric = MetricVerdict("errors", Verdict.INCONCLUSIVE, GateReason.TRAFFIC_LOST, counts=Counts(3.0, 724.0))
+    assert (
+        metric_sentence(ERRORS, metric, NOON) == "errors: 724 requests over the whole wave, and some of its tenants have lost their traffic"
+    )
+    assert "about 900 are usual" in metric_sentence(ERRORS, replace(metric, expected=900.0), NOON)
