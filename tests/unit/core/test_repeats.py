@@ -120,6 +120,18 @@ def test_who_shows_the_release_by_now_is_recorded_all_the_same() -> None:
     assert planned(gone_journal(), tenant).state is S.QUEUED
 
 
+@pytest.mark.parametrize(
+    ("at_release", "expected"), [(True, ["AlreadyAtRelease"]), (False, [])], ids=["it shows the release", "it does not"]
+)
+def test_who_is_held_is_recorded_when_it_shows_the_release(at_release: bool, expected: list[str]) -> None:
+    """Somebody brought it there; else it waits for a person."""
+    held = a_status(S.HELD, reason="AlreadyRolledBack", rolled_back_version=NEW)
+    world = world_of(held, rolled_back())
+    view = replace(world.tenants["acme"].components[0], at_release=at_release)
+    world = replace(world, tenants={"acme": replace(world.tenants["acme"], components=(view,))})
+    assert [step.outcome.reason for step in decide(world, NOON).steps if step.outcome is not None] == expected
+
+
 def world_of(status: TenantRunStatus, record: VersionRecord | None = None, **fields: object) -> World:
     """Return a run whose canary wave has begun."""
     policy = a_policy()

@@ -253,7 +253,7 @@ def record_already_there(draft: Draft) -> None:
         return
     for tenant, status in list(draft.current()):
         if (
-            status.state in tenant_run.NOT_STARTED
+            (status.state in tenant_run.NOT_STARTED or repeats.is_held_for_it(status))
             and not status.written
             and not any(claim.holds for claim in tenant.claims)
             and is_at_release(draft, tenant)

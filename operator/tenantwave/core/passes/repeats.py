@@ -39,17 +39,21 @@ def placed(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> TenantRunSt
 
 
 def hold_if_rolled_back_since(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    """Hold a tenant in which the version was rolled back, by another run, since this run was planned."""
+    """Hold a tenant in which another run has rolled the version back since this one was planned."""
     by = rolled_back_by(draft, tenant)
     if (
-        by
-        and by != status.retry_of
+        by not in ("", status.retry_of)
         and status.state in tenant_run.NOT_STARTED
         and not status.written
         and not is_at_release(draft, tenant)
         and not any(claim.holds for claim in tenant.claims)  # until the rollback has ended
     ):
         draft.set_status(tenant.name, _held(draft, status, by))
+
+
+def is_held_for_it(status: TenantRunStatus) -> bool:
+    """Tell whether the tenant is held because the version was rolled back in it."""
+    return status.state is TenantState.HELD and status.reason == RunReason.ALREADY_ROLLED_BACK
 
 
 def _repeated(draft: Draft, tenant: Tenant, by: str) -> str:
