@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,20 @@ from builders import NEW, NOON, OLD, RUN, UPGRADE, a_record, a_status, after, an
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.profile import Change, PreservedConfig
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, PlannedObject, TakeBack, TenantPlan, TenantRunStatus, TenantState
-from tenantwave.core.changes import LONGEST, MAX_CHANGES, Entry, change_id, changes_known, changes_to_tell, recent_changes
+from tenantwave.core.changes import (
+    CREATED,
+    DELETED,
+    LONGEST,
+    MAX_CHANGES,
+    RECORDED,
+    UPGRADED,
+    Entry,
+    change_id,
+    changes_known,
+    changes_to_tell,
+    recent_changes,
+)
+from tenantwave.core.changes import TAKEN_BACK as TAKEN_BACK_ACTION
 from tenantwave.core.world import Action, VersionRecord
 
 S = TenantState
@@ -309,3 +323,10 @@ def test_what_is_older_than_an_hour_is_no_news_to_an_empty_profile() -> None:
     run = a_run()
     assert step((), run, after(minutes=30) + timedelta(minutes=59))[1] == ["ConfigMap/app-config", "Deployment/api"]
     assert step((), run, after(minutes=30) + timedelta(minutes=61))[1] == []
+
+
+def test_the_page_for_people_names_every_action() -> None:
+    """Beside the types of UpgradeActions, which have a page of their own."""
+    page = (Path(__file__).parents[3] / "docs" / "guides" / "change-record.md").read_text()
+    assert all(f"`{action}`" in page for action in (CREATED, UPGRADED, DELETED, TAKEN_BACK_ACTION, RECORDED))
+    assert f"the newest {MAX_CHANGES}, of at most {LONGEST} bytes each" in page
