@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -141,7 +142,16 @@ class EngineStory:
         """Let the controllers and the watches catch up, and take the upgrade one step further."""
         self.cluster.play()
         self.watch()
-        await self.reconciler.reconcile(UPGRADE)
+        await self.reconcile()
+
+    async def reconcile(self) -> None:
+        """Take the upgrade one step further. What that has computed beside it, in a thread, is there before the next: each run is the same."""
+        try:
+            await self.reconciler.reconcile(UPGRADE)
+        finally:
+            for task in asyncio.all_tasks():
+                if task.get_name() == f"forecast of {UPGRADE}":
+                    await task
 
     async def looks(self, most: int = 40) -> None:
         """Look until nothing is written any more; what a look could not do is tried at the next one."""

@@ -92,7 +92,7 @@ class TenantsStory(EngineStory):
         """Take the upgrade one step further. Its timers ring if they are about to: after a conflict it looks again in a moment."""
         queue = self.reconciler.queue
         try:
-            await self.reconciler.reconcile(UPGRADE)
+            await self.reconcile()
         except Conflict:
             self.awake["upgrade"].add(UPGRADE)
         delay = queue.delay_of(UPGRADE)
@@ -116,7 +116,7 @@ class TenantsStory(EngineStory):
         plan = Plan(journal=None, summary=Summary(ReadyReason.PLANNING, "the plan is being computed"), decision_answers=answered)
         self.watch()
         with patch.object(reconcile, "decide", lambda world, now: plan):
-            await self.reconciler.reconcile(UPGRADE)
+            await self.reconcile()
         self.watch()
 
     def begin(self, **run: Any) -> None:

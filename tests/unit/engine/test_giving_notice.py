@@ -260,4 +260,5 @@ async def test_the_whole_way_from_the_spec_to_the_start() -> None:
             break
         story.clock.forward(timedelta(minutes=5))
         story.awake["upgrade"].add(UPGRADE)
-    assert starts == [given + 2 * HOUR]
+    assert len(starts) == 1
+    assert given + 2 * HOUR <= starts[0] < given + 2 * HOUR + timedelta(seconds=1), "timers of a moment may ring on the way"
