@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from support.days import NEW, OLD, SECOND, SURELY_OPEN, Days, counts, freeze, instant, utc, weekly
+from support.days import DECISION, NEW, OLD, SECOND, SURELY_OPEN, Days, counts, freeze, instant, utc, weekly
 from support.story import Story, condition
 
 NOTICE = {"title": "Shop 2.4.0", "changes": "A new basket.", "benefits": "It is faster.", "risks": "None known."}
@@ -19,7 +19,9 @@ def one_wave(**spec: Any) -> dict[str, Any]:
 
 async def test_defer_and_opt_out(story: Story, days: Days) -> None:
     """Each decision is answered, holds its own tenant as long as it says or may, and nobody else; who is out is never counted as failed."""
-    bystander, mind, short, long, month, out = [await story.tenant(name) for name in ("bystander", "mind", "short", "long", "month", "out")]
+    bystander, mind, short, long, month, out, back = [
+        await story.tenant(name) for name in ("bystander", "mind", "short", "long", "month", "out", "back")
+    ]
     await story.ready()
     limits = {"whenNoWindow": "Open", "tenantLimits": {"maxDeferral": "30d"}}
     await story.policy(**one_wave(maintenance=limits, notice={"lead": "7d", "required": True}))
@@ -48,6 +50,11 @@ async def test_defer_and_opt_out(story: Story, days: Days) -> None:
     assert (skipped["reason"], for_good in skipped["message"]) == ("OptedOut", True)
     body = await story.until_so(upgrade, lambda body: body["status"]["counts"].get("optedOut") == 3, "three are out")
     assert counts(body)["skipped"] == 1
+    # A decision that is deleted no longer counts, not even one for good.
+    gone = await days.decide(back, upgrade, "OptOut")
+    await story.until_run(upgrade, back, lambda run: run.get("state") == "Skipped", "is passed by")
+    await story.kube.delete(DECISION, gone, back)
+    await days.waits(upgrade, back, "NoticePeriod")
     # Who changes its mind decides anew. The notice is not shortened by that.
     await days.waits(upgrade, mind, "OptedOut")
     await days.time.passes_a_second()  # of two decisions of the same second OptOut would count
@@ -57,7 +64,7 @@ async def test_defer_and_opt_out(story: Story, days: Days) -> None:
     await days.stays_shut(upgrade, bystander, instant(notice["plannedStartTime"]) - SECOND, "NoticePeriod")
     await days.waits(upgrade, mind, "NoticePeriod")
     await days.time.run_from(instant(notice["plannedStartTime"]) + SURELY_OPEN)
-    for tenant in (bystander, mind):
+    for tenant in (bystander, mind, back):
         await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Succeeded", "starts after the notice")
     too_late = await days.decide(bystander, upgrade, "OptOut")
     assert (await days.answer(bystander, too_late))[:2] == ("False", "TooLate")
@@ -75,7 +82,7 @@ async def test_defer_and_opt_out(story: Story, days: Days) -> None:
     await days.stays_shut(upgrade, month, utc("2027-02-15 00:00") - SECOND, "OptedOut")
     await days.time.run_from(utc("2027-02-15 00:00") + SURELY_OPEN)
     ended = await story.until(upgrade, "SucceededWithSkips")
-    assert counts(ended) == {"total": 6, "succeeded": 5, "skipped": 1, "optedOut": 1}
+    assert counts(ended) == {"total": 7, "succeeded": 6, "skipped": 1, "optedOut": 1}
     assert {tenant for tenant, image in (await story.images()).items() if image == OLD} == {out}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from support.days import SURELY_OPEN, Days, freeze, instant, utc, weekly
+from support.days import SECOND, SURELY_OPEN, Days, freeze, instant, utc, weekly
 from support.story import Story
 
 HOUR = timedelta(hours=1)
@@ -60,3 +60,24 @@ async def test_nights_on_which_clocks_jump(story: Story, days: Days) -> None:
     assert openings[0] == (utc("2027-11-14 06:30"), HOUR / 2)
     await days.starts_at(upgrade, late, utc("2027-11-14 06:30"))
     await story.until(upgrade, "Succeeded")
+
+
+async def test_staff_and_tenant_change_their_clocks_on_different_days(story: Story, days: Days) -> None:
+    """In the two weeks between the two changes New York's night begins an hour before anybody in Rome is at work."""
+    acme = await story.tenant("acme")
+    nights = weekly("Tue", start="02:00", duration="3h")
+    await story.profile(acme, timeZone=NEW_YORK, windows=[nights], freezes=[freeze("busy", "2027-03-01", "2027-03-15")])
+    await story.ready()
+    staff = {"timeZone": "Europe/Rome", "weekly": [{"days": ["Mon", "Tue", "Wed", "Thu"], "start": "08:00", "duration": "9h"}]}
+    await story.policy(waves=[{"name": "all", "soak": "1s"}], maintenance={"whenNoWindow": "Closed", "staffedHours": staff})
+    await days.operator(utc("2027-03-08 12:00"))
+    upgrade = await story.upgrade()
+    waiting = await days.waits(upgrade, acme, "TenantFreeze")
+    assert instant(waiting["plannedStartTime"]) == utc("2027-03-16 07:00")
+    # In winter both begin at 07:00 in UTC; since Sunday the window begins at 06:00, and staff still comes at 07:00.
+    await days.stays_shut(upgrade, acme, utc("2027-03-16 06:00") - SURELY_OPEN, "OutsideWindow")
+    await days.stays_shut(upgrade, acme, utc("2027-03-16 06:00") + SURELY_OPEN, "NotStaffed", "Tue 2027-03-16 08:00 Europe/Rome")
+    await days.stays_shut(upgrade, acme, utc("2027-03-16 07:00") - SECOND, "NotStaffed")
+    await days.time.run_from(utc("2027-03-16 07:00") + SURELY_OPEN)
+    done = await story.until_run(upgrade, acme, lambda run: run.get("state") == "Succeeded", "staff is there")
+    assert (instant(done["startTime"]) >= utc("2027-03-16 07:00"), done["openingEndTime"]) == (True, "2027-03-16T09:00:00Z")
