@@ -24,6 +24,8 @@ class Candidate:
 
     name: str
     labels: Labels
+    is_upgraded: bool = True
+    """Whether the run will upgrade it. Else it is drawn last and covers nothing: a canary that is skipped proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +115,11 @@ def _cover(prefix: str, ordered: list[Candidate], gone: Iterable[Candidate]) -> 
 
     No smaller set covers them all: a tenant has exactly one combination.
     """
-    covered = {_combination(candidate.labels, prefix) for candidate in gone} | {()}
+    covered = {_combination(candidate.labels, prefix) for candidate in gone if candidate.is_upgraded} | {()}
     taken = []
     for candidate in ordered:
         combination = _combination(candidate.labels, prefix)
-        if combination not in covered:
+        if combination not in covered and candidate.is_upgraded:
             covered.add(combination)
             taken.append(candidate)
     return taken
@@ -141,10 +143,11 @@ def _said(key: str, labels: Labels) -> str:
 
 
 def _ordering(wave: Wave, salt: str) -> Callable[[Candidate], tuple[object, ...]]:
-    """Return the sort key of a wave: by its entries, ties by hash, at last by name."""
+    """Return the sort key of a wave: who is upgraded first of all, then by its entries, ties by hash, at last by name."""
 
     def order(candidate: Candidate) -> tuple[object, ...]:
-        return (*(_sort_value(key, candidate, salt) for key in _keys(wave)), _hash(salt, candidate.name), candidate.name)
+        keys = (_sort_value(key, candidate, salt) for key in _keys(wave))
+        return (not candidate.is_upgraded, *keys, _hash(salt, candidate.name), candidate.name)
 
     return order
 

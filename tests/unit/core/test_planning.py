@@ -192,6 +192,15 @@ def test_who_is_upgraded_from_which_version(record: str, asked: str | None, reas
         assert "upgrade it in steps, or widen release.fromVersions" in plan.moves[0].status.message
 
 
+def test_a_tenant_that_is_passed_over_is_no_canary() -> None:
+    """By name it would be drawn; it is ahead of the release, so the next one is."""
+    policy = a_policy(({"name": "one", "size": 1, "orderBy": ["Name"]}, {"name": "rest", "orderBy": ["Name"]}))
+    tenants = [a_tenant("acme", record=a_record("2.5.0")), a_tenant("beta"), a_tenant("coda")]
+    plan = decide(a_world(tenants, policy=policy), NOON)
+    assert plan.journal is not None
+    assert [wave.tenants for wave in plan.journal.run.waves] == [("beta",), ("coda", "acme")]
+
+
 def test_a_plan_says_of_each_tenant_why_it_is_where_it_is() -> None:
     """Also after a crash between journal and TenantRuns, word for word: it is told from the stored plan."""
     rest: Block = {"name": "rest", "orderBy": ["label:tier", "Hash"]}

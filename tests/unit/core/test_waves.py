@@ -76,6 +76,29 @@ def test_each_tenant_is_taken_once(blocks: tuple[Block, ...], expected: dict[str
     assert who(*blocks) == expected
 
 
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        pytest.param({"name": "one", "size": 1, "orderBy": ["Name"]}, ["beta"], id="drawn last"),
+        pytest.param({"name": "mix", "coverage": {"labelPrefix": "feature.test/"}, "orderBy": ["Name"]}, ["beta"], id="covers nothing"),
+        pytest.param({"name": "all", "orderBy": ["Name"]}, ["beta", "coda", "acme", "dent"], id="last in the wave that takes it"),
+    ],
+)
+def test_who_is_not_upgraded_is_no_canary(block: Block, expected: list[str]) -> None:
+    """A tenant that the run will skip proves nothing to the others."""
+    on = {"feature.test/sso": "on"}
+    fleet = [Candidate("acme", on, False), Candidate("beta", on), Candidate("coda", {}), Candidate("dent", {}, False)]
+    assert list(divide(waves(block), fleet, "s").waves[0][1]) == expected
+
+
+def test_a_combination_is_not_covered_by_who_is_not_upgraded() -> None:
+    """In an earlier wave neither."""
+    on = {"feature.test/sso": "on"}
+    fleet = [Candidate("acme", on | CANARY, False), Candidate("beta", on)]
+    division = divide(waves(RING, {"name": "mix", "coverage": {"labelPrefix": "feature.test/"}}), fleet, "s")
+    assert division.waves == (("canary", ("acme",)), ("mix", ("beta",)))
+
+
 def test_hash_order_is_stable_within_a_release_and_differs_between_releases() -> None:
     """The same tenants are not the canaries for ever."""
     orders = {version: tuple(who({"name": "all"}, salt=f"shop/{version}")["all"]) for version in ("2.4.0", "2.4.1", "2.5.0")}

@@ -38,7 +38,9 @@ def plan_run(draft: Draft) -> None:
         return
     release = draft.spec.release
     division = waves.divide(
-        policy.spec.waves, (waves.Candidate(tenant.name, tenant.labels) for tenant in selected), f"{release.product}/{release.version}"
+        policy.spec.waves,
+        (waves.Candidate(tenant.name, tenant.labels, _is_upgraded(draft, tenant)) for tenant in selected),
+        f"{release.product}/{release.version}",
     )
     records = _records(draft, division)
     placed = {name for record in records for name in record.tenants}
@@ -228,6 +230,12 @@ def _why(draft: Draft, tenant: Tenant, wave: WaveRecord, place: int) -> str:
     if asked is None:
         return ""
     return waves.explain(asked, tenant.labels, place, len(wave.tenants), is_last=wave.name == draft.run.waves[-1].name)
+
+
+def _is_upgraded(draft: Draft, tenant: Tenant) -> bool:
+    """Tell whether the run will upgrade the tenant, as far as the plan can tell: its version is one that the release comes from."""
+    status = draft.status(tenant.name)
+    return (status is not None and tenant_run.is_unproven(status)) or _passed_over(draft, tenant, TenantRunStatus()) is None
 
 
 def _passed_over(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> tuple[SkipReason, str] | None:
