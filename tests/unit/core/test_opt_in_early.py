@@ -184,6 +184,22 @@ def test_in_the_breath_of_planning() -> None:
     assert starts(plan) == []
 
 
+def test_who_asks_in_the_same_breath_queues_by_name() -> None:
+    """Caches give tenants in any order: the plan, and its digest, are the same."""
+    world = a_fleet_of_four(EARLY)
+    acme = world.tenants["acme"]
+    twin = a_tenant("aqua", acme.run.status if acme.run else None, labels={}, calendar=a_calendar(), decisions=(EARLY,))
+    assert world.journal is not None
+    waves = tuple(
+        wave.model_copy(update={"tenants": ("aqua", "acme")}) if wave.name == "rest" else wave for wave in world.journal.run.waves
+    )
+    run = world.journal.run.model_copy(update={"waves": waves})
+    tenants = {**world.tenants, "aqua": twin}
+    for order in (tenants, dict(reversed(tenants.items()))):
+        plan = decide(replace(world, journal=world.journal.model_copy(update={"run": run}), tenants=order), NOON)
+        assert waves_of(plan.journal)["more"] == ("beta", "bono", "acme", "aqua")
+
+
 def test_consent_to_the_version_before_moves_nobody() -> None:
     """OptInEarly counts until `release.version` changes."""
     stale = a_decision("OptInEarly", time=after(minutes=-5))

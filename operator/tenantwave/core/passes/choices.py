@@ -22,12 +22,20 @@ def hear_tenants(draft: Draft) -> None:
     if draft.ground is None or not draft.planned or draft.deleted or draft.superseded:
         return
     is_over = draft.run.completion_time is not None or draft.run.order is not None
-    for tenant in draft.world.tenants.values():
+    concerned = (tenant for tenant in draft.world.tenants.values() if _is_concerned(draft, tenant))
+    for tenant in sorted(concerned, key=lambda tenant: tenant.name):  # caches give them in any order, and who goes early joins a queue
         status = draft.status(tenant.name)
         if status is not None and status.run == draft.run.id and not is_over:
             _obey(draft, tenant, status)
         if tenant.decisions:
             _answer(draft, tenant, status, is_over)
+    _follow_moves(draft)
+
+
+def _is_concerned(draft: Draft, tenant: Tenant) -> bool:
+    """Tell whether the tenant has decided something, or had: then it may have to come back."""
+    status = draft.status(tenant.name)
+    return bool(tenant.decisions) or (status is not None and status.reason == SkipReason.OPTED_OUT)
 
 
 def _answer(draft: Draft, tenant: Tenant, status: TenantRunStatus | None, is_over: bool) -> None:
@@ -41,13 +49,10 @@ def _answer(draft: Draft, tenant: Tenant, status: TenantRunStatus | None, is_ove
 
 def _obey(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     name = tenant.name
-    if not tenant.decisions and status.reason != SkipReason.OPTED_OUT and name not in draft.run.moved_early:
-        return
     choice = ruling_of(draft, tenant, status).choice
     may_leave = not status.written and status.state in (S.QUEUED, S.WAITING, S.HELD)
     if choice.early and may_leave:
-        _go_early(draft, name)
-    status = _follow_move(draft, tenant, status)
+        _go_early(draft, name, status)
     if choice.skip and choice.hold is not None and may_leave:
         draft.move(name, S.SKIPPED, SkipReason.OPTED_OUT, choice.hold.message, completion_time=draft.now)
     elif status.state is S.SKIPPED and status.reason == SkipReason.OPTED_OUT and not choice.skip:
@@ -55,9 +60,9 @@ def _obey(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         draft.move(name, S.QUEUED, WaitReason.WAVE_QUEUED, message, completion_time=None)
 
 
-def _go_early(draft: Draft, name: str) -> None:
+def _go_early(draft: Draft, name: str, status: TenantRunStatus) -> None:
     """Move the tenant to the next wave not started, once. The journal says so first."""
-    target = earlier_wave(draft, name) if name not in draft.run.moved_early else None
+    target = earlier_wave(draft, status) if name not in draft.run.moved_early else None
     if target is None:
         return
     draft.set_run(
@@ -67,16 +72,17 @@ def _go_early(draft: Draft, name: str) -> None:
     draft.set_run(plan_digest=waves.plan_digest(draft.run.id, ((wave.name, wave.tenants) for wave in draft.run.waves)))
 
 
-def _follow_move(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> TenantRunStatus:
-    """Have the TenantRun say in which wave the journal has put the tenant; also after a crash, whatever it has decided since."""
-    name = tenant.name
-    wave = next((wave.name for wave in draft.run.waves if name in wave.tenants), "") if name in draft.run.moved_early else ""
-    if wave in ("", status.wave):
-        return status
-    moved = status.model_copy(update={"wave": wave, "explain": f"asked to go early: moved from wave {status.wave} to {wave}"})
-    draft.set_status(name, moved)
-    draft.note("TenantGoesEarly", f"moved from wave {status.wave} to wave {wave} by its own OptInEarly", tenant=name)
-    return moved
+def _follow_moves(draft: Draft) -> None:
+    """Have TenantRuns say in which wave the journal has put their tenant; also after a crash, whatever it has decided since."""
+    moved = frozenset(draft.run.moved_early)
+    for wave in draft.run.waves if moved else ():
+        for name in sorted(moved.intersection(wave.tenants)):
+            status = draft.status(name)
+            if status is None or status.run != draft.run.id or status.wave == wave.name:
+                continue
+            why = f"asked to go early: moved from wave {status.wave} to {wave.name}"
+            draft.set_status(name, status.model_copy(update={"wave": wave.name, "explain": why}))
+            draft.note("TenantGoesEarly", f"moved from wave {status.wave} to wave {wave.name} by its own OptInEarly", tenant=name)
 
 
 def _without(wave: WaveRecord, tenant: str) -> WaveRecord:

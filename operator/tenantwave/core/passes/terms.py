@@ -65,7 +65,7 @@ def ruling_of(draft: Draft, tenant: Tenant, status: TenantRunStatus | None) -> R
             ground.rights,
             notice_end_time=notice.end_time if notice is not None else ground.noticed_time,
             start_time=_started_time(status) if status is not None else None,
-            early_wave=tenant.name in draft.run.moved_early or earlier_wave(draft, tenant.name) is not None,
+            early_wave=tenant.name in draft.run.moved_early or (status is not None and earlier_wave(draft, status) is not None),
         )
         known = draft.rulings[tenant.name] = rule_on((seen.decision for seen in tenant.decisions), rights)
     return known
@@ -78,10 +78,10 @@ def _started_time(status: TenantRunStatus) -> datetime | None:
     return status.start_time or status.completion_time or status.state_since_time
 
 
-def earlier_wave(draft: Draft, tenant: str) -> WaveRecord | None:
+def earlier_wave(draft: Draft, status: TenantRunStatus) -> WaveRecord | None:
     """Return the next wave that has not started, if the tenant is in a later one."""
     for wave in draft.run.waves:
-        if tenant in wave.tenants:
+        if wave.name == status.wave or not status.wave:
             return None
         if wave.progress is WaveProgress.QUEUED:
             return wave
