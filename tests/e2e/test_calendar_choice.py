@@ -127,10 +127,11 @@ async def test_consent_and_a_place_in_an_earlier_wave(story: Story, days: Days) 
 
 async def test_dates_of_the_platform_end_all_waiting(story: Story, days: Days) -> None:
     """At deadlineTime decisions lapse, at forceTime windows and the tenant's own freezes; the platform's freeze holds beyond both."""
-    defers, closed = await story.tenant("defers"), await story.tenant("closed")
+    defers, closed, lost = [await story.tenant(name) for name in ("defers", "closed", "lost")]
     sundays = weekly("Sun", start="02:00", duration="4h")
     await story.profile(defers, windows=[sundays])
     await story.profile(closed, windows=[sundays], freezes=[freeze("all-year", "2027-01-01", "2027-12-31")])
+    await story.profile(lost, timeZone="Europa/Berlin", windows=[sundays])
     await story.ready()
     maintenance = {"whenNoWindow": "Open", "freezes": [freeze("audit", "2027-04-10", "2027-04-12")]}
     await story.policy(**one_wave(maintenance=maintenance, consent="Mandatory"))
@@ -149,13 +150,16 @@ async def test_dates_of_the_platform_end_all_waiting(story: Story, days: Days) -
     await days.starts_at(upgrade, defers, utc("2027-03-21 02:00"), ends=utc("2027-03-21 06:00"))
 
     await days.stays_shut(upgrade, closed, utc("2027-04-10 00:00") - SECOND, "TenantFreeze")
-    # From now on neither its freeze nor its window counts; what is left is the platform's.
+    await days.waits(upgrade, lost, "UnknownTimeZone", '"Europa/Berlin"')
+    # From now on neither freeze nor window nor a zone that nobody knows counts; what is left is the platform's.
     shut = await days.stays_shut(upgrade, closed, utc("2027-04-10 00:00") + SURELY_OPEN, "PlatformFreeze", "audit")
     assert shut["plannedStartTime"] == "2027-04-13T00:00:00Z"
+    await days.waits(upgrade, lost, "PlatformFreeze", "audit")
     await days.stays_shut(upgrade, closed, utc("2027-04-13 00:00") - SECOND, "PlatformFreeze")
     await days.time.run_from(utc("2027-04-13 00:00") + SURELY_OPEN)
-    done = await story.until_run(upgrade, closed, lambda run: run.get("state") == "Succeeded", "a Tuesday, in its own freeze")
-    assert instant(done["startTime"]) >= utc("2027-04-13 00:00")
+    for tenant in (closed, lost):
+        done = await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Succeeded", "a Tuesday, whatever the tenant wants")
+        assert instant(done["startTime"]) >= utc("2027-04-13 00:00")
     await story.until(upgrade, "Succeeded")
 
     # A date that has passed when it is first seen would end everybody's waiting at once: nothing starts.

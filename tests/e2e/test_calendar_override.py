@@ -12,6 +12,7 @@ from support.story import ACTION, Story
 
 HOUR = timedelta(hours=1)
 WHY = "CVE-2027-0001, agreed with the customer"
+CANARY = {"tenantwave.io/ring": "canary"}
 SUNDAYS = weekly("Sun", start="02:00", duration="4h")
 MONDAY = utc("2027-02-01 09:00")
 
@@ -82,4 +83,36 @@ async def test_one_factor_of_one_tenant_for_an_hour(story: Story, days: Days) ->
     for tenant in (other, late, kept, frozen):
         assert (await story.run(upgrade, tenant))["plannedStartTime"] == "2027-02-07T02:00:00Z"
     await days.time.run_from(utc("2027-02-07 02:00") + SURELY_OPEN)
+    await story.until(upgrade, "Succeeded")
+
+
+async def test_a_wave_in_spite_of_notice_and_freeze(story: Story, days: Days) -> None:
+    """For a wave the platform lifts its own freeze and the waiting for the notice: it is sent first all the same, and windows hold."""
+    free, own = await story.tenant("free", labels=CANARY), await story.tenant("own", labels=CANARY)
+    later = await story.tenant("later")
+    await story.profile(own, windows=[SUNDAYS])
+    await story.ready()
+    maintenance = {"whenNoWindow": "Open", "freezes": [freeze("fair", "2027-02-01", "2027-02-13")]}
+    waves: list[dict[str, Any]] = [
+        {"name": "canary", "selector": {"matchLabels": CANARY}, "maxParallel": 2, "soak": "1s"},
+        {"name": "rest", "soak": "1s"},
+    ]
+    await story.policy(waves=waves, maintenance=maintenance, notice={"lead": "7d"})
+    await days.operator(MONDAY)
+    upgrade = await story.upgrade(notice={"title": "Shop 2.4.0", "changes": "A hole is closed."})
+    for tenant in (free, own):
+        told = await days.waits(upgrade, tenant, "NoticePeriod", "nothing starts before 2027-02-08T09:00:")
+        assert instant(told["plannedStartTime"]) == utc("2027-02-14 00:00" if tenant == free else "2027-02-14 02:00")
+    expires = stamp(days.time.now() + 72 * HOUR - 10 * SECOND)
+    order = await story.act(upgrade, "OverrideWindow", wave="canary", lifts=["PlatformFreezes", "Notice"], expireTime=expires, reason=WHY)
+    assert await story.answer(order) == (True, "Accepted")
+    done = await story.until_run(upgrade, free, lambda run: run.get("state") == "Succeeded", "starts in spite of both")
+    assert MONDAY < instant(done["noticeTime"]) <= instant(done["startTime"]) < MONDAY + HOUR
+    # Its own window is on Sunday, when the override has ended: the first Sunday after the freeze.
+    shut = await days.waits(upgrade, own, "OutsideWindow", "opens 2027-02-14 02:00")
+    assert shut["plannedStartTime"] == "2027-02-14T02:00:00Z"
+    assert (await story.states(upgrade))[later] == "Queued"
+    await days.stays_shut(upgrade, own, utc("2027-02-07 02:00") + SURELY_OPEN, "NoticePeriod")
+    await days.stays_shut(upgrade, own, utc("2027-02-09 02:00"), "PlatformFreeze", "fair")
+    await days.starts_at(upgrade, own, utc("2027-02-14 02:00"))
     await story.until(upgrade, "Succeeded")
