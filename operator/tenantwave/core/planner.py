@@ -46,6 +46,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     planning.skip_unselected,
     planning.preview,  # what would be done, while the upgrade is suspended
     choices.hear_tenants,  # what the tenants decided
+    problems.check_first_wave,
     problems.check_owners,
     flight.mourn_tenants,  # whose namespace is gone
     planning.record_already_there,

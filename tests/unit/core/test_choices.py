@@ -383,3 +383,13 @@ def test_a_defer_of_a_tenant_that_was_not_told_yet_is_cut_when_it_is() -> None:
 def test_without_a_limit_a_defer_counts_in_full() -> None:
     """`maxDeferral` absent is none."""
     assert starts(decide(asked(a_decision("Defer", until=after(days=300))), after(days=299))) == []
+
+
+def test_a_first_wave_that_all_opted_out_of_stops_the_upgrade() -> None:
+    """Else the second wave, which may be large, would be the first to meet the release."""
+    answered = replace(OUT, answer=an_answer("optout", "counts without end: the tenant is skipped"))
+    plan = decide(opted_out(answered), NOON)
+    assert (str(plan.summary.reason), plan.journal) == ("EmptyFirstWave", None)
+    assert "canary, opted out" in plan.summary.message
+    back = decide(opted_out(OUT, a_decision("OptIn", time=NOON)), NOON)
+    assert (str(back.summary.reason), starts(back)) != ("EmptyFirstWave", [])

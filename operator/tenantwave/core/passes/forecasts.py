@@ -24,7 +24,7 @@ def forecast_of(world: World, now: datetime) -> Forecast | None:
     if not draft.planned or draft.policy is None or draft.run.completion_time is not None or draft.run.order is not None:
         return None
     plans = [_wave(draft, wave) for wave in draft.run.waves if wave.name in draft.effective_waves]
-    return forecast(plans, now, draft.spec.deadline_time, draft.policy.maintenance.stragglers, SKEW)
+    return forecast(plans, now.replace(microsecond=0), draft.spec.deadline_time, draft.policy.maintenance.stragglers, SKEW)
 
 
 def _wave(draft: Draft, wave: WaveRecord) -> WavePlan:

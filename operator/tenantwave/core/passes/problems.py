@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from tenantwave.api.conditions import ReadyReason
+from tenantwave.api.conditions import ReadyReason, SkipReason
 from tenantwave.api.limits import unsupported_fields
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run, versions
@@ -110,6 +110,22 @@ def forgive(draft: Draft) -> None:
     )
     if not waiting and draft.journal.unavailable_since is not None:
         draft.set_journal(unavailable_since=None)
+
+
+def check_first_wave(draft: Draft) -> None:
+    """EmptyFirstWave: everybody in the first wave opted out, so the next wave would be the first to meet the release."""
+    if not draft.planned or not draft.run.waves or draft.problem is not None or draft.run.waves[0].progress is WaveProgress.PASSED:
+        return
+    first = draft.run.waves[0]
+    members = [status for _, status in draft.in_wave(first)]
+    others_wait = any(status.state in tenant_run.NOT_STARTED for _, status in draft.current())
+    if not others_wait or len(members) < len(first.tenants) or not any(status.reason == SkipReason.OPTED_OUT for status in members):
+        return
+    if all(status.state is TenantState.SKIPPED or (status.state is TenantState.SUCCEEDED and not status.written) for status in members):
+        draft.stall(
+            ReadyReason.EMPTY_FIRST_WAVE,
+            f"everybody in the first wave, {first.name}, opted out; label a tenant that agrees for it, then create an UpgradeAction Retry",
+        )
 
 
 def check_owners(draft: Draft) -> None:
