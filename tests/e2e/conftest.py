@@ -14,7 +14,7 @@ from localcluster.monitoring import Monitoring
 
 from support.chart import apply_chart
 from support.clusters import OPERATOR_NAMESPACE
-from support.days import Days
+from support.days import DECISION, Days
 from support.gated import Gated
 from support.story import ACTION, POLICY, PROFILE, RUN, UPGRADE, Story
 
@@ -34,7 +34,7 @@ async def serves(kube: KubeClient, kind: str) -> bool:
 async def story(kube: KubeClient, cluster: Cluster, unique: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Story]:
     """A story with the chart installed: rights, ServiceAccount and admission policies are those of a user's cluster."""
     await apply_chart(kube, resolve("helm"), OPERATOR_NAMESPACE)
-    for kind in (UPGRADE, POLICY, ACTION, PROFILE, RUN):
+    for kind in (UPGRADE, POLICY, ACTION, DECISION, PROFILE, RUN):
         await eventually(partial(serves, kube, kind), saying=f"{kind} is served")
     told = Story(kube, cluster, unique, tmp_path)
     await told.recorder.start()

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from localcluster.client import eventually
 
-from support.story import GROUP_VERSION, IMAGE, PROFILE, OperatorProcess, Story, condition
+from support.story import ACTION, GROUP_VERSION, IMAGE, PROFILE, UPGRADE, OperatorProcess, Story, condition
 from support.told_time import VARIABLE, Move, Timeline
 
 Object = dict[str, Any]
@@ -48,10 +48,14 @@ def freeze(name: str, first: str, last: str) -> Object:
 
 
 class ToldTime:
-    """The test's hand on the clock of an operator that runs with `environment`."""
+    """The test's hand on the clock of an operator that runs with `environment`.
 
-    def __init__(self, path: Path) -> None:
+    Args: was_made_since: tells whether an object whose stamp counts was made at that second or later.
+    """
+
+    def __init__(self, path: Path, was_made_since: Callable[[datetime], Awaitable[bool]]) -> None:
         self._path = path
+        self._was_made_since = was_made_since
         self._moves: list[Move] = []
         self.environment = {VARIABLE: str(path)}
 
@@ -75,16 +79,16 @@ class ToldTime:
 
     async def passes_a_second(self) -> None:
         """Wait until what is made next has a later stamp than what was made so far: stamps have whole seconds."""
-        await asyncio.sleep((_whole_second(datetime.now(UTC)) - datetime.now(UTC)).total_seconds())
+        await asyncio.sleep(1 - datetime.now(UTC).microsecond / 1e6)
 
     async def _move(self, at: datetime, *, runs: bool) -> None:
-        real = _whole_second(datetime.now(UTC))
-        move = Move(real, at, runs)
-        assert not self._moves or Timeline(tuple(self._moves)).told(real) <= at, f"time does not go back to {at}"
-        await asyncio.sleep(
-            (real - datetime.now(UTC)).total_seconds()
-        )  # what was made so far has an earlier stamp, what comes has a later one
-        self._moves.append(move)
+        """Move at a whole second, so that no stamp is ambiguous: at the present one if nothing was made in it so far, else at the next."""
+        real = datetime.now(UTC).replace(microsecond=0)
+        if (self._moves and self._moves[-1].real_time >= real) or await self._was_made_since(real):
+            await self.passes_a_second()
+            real = datetime.now(UTC).replace(microsecond=0)
+        assert not self._moves or self.now() <= at, f"time does not go back to {at}"
+        self._moves.append(move := Move(real, at, runs))
         with self._path.open("a", encoding="utf-8") as file:
             file.write(move.line())
 
@@ -106,7 +110,11 @@ class Days:
 
     def __init__(self, story: Story, folder: Path) -> None:
         self.story = story
-        self.time = ToldTime(folder / "moves")
+        self.time = ToldTime(folder / "moves", self._was_made_since)
+
+    async def _was_made_since(self, time: datetime) -> bool:
+        objects = [one for kind in (UPGRADE, ACTION, DECISION) for one in await self.story.kube.list(kind)]
+        return any(instant(one["metadata"]["creationTimestamp"]) >= time for one in objects)
 
     # When.
 
@@ -193,8 +201,3 @@ def instant(text: str) -> datetime:
 def counts(upgrade: Mapping[str, Any]) -> Object:
     """Return the counts of an upgrade that are not 0."""
     return {name: number for name, number in upgrade["status"]["counts"].items() if number}
-
-
-def _whole_second(time: datetime) -> datetime:
-    """Return the next whole second, not the present one."""
-    return time.replace(microsecond=0) + SECOND
