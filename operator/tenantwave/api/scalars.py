@@ -257,10 +257,17 @@ Share = Annotated[
 """A limit of a gate: exact, never a float."""
 
 
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(2999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""People write 9999-12-31 for "never". What lies outside means the nearer end, so that any sum of an instant and a duration stays in the calendar."""
+
+
 def _utc(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("must carry a zone: write an instant like 2026-12-20T00:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return min(max(value.astimezone(UTC), EARLIEST), LATEST)
+    except OverflowError:  # an offset that leads out of the calendar
+        return EARLIEST if value.year == 1 else LATEST
 
 
 def _rfc3339(value: datetime) -> str:
@@ -273,7 +280,7 @@ Instant = Annotated[
     PlainSerializer(_rfc3339, return_type=str),
     WithJsonSchema({"type": "string", "format": "date-time", "maxLength": 35}),
 ]
-"""A point in time; aware, UTC in Python, RFC 3339 on the wire."""
+"""A point in time; aware, UTC in Python, RFC 3339 on the wire; from 1970 to 2999, what lies outside means the nearer end."""
 
 JsonObject = Annotated[dict[str, JsonValue], WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True})]
 """A free-form object that belongs to somebody else's schema (Helm values, a Job template)."""

@@ -105,3 +105,19 @@ def test_an_instant_is_utc_and_needs_a_zone() -> None:
     assert instants.dump_python(datetime(2026, 12, 6, 3, tzinfo=UTC), mode="json") == "2026-12-06T03:00:00Z"
     with pytest.raises(ValidationError, match="must carry a zone"):
         instants.validate_python("2026-12-06T04:00:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "means"),
+    [
+        ("9999-12-31T23:59:59Z", "2999-12-31T23:59:59Z"),
+        ("9999-12-31T23:59:59-12:00", "2999-12-31T23:59:59Z"),
+        ("0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+        ("0001-01-01T00:00:00+12:00", "1970-01-01T00:00:00Z"),
+        ("2026-12-20T01:00:00+01:00", "2026-12-20T00:00:00Z"),
+    ],
+)
+def test_an_instant_that_means_never_is_far_away_and_no_more(text: str, means: str) -> None:
+    """The API server takes them all; a sum of one and a duration must stay in the calendar."""
+    instants = TypeAdapter(Instant)
+    assert instants.dump_python(instants.validate_python(text), mode="json") == means

@@ -22,6 +22,7 @@ from calendar_builders import (
     told,
     why_held,
 )
+from tenantwave.api.decision import TenantDecisionSpec
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core.calendar import Answer
 from tenantwave.core.journal import EndReason, TakeBackOrder, VersionSeen
@@ -194,8 +195,11 @@ OUT = a_decision("OptOut", time=EARLIER)
     ],
 )
 def test_who_was_passed_by_comes_back(decisions: tuple[SeenDecision, ...], wave: str) -> None:
-    """Also after its wave has passed: the run lives until the last wave has."""
-    assert starts(decide(opted_out(*decisions, running_wave=wave), after(seconds=1))) == ["acme"]
+    """Also after its wave has passed: the run lives until the last wave has. First it is queued, and then it starts."""
+    world = opted_out(*decisions, running_wave=wave)
+    plan = decide(world, after(seconds=1))
+    assert (starts(plan), ended(plan, world).state) == ([], S.QUEUED)
+    assert starts(decide(stored(world, plan), after(seconds=1))) == ["acme"]
 
 
 def test_who_opted_out_stays_out() -> None:
@@ -209,6 +213,7 @@ def test_a_deadline_that_is_added_ends_an_opt_out() -> None:
     world = opted_out(OUT)
     spec = a_spec(deadlineTime=TOMORROW)
     edited = replace(world, upgrade=an_upgrade(spec), planned_spec=spec)
+    edited = stored(edited, decide(edited, NOON))
     plan = decide(edited, NOON)
     assert (ended(plan, edited).state, why_held(plan)) == (S.WAITING, "OptedOut")
 
@@ -283,6 +288,16 @@ def test_a_start_that_changed_nothing_is_none(status: TenantRunStatus) -> None:
     plan = decide(world, LATER)
     assert (starts(plan), answers(plan)) == (["acme"], {"optin": "Accepted"})
     assert decide(stored(world, plan), LATER).decision_answers == ()
+
+
+@pytest.mark.parametrize("seconds", [0, 5], ids=["in the same second", "and its clock is ahead of ours"])
+def test_the_consent_by_which_a_tenant_started_does_not_come_too_late(seconds: int) -> None:
+    """The API server's clock says when a decision was made, and ours when the tenant started: what was heard first stays answered so."""
+    out, consent = a_decision("OptOut", time=EARLIER), a_decision("OptIn", time=after(seconds=seconds))
+    world = asked(out, consent, consent="OptIn")
+    plan = decide(world, NOON)
+    assert (starts(plan), answers(plan)) == (["acme"], {"optin": "Accepted", "optout": "Superseded"})
+    assert decide(stored(world, plan), after(minutes=1)).decision_answers == ()
 
 
 # Consent and versions.
@@ -393,3 +408,12 @@ def test_a_first_wave_that_all_opted_out_of_stops_the_upgrade() -> None:
     assert "canary, opted out" in plan.summary.message
     back = decide(opted_out(OUT, a_decision("OptIn", time=NOON)), NOON)
     assert (str(back.summary.reason), starts(back)) != ("EmptyFirstWave", [])
+
+
+@pytest.mark.parametrize("kind", ["Defer", "OptOut"])
+def test_a_tenant_that_says_never_stops_nobody_else(kind: str) -> None:
+    """People write 9999-12-31; the other tenant starts, and everything goes on."""
+    until = TenantDecisionSpec.model_validate({"upgrade": "shop", "type": kind, "untilTime": "9999-12-31T23:59:59Z"}).until_time
+    world = asked(a_decision(kind, until=until))
+    plan = decide(world, NOON)
+    assert (starts(plan), why_held(plan)) == ([], "Deferred" if kind == "Defer" else "OptedOut")
