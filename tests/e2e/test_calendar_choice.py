@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from support.days import DECISION, NEW, OLD, SECOND, SURELY_OPEN, Days, counts, freeze, instant, utc, weekly
-from support.story import Story, condition
+from support.story import IMAGE, Story, condition
 
 NOTICE = {"title": "Shop 2.4.0", "changes": "A new basket.", "benefits": "It is faster.", "risks": "None known."}
 TOLD = utc("2027-01-04 00:00")
@@ -123,6 +123,39 @@ async def test_consent_and_a_place_in_an_earlier_wave(story: Story, days: Days) 
     await days.time.run_from(utc("2027-03-20 00:00") + SURELY_OPEN)
     await story.until(upgrade, "Succeeded")
     assert set((await story.images()).values()) == {NEW}
+
+
+async def test_another_version_needs_another_consent_and_notice(story: Story, days: Days) -> None:
+    """Consent is to a version, a Defer to an upgrade: when git asks for another version in mid-run only the Defer still counts."""
+    agrees, defers = await story.tenant("agrees"), await story.tenant("defers")
+    await story.ready()
+    await story.policy(**one_wave(notice={"lead": "7d"}, consent="OptIn"))
+    await days.operator(TOLD)
+    upgrade = await story.upgrade(notice=NOTICE)
+    for tenant in (agrees, defers):
+        await days.waits(upgrade, tenant, "AwaitingConsent")
+    first = await days.decide(agrees, upgrade, "OptIn")
+    assert (await days.answer(agrees, first))[:2] == ("True", "Accepted")
+    later = await days.decide(defers, upgrade, "Defer", untilTime="2027-02-01T00:00:00Z")
+    assert (await days.answer(defers, later))[:2] == ("True", "Accepted")
+    await days.waits(upgrade, agrees, "NoticePeriod", "nothing starts before 2027-01-11T00:00:")
+
+    await days.time.run_from(utc("2027-01-10 12:00"))
+    await story.upgrade(version="2.4.1", notice=NOTICE)
+    await days.waits(upgrade, agrees, "AwaitingConsent")
+    await days.waits(upgrade, defers, "Deferred", "until 2027-02-01T00:00:00Z")
+    await days.time.passes_a_second()  # of the second in which the version changed nobody knows which was first, so it is no consent
+    again = await days.decide(agrees, upgrade, "OptIn")
+    assert (await days.answer(agrees, again))[:2] == ("True", "Accepted")
+    await days.waits(upgrade, agrees, "NoticePeriod", "nothing starts before 2027-01-17T12:00:")
+    await days.stays_shut(upgrade, agrees, utc("2027-01-17 12:00") - SECOND, "NoticePeriod")
+    await days.time.run_from(utc("2027-01-17 12:01"))
+    await story.until_run(upgrade, agrees, lambda run: run.get("state") == "Succeeded", "agreed to what it gets")
+    assert (await story.image(agrees), await story.image(defers)) == (f"{IMAGE}:2.4.1", OLD)
+    await days.stays_shut(upgrade, defers, utc("2027-02-01 00:00") - SECOND, "Deferred")
+    await days.time.run_from(utc("2027-02-01 00:00") + SURELY_OPEN)
+    await story.until(upgrade, "Succeeded")
+    assert await story.image(defers) == f"{IMAGE}:2.4.1"
 
 
 async def test_dates_of_the_platform_end_all_waiting(story: Story, days: Days) -> None:

@@ -36,6 +36,8 @@ async def test_a_window_closes_in_flight(story: Story, days: Days) -> None:
         run = await story.until_run(up[tenant], tenant, lambda run: run.get("state") == "Converging", "is in flight")
         assert instant(run["openingEndTime"]) == CLOSES
         assert await closing.images(tenant) == (NEW, OLD)
+    # What the tenant states now is for later: the end of the opening in which it was started stands.
+    await story.profile(returns, windows=[NIGHTLY | {"weekly": NIGHTLY["weekly"] | {"duration": "20h"}}])
     # Up to the last second of the window nothing is different from a window without an end.
     await days.time.stand_at(CLOSES - SECOND)
     assert {(await story.run(up[tenant], tenant))["state"] for tenant in everybody} == {"Converging"}
