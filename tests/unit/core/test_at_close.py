@@ -11,7 +11,7 @@ import pytest
 from builders import NOON, Block, a_journal, a_spec, a_status, a_tenant, a_view, after, an_action
 from calendar_builders import a_calendar, a_policy_with, an_opening, ended, running, starts, why_held
 from tenantwave.api.meta import ObjectRef
-from tenantwave.api.tenant_run import Direction, Intent, TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import Direction, Intent, TakeBack, TenantRunStatus, TenantState
 from tenantwave.core.journal import Pause
 from tenantwave.core.passes.runs import meaning
 from tenantwave.core.plan import Deed, Plan
@@ -124,9 +124,37 @@ def test_nobody_else_is_gated(choice: str, state: TenantState) -> None:
 
 @pytest.mark.parametrize("choice", ["Finish", "Pause", "Rollback"])
 def test_the_last_component_may_converge_into_the_soak(choice: str) -> None:
-    """Finish and Pause: nothing is left to begin. Rollback: at once."""
+    """It has finished, and only the proof is missing: whatever was chosen, nothing is left to cut off."""
     world = closing(STATES["converging, last"], choice, converged=True)
-    assert outcome(decide(world, CLOSE), world) == (BACK if choice == "Rollback" else ("Confirm", ""))
+    assert outcome(decide(world, CLOSE), world) == ("Confirm", "")
+    assert outcome(decide(world, OVERRAN), world) == ("Confirm", "")
+
+
+@pytest.mark.parametrize("choice", ["Finish", "Rollback"])
+def test_an_outage_over_the_close_is_no_overrun(choice: str) -> None:
+    """Invariant 5: time in which nobody looked causes delay, never a rollback."""
+    back = CLOSE + timedelta(hours=3)
+    away = closing(STATES["converging, last"], choice, seen_since=back, shaken_until=back + timedelta(minutes=1))
+    assert outcome(decide(away, back), away) == WATCHES
+    over = back + timedelta(minutes=30)
+    assert outcome(decide(away, over), away) == BACK
+
+
+def test_a_window_that_closes_too_early_is_no_evidence_against_the_release() -> None:
+    """The canary that was cut off goes back alone; the other one soaks on, and the wave ends when it is through, with nobody else taken back."""
+    rules = a_policy_with([{"name": "canary", "maxParallel": 5, "soak": "10m"}], maintenance={"onWindowClose": "Rollback"})
+    cut = a_status(S.ROLLED_BACK, reason="WindowClosed", take_back=TakeBack(cause="WindowClosed", message="closed", time=NOON))
+    soaks = a_status(S.SOAKING, converged_time=NOON, start_time=NOON)
+    well = a_tenant("beta", soaks, calendar=CALENDAR)
+    plan = decide(running(a_tenant("acme", cut, calendar=CALENDAR), well, policy=rules), after(minutes=5))
+    assert (plan.journal, [move.tenant for move in plan.moves]) == (None, [])
+    through = a_tenant("beta", a_status(S.SUCCEEDED, start_time=NOON, converged_time=NOON, completion_time=NOON), calendar=CALENDAR)
+    ended_world = running(a_tenant("acme", cut, calendar=CALENDAR), through, policy=rules)
+    plan = decide(ended_world, after(minutes=15))
+    assert plan.journal is not None
+    assert plan.journal.run.order is not None
+    assert (plan.journal.run.order.tenants, "WindowClosed" in plan.journal.run.order.message) == ((), True)
+    assert plan.moves == ()
 
 
 @pytest.mark.parametrize("choice", ["Finish", "Pause", "Rollback"])

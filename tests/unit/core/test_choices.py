@@ -26,7 +26,7 @@ from tenantwave.api.decision import TenantDecisionSpec
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core.calendar import Answer
 from tenantwave.core.journal import EndReason, TakeBackOrder, VersionSeen
-from tenantwave.core.plan import Plan
+from tenantwave.core.plan import Deed, Plan
 from tenantwave.core.planner import decide
 from tenantwave.core.world import Policy, SeenDecision, World
 
@@ -417,3 +417,27 @@ def test_a_tenant_that_says_never_stops_nobody_else(kind: str) -> None:
     world = asked(a_decision(kind, until=until))
     plan = decide(world, NOON)
     assert (starts(plan), why_held(plan)) == ([], "Deferred" if kind == "Defer" else "OptedOut")
+
+
+# Seen late.
+
+
+def in_preflight(*decisions: SeenDecision) -> World:
+    """Return a world in which acme prepares: nothing of it has been written."""
+    status = a_status(S.PREFLIGHT, start_time=NOON, preflight_time=NOON, reason="InProgress", message="why")
+    return running(a_tenant("acme", status, calendar=a_calendar(), decisions=decisions))
+
+
+def test_a_defer_that_was_made_before_the_start_and_seen_after_it_is_heeded() -> None:
+    """As long as nothing is written, it goes back to waiting."""
+    plan = decide(in_preflight(a_decision("Defer", time=EARLIER, until=TOMORROW)), after(seconds=1))
+    [step] = plan.steps
+    assert (step.deed, step.outcome is not None and step.outcome.reason) == (Deed.LET_GO, "Deferred")
+    assert answers(plan) == {"defer": "Accepted"}
+
+
+def test_a_defer_that_is_seen_once_something_is_written_is_too_late() -> None:
+    """It is not told that it counts; one that had been answered before keeps its answer."""
+    status = a_status(S.APPLYING, start_time=NOON, reason="InProgress", message="why")
+    unseen = running(a_tenant("acme", status, calendar=a_calendar(), decisions=(a_decision("Defer", time=EARLIER, until=TOMORROW),)))
+    assert answers(decide(unseen, after(seconds=5))) == {"defer": "TooLate"}

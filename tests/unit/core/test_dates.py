@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from builders import NOON, RUN, UPGRADE, Block, a_journal, a_policy, a_spec, a_status, a_tenant, a_world, after, an_upgrade
+from builders import NOON, RUN, UPGRADE, Block, a_journal, a_policy, a_spec, a_status, a_tenant, a_view, a_world, after, an_upgrade
 from tenantwave.api.policy import Maintenance
 from tenantwave.api.profile import TenantProfileSpec
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
@@ -14,7 +14,7 @@ from tenantwave.core.passes.forecasts import forecast_of
 from tenantwave.core.plan import Plan
 from tenantwave.core.planner import decide
 from tenantwave.core.status import upgrade_status
-from tenantwave.core.world import Foreseen, World
+from tenantwave.core.world import Foreseen, Progress, World
 
 S = TenantState
 WAVES = ({"name": "first", "size": 1, "soak": "1h"}, {"name": "rest", "soak": "2h"})
@@ -141,3 +141,39 @@ def test_nothing_is_foreseen_of_a_run_that_is_over() -> None:
     assert world.journal is not None
     run = world.journal.run.model_copy(update={"completion_time": NOON + timedelta(minutes=1)})
     assert forecast_of(replace(world, journal=world.journal.model_copy(update={"run": run})), after(hours=1)) is None
+
+
+def test_while_people_are_waited_for_no_estimate_slides() -> None:
+    """A suspended upgrade tells what calendars say, and nothing that would move with the clock; an estimate that has passed is taken back."""
+    assert planned(decide(seen(two_waves(suspend=True)), NOON)) is None
+    fixed = planned(decide(seen(two_waves(opens("Tue"), suspend=True)), NOON))
+    assert fixed is not None
+    assert fixed.planned_start_time == after(days=1)
+    known = a_status(wave="rest", planned_start_time=after(hours=1))
+    now = after(hours=2)
+    passed = planned(decide(seen(two_waves(status=known, suspend=True), now), now))
+    assert passed is not None
+    assert passed.planned_start_time is None
+
+
+def test_a_notice_on_its_way_fixes_no_date() -> None:
+    """Else each look would move the date by the time since the last one."""
+    policy = a_policy([{"name": "only"}], notice={"lead": "7d"})
+    journal = a_journal(policy, {"only": ["late"]}, running="only")
+    world = a_world([a_tenant("late", a_status(wave="only"), calendar=ALWAYS)], policy=policy, journal=journal)
+    found = forecast_of(world, NOON)
+    assert found is not None
+    assert (found.tenants["late"].start_time, found.tenants["late"].is_fixed) == (after(days=7), False)
+
+
+def test_who_goes_back_is_written_first() -> None:
+    """Before dates, of which there may be thousands."""
+    policy = a_policy([{"name": "only", "failureBudget": 1}])
+    failed = a_status(S.CONVERGING, wave="only", start_time=NOON, applied_time=NOON)
+    tenants = [
+        a_tenant("aaa", a_status(S.WAITING, wave="only", reason="OutsideWindow", message="before"), calendar=opens("Thu")),
+        a_tenant("zzz", failed, calendar=ALWAYS, components=(a_view(at_release=True, progress=Progress.FAILED),)),
+    ]
+    journal = a_journal(policy, {"only": ["aaa", "zzz"]}, running="only")
+    plan = decide(a_world(tenants, policy=policy, journal=journal), NOON)
+    assert [(move.tenant, move.status.state) for move in plan.moves] == [("zzz", S.ROLLING_BACK), ("aaa", S.WAITING)]

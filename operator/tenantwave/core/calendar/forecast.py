@@ -57,7 +57,8 @@ class WavePlan:
 class TenantForecast:
     """When a tenant starts and when it is through, at the earliest; None: not in sight, or its wave is not.
 
-    is_fixed: its calendar, its notice or its own choice says when, and not the waves before it or a slot that becomes free.
+    is_fixed: its calendar, its notice or its own choice says when, and not the waves before it, a slot that becomes free, or a notice that
+    is still on its way.
     """
 
     name: str
@@ -138,8 +139,10 @@ def _tenants(wave: WavePlan, now: datetime, begin: datetime | None, skew: timede
         yield from (TenantForecast(guest.name, wave.name, None, None) for guest in coming)
         return
     running = [guest.start_time + wave.slot_time for guest in wave.guests if guest.start_time is not None and guest.end_time is None]
+    on_its_way = {guest.name for guest in wave.guests if guest.terms.notice is not None and guest.terms.notice.given_time is None}
     for guest, start, is_fixed in _placed(coming, wave, running, begin, skew):
-        yield TenantForecast(guest.name, wave.name, start, _through(wave, start, None) if start is not None else None, is_fixed)
+        end = _through(wave, start, None) if start is not None else None
+        yield TenantForecast(guest.name, wave.name, start, end, is_fixed and guest.name not in on_its_way)
 
 
 def _through(wave: WavePlan, start: datetime, begin: datetime | None) -> datetime:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
 
-from tenantwave.api.tenant_run import MovedStart, TenantRunStatus
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import Forecast, TenantForecast, rescheduled
+from tenantwave.core.calendar import Forecast, TenantForecast
 from tenantwave.core.journal import WaveProgress
 from tenantwave.core.passes.draft import Draft
+from tenantwave.core.passes.rescheduling import moved_to
+from tenantwave.core.passes.starts import awaits_approval
 from tenantwave.core.plan import Next
 
 ROUGH = timedelta(hours=1)
@@ -17,16 +17,25 @@ ROUGH = timedelta(hours=1)
 
 
 def tell_dates(draft: Draft) -> None:
-    """Give tenants that have not started the date that the forecast has for them, unless their own calendar has said it to the minute."""
+    """Give tenants that have not started the date that the forecast has for them, unless their own calendar has said it to the minute.
+
+    While the upgrade waits for a person, an estimate would slide with the clock: it is not told, and one that has passed is taken back.
+    """
     seen = draft.foreseen
     if seen is None or draft.run.completion_time is not None or draft.run.order is not None:
         return
+    stands_still = bool(draft.on_hold) or draft.suspended or any(awaits_approval(draft, wave) is not None for wave in draft.run.waves)
     for tenant, status in list(draft.current()):
         hold = draft.holds.get(tenant.name)
         if status.state not in tenant_run.NOT_STARTED or (hold is not None and hold.until is not None) or not draft.is_stored(tenant.name):
             continue
         expected = seen.tenants.get(tenant.name)
-        if expected is not None and _is_news(expected, status.planned_start_time, draft.now):
+        if expected is None:
+            continue
+        if stands_still and not expected.is_fixed:
+            if status.planned_start_time is not None and status.planned_start_time <= draft.now:
+                draft.set_status(tenant.name, status.model_copy(update={"planned_start_time": None}))
+        elif _is_news(expected, status.planned_start_time, draft.now):
             changes = moved_to(draft, tenant.name, status, expected.start_time, status.message) if expected.is_fixed else {}
             draft.set_status(tenant.name, status.model_copy(update={"planned_start_time": expected.start_time, **changes}))
     _warn(draft, seen)
@@ -42,16 +51,6 @@ def _is_news(expected: TenantForecast, told: datetime | None, now: datetime) -> 
     if expected.is_fixed:
         return expected.start_time != told
     return abs(expected.start_time - told) > max(ROUGH, (expected.start_time - now) / 4)
-
-
-def moved_to(draft: Draft, tenant: str, status: TenantRunStatus, new_time: datetime | None, why: str) -> dict[str, Any]:
-    """Return what to change in a TenantRun whose told date has moved, and want it told; {} where it has hardly moved."""
-    moved = rescheduled(tenant, status.planned_start_time, new_time, status.reason, why)
-    if moved is None:
-        return {}
-    to = f"{moved.new_time:%Y-%m-%dT%H:%M:%SZ}" if moved.new_time is not None else "a time that is not in sight yet"
-    draft.note("Rescheduled", f"the start moved from {moved.old_time:%Y-%m-%dT%H:%M:%SZ} to {to}: {moved.why}", tenant=tenant)
-    return {"rescheduled": MovedStart(time=draft.now, from_=moved.old_time, to=moved.new_time, why=moved.why)}
 
 
 def _warn(draft: Draft, seen: Forecast) -> None:

@@ -163,9 +163,9 @@ class Draft:
         return stored.problem if stored is not None else ""
 
     def is_stored(self, tenant: str) -> bool:
-        """Tell whether the tenant's place in this run is stored already; nothing starts before that."""
+        """Tell whether the tenant's place in this run is stored already, and is none of those passed over; nothing starts before that."""
         before = self._before.get(tenant)
-        return before is not None and before.run == self.run.id
+        return before is not None and before.run == self.run.id and before.state is not TenantState.SKIPPED
 
     def statuses(self) -> Mapping[str, TenantRunStatus]:
         """Return where every tenant with a TenantRun of this upgrade stands."""
@@ -274,6 +274,13 @@ class Draft:
         self._nexts.append(Next(time, what))
         self.wake(time)
 
+    def _urgency(self, tenant: str) -> int:
+        """Return in which order moves are written: who goes back first, then who goes on; dates and notes can wait."""
+        status, before = self._statuses[tenant], self._before.get(tenant)
+        if before is not None and before.state is status.state:
+            return 2
+        return 0 if status.state in tenant_run.GOING_BACK else 1
+
     def _foreseen_next(self) -> Next | None:
         return self.at_least if self.at_least is not None and self.at_least.time > self.now else None
 
@@ -281,6 +288,7 @@ class Draft:
         """Return the decision, with only what differs from the world."""
         later = [upcoming for upcoming in self._nexts if upcoming.time > self.now]
         changed = [name for name, status in self._statuses.items() if status is not self._before.get(name)]
+        changed.sort(key=self._urgency)
         return Plan(
             journal=self.journal if self.journal != self.world.journal else None,
             summary=summary,

@@ -60,6 +60,9 @@ def fail_waves(draft: Draft) -> None:
         if why is not None:
             fail_wave(draft, wave, f"wave {wave.name} failed: {why[0]}", all_of_wave=why[1])
             return
+        if (windows := _stopped_by_windows(draft, wave)) is not None:
+            _order(draft, wave, f"wave {wave.name} failed: {windows}", [], "")
+            return
 
 
 def fail_wave(draft: Draft, wave: WaveRecord, message: str, *, all_of_wave: bool, action: str = "") -> None:
@@ -113,18 +116,37 @@ def _failed_late(draft: Draft, wave: WaveRecord) -> bool:
 def _over_budget(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     if not draft.any_in(tenant_run.FAILED):
         return None
-    budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
-    failed = [
-        (tenant.name, status)
-        for tenant, status in draft.in_wave(wave)
-        if counts(draft, tenant.name, status) and not draft.problem_of(tenant.name)  # it stops the wave; nobody is taken back for it
-    ]
+    budget, failed = _failed(draft, wave)
     if len(failed) <= budget or not any(_is_evidence(status) for _, status in failed):
         return None
+    return _too_many(wave, budget, failed), False
+
+
+def _stopped_by_windows(draft: Draft, wave: WaveRecord) -> str | None:
+    """Return why the run is over where too many windows closed too early: then everybody else has come to an end, and stays as it is."""
+    budget, failed = _failed(draft, wave)
+    if len(failed) <= budget or draft.any_in(tenant_run.IN_FLIGHT | {S.SOAKING, S.ROLLING_BACK}):
+        return None
+    if any(status.state is not S.ROLLED_BACK or _is_evidence(status) for _, status in failed):
+        return None
+    return _too_many(wave, budget, failed)
+
+
+def _failed(draft: Draft, wave: WaveRecord) -> tuple[int, list[tuple[str, TenantRunStatus]]]:
+    """Return how many failures the wave tolerates, and who failed. One that cannot be read stops the wave; nobody is taken back for it."""
+    budget = draft.effective_waves[wave.name].tolerated_failures(len(wave.tenants))
+    return budget, [
+        (tenant.name, status)
+        for tenant, status in draft.in_wave(wave)
+        if counts(draft, tenant.name, status) and not draft.problem_of(tenant.name)
+    ]
+
+
+def _too_many(wave: WaveRecord, budget: int, failed: list[tuple[str, TenantRunStatus]]) -> str:
     name, status = failed[0]
     cause = status.take_back.cause if status.take_back is not None else status.reason
     said = status.take_back.message if status.take_back is not None else status.message
-    return f"{len(failed)} of {len(wave.tenants)} tenants failed, {budget} tolerated; {name}: {cause}: {said}", False
+    return f"{len(failed)} of {len(wave.tenants)} tenants failed, {budget} tolerated; {name}: {cause}: {said}"
 
 
 def _is_evidence(status: TenantRunStatus) -> bool:
@@ -132,8 +154,8 @@ def _is_evidence(status: TenantRunStatus) -> bool:
 
     Without evidence the wave only stops, and nobody is taken back for it.
     """
-    stopped_by_window = status.state is S.HELD and status.reason == FailReason.WINDOW_CLOSED
-    return (status.written or status.take_back is not None) and not stopped_by_window
+    cause = status.take_back.cause if status.take_back is not None else status.reason
+    return (status.written or status.take_back is not None) and cause != FailReason.WINDOW_CLOSED
 
 
 def counts_as_failed(status: TenantRunStatus, attempt: int) -> bool:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.tenant_run import Direction, TakeBack, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import AtClose, Closed, Override, Terms, close_wake_time, planned_start, what_at_close
+from tenantwave.core.calendar import AtClose, Closed, Terms, close_wake_time, overrides_for, planned_start, what_at_close
 from tenantwave.core.passes.draft import Draft, is_at_release
-from tenantwave.core.passes.terms import SKEW
+from tenantwave.core.passes.terms import SKEW, ruling_of
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Progress, Tenant
 
 S = TenantState
 
+A_WHILE = timedelta(hours=1)
+"""Any time ahead: what is lifted is lifted for the question that is asked now."""
 TRY_AGAIN_EVERY = timedelta(minutes=5)
 """How often a rollback past its deadline is tried again."""
 
@@ -77,15 +80,15 @@ def _shut_since(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Closed
     """Return what shut the tenant's door while it prepared: a freeze or other windows that were stated meanwhile. Nothing is changed yet."""
     if tenant.calendar is None or status.written or draft.ground is None:
         return None
-    if any(_is_for(one, draft, tenant, status) for one in draft.ground.overrides):
-        return None  # lifted when it started; what lifts bounds starts and closes nothing
-    terms = Terms(force_time=draft.ground.terms.force_time)  # its notice and its choice were heard when it started
+    begun = status.preflight_time or draft.now
+    lifted = overrides_for(draft.ground.overrides, draft.run.id, tenant.name, status.wave, begun)
+    terms = Terms(
+        choice=ruling_of(draft, tenant, status).choice,  # a decision may have been made before the start, and seen after it
+        force_time=draft.ground.terms.force_time,
+        overrides=tuple(replace(one, expire_time=draft.now + A_WHILE) for one in lifted),  # an override bounds starts and closes nothing
+    )
     hold = planned_start(tenant.calendar, terms, draft.now, SKEW).hold
     return hold if hold is not None and hold.reason is not WaitReason.TOO_LITTLE_TIME_LEFT else None  # it had enough when it started
-
-
-def _is_for(override: Override, draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
-    return override.is_for(draft.run.id, tenant.name, status.wave)
 
 
 def _at_close(draft: Draft, status: TenantRunStatus) -> AtClose:
@@ -93,10 +96,13 @@ def _at_close(draft: Draft, status: TenantRunStatus) -> AtClose:
     if draft.policy is None or status.state is None:
         return AtClose.CONTINUE
     rules = draft.policy.maintenance
-    again = close_wake_time(status.opening_end_time, rules.max_overrun, draft.now)
+    closes = status.opening_end_time
+    if closes is not None and draft.now >= closes and status.state is not S.PREFLIGHT:
+        closes = _seen(draft, closes)  # what it did while nobody looked is no overrun
+    again = close_wake_time(closes, rules.max_overrun, draft.now)
     if again is not None:
         draft.wake(again)
-    return what_at_close(rules.on_window_close, status.opening_end_time, rules.max_overrun, draft.now, status.state)
+    return what_at_close(rules.on_window_close, closes, rules.max_overrun, draft.now, status.state)
 
 
 def _is_stopped_by_its_window(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
@@ -110,6 +116,8 @@ def _is_stopped_by_its_window(draft: Draft, tenant: Tenant, status: TenantRunSta
     has_begun = any(intent.component == component and intent.direction is Direction.FORWARD for intent in status.intents)
     if status.state is S.APPLYING and is_untouched:
         _wait_again(draft, tenant, status)
+    elif closing is AtClose.TAKE_BACK and (_has_finished(draft, tenant, status) or _is_shaken(draft)):
+        return False  # it was in time, or nobody can tell yet
     elif closing is AtClose.TAKE_BACK:
         message = f"{closed}, and it had not finished; Retry tries it again in its next one"
         draft.set_status(tenant.name, tenant_run.going_back(status, FailReason.WINDOW_CLOSED, message, draft.now))
@@ -118,6 +126,23 @@ def _is_stopped_by_its_window(draft: Draft, tenant: Tenant, status: TenantRunSta
         draft.set_status(tenant.name, tenant_run.to(status, S.HELD, FailReason.WINDOW_CLOSED, message, draft.now))
     else:
         return False  # what is begun may converge
+    return True
+
+
+def _has_finished(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
+    """Tell whether its last component is seen to run the release: only the proof is missing."""
+    last = draft.spec.components[-1].name
+    view = next((view for view in tenant.components if view.name == last), None)
+    is_last = status.state is S.CONVERGING and status.component >= len(draft.spec.components) - 1
+    return is_last and view is not None and view.at_release and view.progress is Progress.CONVERGED
+
+
+def _is_shaken(draft: Draft) -> bool:
+    """Tell whether what Kubernetes says of workloads may still be late, after an outage of the API server."""
+    until = draft.world.shaken_until
+    if until is None or draft.now >= until:
+        return False
+    draft.wake(until)
     return True
 
 
@@ -138,8 +163,7 @@ def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         draft.do(tenant.name, Deed.CONFIRM)
         draft.wake(deadline)
         return
-    if draft.world.shaken_until is not None and draft.now < draft.world.shaken_until:
-        draft.wake(draft.world.shaken_until)
+    if _is_shaken(draft):
         return
     if view is not None and view.progress is Progress.FAILED and view.at_release:
         draft.fail(tenant.name, FailReason.NOT_CONVERGED, f"{component.name}: {view.message}")

@@ -11,10 +11,10 @@ from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import CLOCK_SKEW
 from tenantwave.core.gates import SourceState, Verdict
 from tenantwave.core.journal import WaveProgress, WaveRecord
-from tenantwave.core.passes.dates import moved_to
 from tenantwave.core.passes.draft import Draft, is_at_release
 from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, stored_message
 from tenantwave.core.passes.failures import may_start_more
+from tenantwave.core.passes.rescheduling import moved_to
 from tenantwave.core.passes.terms import start_of
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Claim, Tenant

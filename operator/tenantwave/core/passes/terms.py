@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from tenantwave.api.conditions import DecisionReason
+from tenantwave.api.decision import DecisionType
 from tenantwave.api.policy import Consent
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import Choice, KeptStarts, Notice, PlannedStart, Ruling, Terms, overrides_for, rule_on
+from tenantwave.core.calendar import Answer, Choice, KeptStarts, Notice, PlannedStart, Ruling, Terms, overrides_for, rule_on
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.world import Tenant
@@ -64,14 +66,29 @@ def ruling_of(draft: Draft, tenant: Tenant, status: TenantRunStatus | None) -> R
         rights = replace(
             ground.rights,
             notice_end_time=notice.end_time if notice is not None else ground.noticed_time,
-            start_time=_started_time(status) if status is not None else None,
+            start_time=started_time(status) if status is not None else None,
+            heard=frozenset(seen.decision.name for seen in tenant.decisions if seen.answer is not None and seen.answer.accepted),
             early_wave=tenant.name in draft.run.moved_early or (status is not None and earlier_wave(draft, status) is not None),
         )
-        known = draft.rulings[tenant.name] = rule_on((seen.decision for seen in tenant.decisions), rights)
+        known = rule_on((seen.decision for seen in tenant.decisions), rights)
+        if status is not None and rights.start_time is not None and status.state is not TenantState.PREFLIGHT:
+            known = replace(known, answers=tuple(_seen_too_late(answer, tenant, rights.start_time) for answer in known.answers))
+        draft.rulings[tenant.name] = known
     return known
 
 
-def _started_time(status: TenantRunStatus) -> datetime | None:
+def _seen_too_late(answer: Answer, tenant: Tenant, start_time: datetime) -> Answer:
+    """Return what a Defer or OptOut is answered that was made before the start, but seen only after something had been written."""
+    seen = next(seen for seen in tenant.decisions if seen.decision.name == answer.decision)
+    if not answer.accepted or seen.answer is not None or seen.decision.type not in (DecisionType.DEFER, DecisionType.OPT_OUT):
+        return answer
+    message = (
+        f"the tenant was being changed since {start_time:%Y-%m-%dT%H:%M:%SZ} when this was seen; the decision has no effect on this run"
+    )
+    return Answer(answer.decision, False, DecisionReason.TOO_LATE, message)
+
+
+def started_time(status: TenantRunStatus) -> datetime | None:
     """Return since when a decision comes too late; None for who has not begun, or has begun and changed nothing."""
     if status.state in TO_START and not status.written:
         return None
