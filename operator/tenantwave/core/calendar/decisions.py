@@ -36,7 +36,8 @@ class Rights:
 
     max_deferral: None is no limit. notice_end_time: from where it counts; None: the notice is not delivered. release_time: since when the
     upgrade has its `release.version`; consent that is older is none. start_time: when the tenant was started in this run; None: it was
-    not. early_wave: there is a wave not started to move to, or the decision has already moved the tenant.
+    not. heard: decisions that were accepted before; another clock says when they were made, and none of them comes too late. early_wave:
+    there is a wave not started to move to, or the decision has already moved the tenant.
     """
 
     consent: Consent = Consent.OPT_OUT
@@ -46,6 +47,7 @@ class Rights:
     force_time: datetime | None = None
     release_time: datetime | None = None
     start_time: datetime | None = None
+    heard: frozenset[str] = frozenset()
     early_wave: bool = True
 
     @property
@@ -133,7 +135,7 @@ def _refused(decision: Decision, reason: DecisionReason, message: str) -> Answer
 
 
 def _after_the_start(decision: Decision, rights: Rights) -> Answer | None:
-    if rights.start_time is None or decision.creation_time < rights.start_time:
+    if rights.start_time is None or decision.creation_time < rights.start_time or decision.name in rights.heard:
         return None
     message = f"the tenant has started at {utc_text(rights.start_time)}; the decision has no effect on this run"
     return _refused(decision, DecisionReason.TOO_LATE, message)

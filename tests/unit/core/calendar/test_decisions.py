@@ -185,3 +185,14 @@ def test_a_choice_holds_up_to_its_end() -> None:
     choice = rule_on([decision(D.DEFER, "2026-12-01T00:00Z")], rights()).choice
     assert choice.holds(utc("2026-12-01T00:00Z") - SECOND)
     assert not choice.holds(utc("2026-12-01T00:00Z"))
+
+
+@pytest.mark.parametrize("made", [MADE, MADE + SECOND], ids=["in the second of the start", "by a clock that is ahead"])
+def test_what_was_heard_does_not_come_too_late(made: datetime) -> None:
+    """The consent by which the tenant started counts on, and the OptOut before it does not count again."""
+    given = [decision(D.OPT_OUT, name="out", made=MADE - SECOND), decision(D.OPT_IN, name="in", made=made)]
+    ruling = rule_on(given, rights(start_time=MADE, heard=frozenset({"in"})))
+    assert [str(answer.reason) for answer in ruling.answers] == ["Accepted", "Superseded"]
+    assert (ruling.choice.hold, ruling.choice.skip) == (None, False)
+    late = rule_on(given, rights(start_time=MADE))
+    assert [str(answer.reason) for answer in late.answers] == ["TooLate", "Accepted"]
