@@ -260,6 +260,14 @@ def test_its_failure_counts_in_its_waves_budget(statuses: tuple[TenantRunStatus,
         assert again.journal is None or again.journal.pause is None
 
 
+@pytest.mark.parametrize("action", ["", "by-ann"], ids=["the operator paused", "a person paused"])
+def test_the_upgrade_is_not_done_before_people_have_looked(action: str) -> None:
+    """The last of all fails over the budget: its pause holds the end. A person's pause, for whatever, does not."""
+    paused: Block = {"pause": Pause(time=OPENS, message="a straggler failed", action=action), "paused_for": ("wave/canary",)}
+    plan = decide(late(DONE, FAILED, last=LAST_DONE, wave={"failureBudget": 0}, **paused), OPENS)
+    assert (plan.journal is not None and plan.journal.run.completion_time is not None) is bool(action)
+
+
 def test_who_came_back_late_counts_like_a_straggler() -> None:
     """It had opted out when its wave passed, so it is no straggler by name; its failure is one of that wave all the same."""
     plan = decide(late(DONE, FAILED, stragglers=(), wave={"failureBudget": 0}), OPENS)

@@ -102,9 +102,16 @@ def end_run(draft: Draft) -> None:
         and all(wave.progress is WaveProgress.PASSED for wave in run.waves)
         and not draft.any_in(ON_THE_WAY)
         and not any(status.state in tenant_run.NOT_STARTED for _, status in draft.current())
+        and not _is_paused_for_failure(draft)
     ):
         draft.set_run(completion_time=draft.now)
         draft.note("UpgradeSucceeded", f"{draft.spec.release.product} {draft.spec.release.version}: all {len(run.waves)} waves passed")
+
+
+def _is_paused_for_failure(draft: Draft) -> bool:
+    """Tell whether people are to look at a failure before the run is called done; a straggler may be the last who fails."""
+    pause = draft.journal.pause
+    return pause is not None and not pause.action and any(failures.has_paused(draft, wave) for wave in draft.run.waves)
 
 
 def settle_deletion(draft: Draft) -> None:
