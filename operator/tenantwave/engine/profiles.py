@@ -10,16 +10,17 @@ from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import ConditionType, DetailReason
 from tenantwave.api.kinds import ROLLOUT_POLICY, TENANT_PROFILE
 from tenantwave.api.meta import PROFILE_NAME
-from tenantwave.api.policy import Maintenance
+from tenantwave.core import tenant_run
 from tenantwave.core.changes import changes_known, changes_to_tell
 from tenantwave.core.journal import Journal
 from tenantwave.core.notices import DueNotice, due_notice
 from tenantwave.core.profile_status import TenantFacts, TenantInUpgrade, profile_status
 from tenantwave.core.status import Said, settle
+from tenantwave.engine.calendars import Hours
 from tenantwave.engine.news import ChangeNews
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
-from tenantwave.engine.views import RunView
+from tenantwave.engine.views import RunView, UpgradeView
 from tenantwave.faults import AlreadyExists, Forbidden, NotFound
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
@@ -66,7 +67,7 @@ class Profiles:
             generation=profile.generation,
             records=self.store.products_of(tenant),
             upgrades=upgrades,
-            calendar=self.store.calendar_of(tenant, self._maintenance([view.policy for view in selecting])),
+            calendar=self.store.calendar_of(tenant, self._hours(selecting, runs)),
             notices=tuple(self._notices(tenant, runs)),
             changes=changes,
         )
@@ -126,13 +127,25 @@ class Profiles:
                 continue
             yield notice
 
-    def _maintenance(self, policies: list[str]) -> Maintenance | None:
-        """Return the maintenance of the policy that concerns the tenant: of a live upgrade, else of the last one."""
-        for name in reversed(policies):
-            policy = self.store.policies.get(name)
-            if policy is not None and policy.spec is not None:
-                return policy.spec.maintenance
-        return None
+    def _hours(self, selecting: Sequence[UpgradeView], runs: Sequence[RunView]) -> Hours | None:
+        """Return the hours of the live upgrade, else those of the last one that had the tenant, else of any that wants it."""
+        here = {view.run.upgrade: view for view in runs}
+        known = {name: view for name in here if (view := self.store.upgrades.get(name)) is not None}
+        candidates = known | {view.upgrade.name: view for view in selecting}
+        order = sorted(candidates, key=lambda name: (*self._nearness(candidates[name], here.get(name)), name), reverse=True)
+        return next((hours for name in order if (hours := self.store.hours_of(candidates[name])) is not None), None)
+
+    def _nearness(self, view: UpgradeView, run: RunView | None) -> tuple[int, float]:
+        """Return how near an upgrade is to the tenant; more is nearer. Of live ones the older goes first, of others the one used last."""
+        creation = view.upgrade.creation_time.timestamp()
+        journal = self.store.journal_of(view.upgrade.name)
+        if journal is None or journal.upgrade_uid != view.upgrade.uid:
+            return 0, creation
+        if run is not None and tenant_run.has_tenant(run.run.status):
+            return 4, -creation
+        if journal.run.completion_time is not None:
+            return 1, journal.run.completion_time.timestamp()
+        return (3 if run is not None and run.run.status.state in tenant_run.NOT_STARTED else 2), -creation
 
 
 def _position(journal: Journal | None, wave: str) -> str:

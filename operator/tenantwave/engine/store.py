@@ -13,12 +13,13 @@ from datetime import datetime
 from typing import Any
 
 from tenantwave.api.kinds import WORKLOAD_KINDS
-from tenantwave.api.policy import Maintenance, RolloutPolicySpec
+from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.upgrade import TenantUpgradeSpec
-from tenantwave.core.calendar import Calendar, compile_calendar, unreadable_profile
+from tenantwave.core.calendar import Calendar
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
 from tenantwave.core.world import Action, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
+from tenantwave.engine.calendars import Calendars, Hours
 from tenantwave.engine.catalogues import catalogue_of
 from tenantwave.engine.claims import claim_of, may_start
 from tenantwave.engine.decision_index import DecisionIndex
@@ -61,13 +62,6 @@ class Wake:
 
 
 @dataclass(slots=True)
-class _Compiled:
-    maintenance: Maintenance
-    generation: tuple[str, int]
-    calendar: Calendar
-
-
-@dataclass(slots=True)
 class Store:
     """Everything that was last seen. `namespace` is our own: it is never a tenant."""
 
@@ -105,7 +99,7 @@ class Store:
     """Upgrade -> what will happen when, as last computed."""
     calendar_changes: int = 0
     """How often anything has changed that moves a tenant's planned start: windows, freezes, decisions."""
-    _calendars: dict[str, _Compiled] = field(default_factory=dict)
+    _calendars: Calendars = field(default_factory=Calendars)
 
     # What the reflectors tell.
 
@@ -125,7 +119,7 @@ class Store:
         name = _name(old, new, lambda view: view.name)
         _put(self.policies, name, new)
         if old is None or new is None or old.generation != new.generation:
-            self._calendars.clear()
+            self._calendars.forget_policy(name)
             self.calendar_changes += 1
             self.wake.policy(name)
             for upgrade in self.upgrades.values():
@@ -159,7 +153,7 @@ class Store:
         _put(self.profiles, tenant, new)
         is_same = old is not None and new is not None and (old.uid, old.generation) == (new.uid, new.generation)
         if not is_same:
-            self._calendars.pop(tenant, None)
+            self._calendars.forget_tenant(tenant)
             self.calendar_changes += 1
         if old is None or new is None or not is_same or old.told != new.told:
             self._wake_tenant(tenant)
@@ -346,17 +340,14 @@ class Store:
         if view is None:
             return None
         journal = self.journal_of(name)
-        planned = self.planned.get(journal.run.id) if journal is not None and journal.upgrade_uid == view.upgrade.uid else None
+        planned = self._planned_of(view)
         spec = planned.spec if planned is not None else view.upgrade.spec
-        live = self.policies.get(view.policy)
-        maintenance = (live.spec.maintenance if live is not None and live.spec is not None else None) or (
-            planned.policy.maintenance if planned is not None else None
-        )
+        hours = self.hours_of(view)
         runs = self.runs_of(name)
         # A spec that cannot be read deselects nobody: the tenants of the run stay as they are.
         selected = {namespace.name for namespace in self.selected_by(view)} if view.upgrade.spec is not None else set(runs)
         tenants = {
-            tenant: self._tenant(view, tenant, tenant in selected, spec, maintenance, runs.get(tenant))
+            tenant: self._tenant(view, tenant, tenant in selected, spec, hours, runs.get(tenant))
             for tenant in sorted(selected | runs.keys())
         }
         product = spec.release.product if spec is not None else ""
@@ -365,7 +356,7 @@ class Store:
         return World(
             upgrade=view.upgrade,
             journal=journal,
-            policy=self._live_policy(live, now),
+            policy=self._live_policy(self.policies.get(view.policy), now),
             planned_policy=Policy(ref.name, ref.generation, ref.digest, planned.policy)
             if planned is not None and ref is not None
             else None,
@@ -392,7 +383,7 @@ class Store:
         name: str,
         selected: bool,
         spec: TenantUpgradeSpec | None,
-        maintenance: Maintenance | None,
+        hours: Hours | None,
         run: RunView | None,
     ) -> Tenant:
         namespace, profile = self.namespaces.get(name), self.profiles.get(name)
@@ -406,28 +397,27 @@ class Store:
             terminating=namespace is not None and namespace.terminating,
             record=self.records.get((namespace.uid, product)) if namespace is not None else None,
             run=run.run if run is not None else None,
-            calendar=self.calendar_of(name, maintenance),
+            calendar=self.calendar_of(name, hours),
             components=self._components(upgrade.upgrade.name, name, spec),
             claims=tuple(self._claims(upgrade, name)),
             decisions=self.decisions.seen(upgrade.upgrade.name, name),
             told=profile.told.get(upgrade.upgrade.name, ()) if profile is not None else (),
         )
 
-    def calendar_of(self, tenant: str, maintenance: Maintenance | None) -> Calendar | None:
-        """Return when the tenant may be started, compiled once per generation of policy and profile; None without a policy."""
-        if maintenance is None:
-            return None
-        profile = self.profiles.get(tenant)
-        generation = (profile.uid, profile.generation) if profile is not None else ("", 0)
-        kept = self._calendars.get(tenant)
-        if kept is not None and kept.maintenance is maintenance and kept.generation == generation:
-            return kept.calendar
-        if profile is not None and profile.spec is None:
-            calendar = unreadable_profile(profile.problem)
-        else:
-            calendar = compile_calendar(maintenance, profile.spec if profile is not None else None)
-        self._calendars[tenant] = _Compiled(maintenance, generation, calendar)
-        return calendar
+    def hours_of(self, upgrade: UpgradeView) -> Hours | None:
+        """Return the hours of an upgrade: its policy's, or, where that is gone or cannot be read, those that its run has saved."""
+        live, planned = self.policies.get(upgrade.policy), self._planned_of(upgrade)
+        if live is not None and live.spec is not None:
+            return Hours(upgrade.policy, live.spec.maintenance)
+        return Hours(upgrade.policy, planned.policy.maintenance) if planned is not None else None
+
+    def _planned_of(self, upgrade: UpgradeView) -> Planned | None:
+        journal = self.journal_of(upgrade.upgrade.name)
+        return self.planned.get(journal.run.id) if journal is not None and journal.upgrade_uid == upgrade.upgrade.uid else None
+
+    def calendar_of(self, tenant: str, hours: Hours | None) -> Calendar | None:
+        """Return when the tenant may be started; None without a policy."""
+        return self._calendars.of(tenant, self.profiles.get(tenant), hours) if hours is not None else None
 
     def _components(self, upgrade: str, tenant: str, spec: TenantUpgradeSpec | None) -> tuple[ComponentView, ...]:
         if spec is None:

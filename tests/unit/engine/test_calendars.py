@@ -1,0 +1,151 @@
+"""Which policy's hours count for a tenant, and that no calendar is compiled twice."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from support.engine_story import UPGRADE
+from support.tenant_story import ACME, OWN
+from support.tenants_story import TenantsStory
+from tenantwave.adapters.drivers.workload import WorkloadDriver
+from tenantwave.api.kinds import CONFIG_MAP, ROLE_LABEL, ROLLOUT_POLICY, TENANT_RUN, TENANT_UPGRADE, UPGRADE_LABEL
+from tenantwave.api.meta import tenant_run_name
+from tenantwave.core.calendar import Calendar
+from tenantwave.core.gates import GateBook
+from tenantwave.core.journal import Journal, RunRecord
+from tenantwave.engine.journals import journal_name
+from tenantwave.engine.store import Store
+from tenantwave.engine.tenant_views import ProfileView, profile_view
+from tenantwave.engine.views import NamespaceView, PolicyView, policy_view, upgrade_view
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+LABELS = {"tenantwave.io/product-shop": "true"}
+
+
+def a_policy(name: str, generation: int = 1, resource_version: str = "1", freezes: tuple[dict[str, Any], ...] = ()) -> PolicyView:
+    metadata = {"name": name, "generation": generation, "resourceVersion": resource_version}
+    maintenance = {"whenNoWindow": "Open", "freezes": list(freezes)}
+    return policy_view({"metadata": metadata, "spec": {"waves": [{"name": "all"}], "allowNoGates": True, "maintenance": maintenance}})
+
+
+def an_upgrade(name: str, policy: str) -> dict[str, Any]:
+    container = {"name": "api", "image": "registry.example.com/shop/api:2.0.0"}
+    return {
+        "policyRef": {"name": policy},
+        "tenantSelector": {"matchLabels": LABELS},
+        "release": {"product": name, "version": "2.0.0"},
+        "components": [{"name": "api", "workload": {"kind": "Deployment", "name": "api", "containers": [container]}}],
+    }
+
+
+def a_profile(generation: int) -> ProfileView:
+    metadata = {"name": "tenant", "namespace": ACME, "uid": "p", "generation": generation, "resourceVersion": str(generation)}
+    return profile_view({"metadata": metadata, "spec": {"timeZone": "Europe/Berlin"}})
+
+
+class Fleet:
+    """One tenant that two upgrades with policies of their own want."""
+
+    def __init__(self) -> None:
+        self.store = Store(OWN, WorkloadDriver())
+        self.store.namespace_changed(None, NamespaceView(ACME, "uid", LABELS, terminating=False))
+        for name in ("slow", "fast"):
+            self.store.policy_changed(None, a_policy(name))
+            metadata = {"name": f"to-{name}", "uid": name, "generation": 1, "resourceVersion": "1"}
+            self.store.upgrade_changed(None, upgrade_view({"metadata": metadata, "spec": an_upgrade(name, name)}))
+        self.store.profile_changed(None, a_profile(1))
+
+    def calendar(self, policy: str) -> Calendar:
+        world = self.store.observe(f"to-{policy}", GateBook(), NOW)
+        assert world is not None
+        calendar = world.tenants[ACME].calendar
+        assert calendar is not None
+        return calendar
+
+    def calendars(self) -> tuple[Calendar, Calendar]:
+        return self.calendar("slow"), self.calendar("fast")
+
+
+def test_two_upgrades_with_policies_of_their_own_keep_their_calendars() -> None:
+    """They look in turns, and neither throws away what the other has compiled."""
+    fleet = Fleet()
+    slow, fast = fleet.calendars()
+    again = fleet.calendars()
+    assert (again[0] is slow, again[1] is fast) == (True, True)
+
+
+def test_an_edited_policy_compiles_its_own_calendars() -> None:
+    fleet = Fleet()
+    slow, fast = fleet.calendars()
+    freeze = {"name": "year-end", "yearly": {"from": "12-01", "to": "01-31"}}
+    fleet.store.policy_changed(fleet.store.policies["slow"], a_policy("slow", 2, "2", (freeze,)))
+    assert fleet.calendar("slow") != slow
+    assert fleet.calendar("fast") is fast
+
+
+def test_an_edited_profile_compiles_its_tenants_calendars() -> None:
+    fleet = Fleet()
+    before = fleet.calendars()
+    fleet.store.profile_changed(a_profile(1), a_profile(2))
+    assert all(one is not other for one, other in zip(before, fleet.calendars(), strict=True))
+
+
+OTHER = "mail"
+
+
+def with_another(story: TenantsStory, run: dict[str, Any] | None) -> None:
+    """Add an upgrade whose policy is closed to all, heard of last; `run` is its journal's, None: it was never planned."""
+    closed = {"waves": [{"name": "all"}], "allowNoGates": True, "maintenance": {"whenNoWindow": "Closed"}}
+    story.cluster.put(ROLLOUT_POLICY, {"metadata": {"name": "closed"}, "spec": closed})
+    metadata = {"name": OTHER, "creationTimestamp": "2026-12-06T01:00:01Z"}
+    story.cluster.put(TENANT_UPGRADE, {"metadata": metadata, "spec": an_upgrade(OTHER, "closed")})
+    if run is None:
+        return
+    uid = story.cluster.see(TENANT_UPGRADE, "", OTHER)["metadata"]["uid"]
+    record = RunRecord(id=f"{OTHER}-a1", generation=1, attempt=1, spec_digest="", start_time=story.clock.now()).model_copy(update=run)
+    journal = Journal(upgrade=OTHER, upgrade_uid=uid, run=record)
+    labels = {ROLE_LABEL: "journal", UPGRADE_LABEL: OTHER}
+    stored = {"metadata": {"name": journal_name(OTHER), "namespace": OWN, "labels": labels}, "data": {"journal": journal.model_dump_json()}}
+    story.cluster.put(CONFIG_MAP, stored)
+    spec = {"upgrade": OTHER, "upgradeUID": uid, "tenant": ACME, "product": OTHER}
+    status = {"state": "Succeeded" if record.completion_time else "Waiting", "run": record.id}
+    story.cluster.put(TENANT_RUN, {"metadata": {"name": tenant_run_name(OTHER, ACME), "namespace": OWN}, "spec": spec, "status": status})
+
+
+EARLY, LATE = timedelta(days=1), timedelta(days=2)
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "is_open"),
+    [
+        pytest.param("live", "never planned", True, id="live before one that was never planned"),
+        pytest.param("live", LATE, True, id="live before one that has ended"),
+        pytest.param(EARLY, "live", False, id="the other one is live"),
+        pytest.param("live", "live", True, id="of two that live, the older"),
+        pytest.param(LATE, EARLY, True, id="of two that have ended, the last"),
+        pytest.param(EARLY, LATE, False, id="of two that have ended, the other one is the last"),
+        pytest.param(EARLY, "never planned", True, id="the last one before one that was never planned"),
+    ],
+)
+async def test_a_tenant_is_shown_the_hours_of_its_live_upgrade(mine: str | timedelta, other: str | timedelta, is_open: bool) -> None:
+    """Else those of the last one used, in whatever order we have heard of them. The other one's policy is closed to all."""
+    story = TenantsStory()
+
+    def ended(how: str | timedelta) -> dict[str, Any]:
+        return {"completion_time": story.clock.now() + how} if isinstance(how, timedelta) else {}
+
+    await story.settle(upgrade=True)
+    if isinstance(mine, timedelta):
+        story.begin(**ended(mine))
+        run = story.run()["status"]
+        story.cluster.edit(TENANT_RUN, OWN, tenant_run_name(UPGRADE, ACME), {"status": run | {"state": "Succeeded"}})
+    with_another(story, None if other == "never planned" else ended(other))
+    await story.settle()
+    story.awake["profile"].add(ACME)
+    await story.settle()
+    window = story.profile().window
+    assert window is not None
+    assert window.open is is_open
