@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -117,6 +117,9 @@ class Store:
     def policy_changed(self, old: PolicyView | None, new: PolicyView | None) -> None:
         """Take over a RolloutPolicy."""
         name = _name(old, new, lambda view: view.name)
+        known = self.policies.get(name)
+        if known is not None and new is not None and known.digest == new.digest:
+            new = replace(new, spec=known.spec)  # the very same object: calendars are kept for as long as it is
         _put(self.policies, name, new)
         if old is None or new is None or old.generation != new.generation:
             self._calendars.forget_policy(name)

@@ -77,6 +77,17 @@ def test_two_upgrades_with_policies_of_their_own_keep_their_calendars() -> None:
     assert (again[0] is slow, again[1] is fast) == (True, True)
 
 
+def test_a_policys_status_and_labels_compile_nothing() -> None:
+    """Also the second time: what the reflector hands over as the old one is the policy as it was read, not as it was kept."""
+    fleet = Fleet()
+    before = fleet.calendars()
+    first, second, third = (a_policy("slow", resource_version=version) for version in ("1", "2", "3"))
+    fleet.store.policy_changed(first, second)
+    fleet.store.policy_changed(second, third)
+    assert fleet.store.policies["slow"].resource_version == "3"
+    assert all(one is other for one, other in zip(before, fleet.calendars(), strict=True))
+
+
 def test_an_edited_policy_compiles_its_own_calendars() -> None:
     fleet = Fleet()
     slow, fast = fleet.calendars()
