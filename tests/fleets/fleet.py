@@ -15,18 +15,33 @@ from typing import Any
 from builders import NEW, NOON, OLD, UID, UPGRADE, Block, a_policy, a_spec, an_action
 from fleets.deeds import DEEDS, Fails
 from fleets.gates import TICK, ScriptedGates
-from fleets.invariants import check, check_status
+from fleets.invariants import check, check_rest, check_status
 from fleets.member import Broken, Member
+from tenantwave.api.decision import DecisionType
 from tenantwave.api.meta import tenant_run_name
+from tenantwave.api.profile import TenantProfileSpec
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import tenant_run
+from tenantwave.core.calendar import Decision, NoticeRecord, compile_calendar
 from tenantwave.core.journal import Journal
-from tenantwave.core.plan import Answer, Deed, Note, Plan, Step
+from tenantwave.core.plan import Answer, DecisionAnswer, Deed, Note, Plan, Step
 from tenantwave.core.planner import decide
 from tenantwave.core.status import upgrade_status
-from tenantwave.core.world import Action, Catalogue, CatalogueEntry, ComponentView, Policy, Progress, StoredRun, Tenant, Upgrade, World
+from tenantwave.core.world import (
+    Action,
+    Catalogue,
+    CatalogueEntry,
+    ComponentView,
+    Policy,
+    Progress,
+    SeenDecision,
+    StoredRun,
+    Tenant,
+    Upgrade,
+    World,
+)
 
 S = TenantState
 TOLD = frozenset({"FleetIncident", "FleetIncidentOver", "WaveShifted", "GateOverridden", "WorseThanBefore"})
@@ -52,6 +67,10 @@ class Fleet:
     answers: dict[str, Answer] = field(default_factory=dict)
     catalogue: dict[tuple[str, str], CatalogueEntry] = field(default_factory=dict)
     gates: ScriptedGates = field(default_factory=ScriptedGates)
+    tells: bool = True
+    """The profiles' worker gives the notices that TenantRuns ask for."""
+    looks_at_doors: bool = False
+    """Members have the profiles that their calendars were compiled from: whoever starts is looked at a second time."""
     notes: list[Note] = field(default_factory=list)
     """The Events that plans wanted."""
     status: TenantUpgradeStatus | None = None
@@ -66,6 +85,8 @@ class Fleet:
     """Cut the carrying out of plans off at random effects, as a crash does."""
     _tried: dict[str, datetime] = field(default_factory=dict)
     plans: dict[str, tuple[tuple[str, ...], ...]] = field(default_factory=dict)
+    passed: set[tuple[str, datetime]] = field(default_factory=set)
+    """Waves that are known to have passed, and when."""
     _said: str = ""
     _waves: dict[str, str] = field(default_factory=dict)
 
@@ -94,6 +115,22 @@ class Fleet:
         self.actions[name] = replace(an_action(kind, name=name, time=self.now, run=current if run == "" else run, **spec))
         self._line("order", name, f"{kind} " + " ".join(f"{key}={value}" for key, value in spec.items() if key != "requestedBy"))
         return name
+
+    def decide_as(self, tenant: str, kind: str, until: datetime | None = None, name: str = "") -> str:
+        """Create a TenantDecision in a tenant's namespace."""
+        decisions = self.members[tenant].decisions
+        name = name or f"{kind.lower()}-{len(decisions) + 1}"
+        decisions[name] = SeenDecision(Decision(name, DecisionType(kind), self.now, until))
+        self._line("decision", tenant, f"{name}" + (f" until {until:%Y-%m-%d %H:%M}" if until is not None else ""))
+        return name
+
+    def set_door(self, tenant: str, **profile: Any) -> None:
+        """Have a tenant state its windows and freezes; the policy's maintenance is that of the fleet."""
+        assert self.policy is not None
+        assert self.policy.spec is not None
+        member = self.members[tenant]
+        member.profile = TenantProfileSpec.model_validate(profile)
+        member.calendar = compile_calendar(self.policy.spec.maintenance, member.profile)
 
     def edit(self, version: str | None = None, **fields: Any) -> None:
         """Edit the TenantUpgrade in git."""
@@ -148,6 +185,8 @@ class Fleet:
             calendar=member.calendar,
             components=views if member.exists else (),
             claims=member.claims,
+            decisions=tuple(member.decisions.values()),
+            told=tuple(member.told),
         )
 
     def _view(self, member: Member, name: str, spec: TenantUpgradeSpec) -> ComponentView:
@@ -183,6 +222,10 @@ class Fleet:
 
     # The loop.
 
+    def plan_now(self) -> Plan:
+        """Decide, and carry nothing out."""
+        return decide(self.world(), self.now)
+
     def step(self) -> bool:
         """Decide once and carry the plan out. Returns False when nothing is to be done now."""
         world = self.world()
@@ -200,6 +243,10 @@ class Fleet:
             effect()
         check(self, plan, dict(started))
         self._report(world, plan)
+        if self.tells and self._tell():
+            has_work = True
+        if not has_work:
+            check_rest(self)
         if self.restarts is not None and self.restarts.random() < self.restart_share:
             self._restart()
         if plan.gate_context is not None:
@@ -253,6 +300,7 @@ class Fleet:
         effects += [lambda move=move: self.store(move.tenant, move.status) for move in plan.moves]  # type: ignore[misc]
         effects += [lambda step=step: self._do(step) for step in plan.steps if self._is_due(step)]  # type: ignore[misc]
         effects += [lambda answer=answer: self._answer(answer) for answer in plan.answers]  # type: ignore[misc]
+        effects += [lambda answer=answer: self._answer_tenant(answer) for answer in plan.decision_answers]  # type: ignore[misc]
         if plan.finalizer is False:
             effects.append(lambda: setattr(self, "has_finalizer", False))
         return effects
@@ -320,6 +368,26 @@ class Fleet:
         word = "completed" if answer.completed else "accepted" if answer.accepted else "refused"
         self._line(word, answer.action, f"{answer.reason}: {answer.message}")
 
+    def _answer_tenant(self, said: DecisionAnswer) -> None:
+        decisions, answer = self.members[said.tenant].decisions, said.answer
+        if answer.decision in decisions:
+            decisions[answer.decision] = replace(decisions[answer.decision], answer=answer)
+            word = "accepted" if answer.accepted else "refused"
+            self._line(word, said.tenant, f"{answer.decision}: {answer.reason}: {answer.message}")
+
+    def _tell(self) -> bool:
+        """Do what the profiles' worker does: give the notices that TenantRuns ask for. Returns whether there were any."""
+        found = False
+        for member in self.members.values():
+            status = member.run.status if member.run is not None else None
+            if status is None or not status.notice_digest or status.notice_time is not None or status.state in tenant_run.ENDED:
+                continue
+            if all((one.version, one.digest) != (status.to_version, status.notice_digest) for one in member.told):
+                member.told.append(NoticeRecord(status.to_version, status.notice_digest, self.now.replace(microsecond=0)))
+                self._line("told", member.name, f"of {status.to_version}")
+                found = True
+        return found
+
     def _restart(self) -> None:
         """Forget all that is only in memory."""
         runs = [member.run.status for member in self.members.values() if member.run is not None]
@@ -357,7 +425,8 @@ class Fleet:
 def _essence(plan: Plan) -> object:
     moves = sorted((move.tenant, move.status.model_dump_json()) for move in plan.moves)
     steps = sorted((step.tenant, step.deed.value) for step in plan.steps)
-    return (plan.journal, plan.summary, moves, steps, plan.answers, plan.finalizer, plan.wake_time)
+    said = sorted((said.tenant, said.answer.decision, said.answer.message) for said in plan.decision_answers)
+    return (plan.journal, plan.summary, moves, steps, plan.answers, said, plan.finalizer, plan.wake_time)
 
 
 def a_fleet(canaries: int = 1, others: int = 3, *, waves: Iterable[Block] | None = None, gated: bool = False, **blocks: Any) -> Fleet:

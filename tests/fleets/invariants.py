@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from fleets.doors import why_shut
 from fleets.member import Broken
 from tenantwave.api.defaults import effective_waves
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import tenant_run
-from tenantwave.core.journal import WaveProgress
+from tenantwave.core.journal import RunRecord, WaveProgress
 from tenantwave.core.plan import Deed, Plan
 from tenantwave.core.status import upgrade_status
+from tenantwave.core.waves import plan_digest
 from tenantwave.core.world import World
 
 if TYPE_CHECKING:
@@ -29,13 +31,63 @@ def check(fleet: Fleet, plan: Plan, before: Mapping[str, TenantState | None]) ->
     _check_holds(fleet, plan)
     journal = fleet.journal
     if journal is not None and journal.run.planned_time is not None:
-        plan_now = tuple(wave.tenants for wave in journal.run.waves)
-        if fleet.plans.setdefault(journal.run.id, plan_now) != plan_now:
-            raise Broken("the plan of a run changed")
+        _check_plan(fleet, journal.run)
+        _check_left_behind(fleet, journal.run)
+    if fleet.looks_at_doors:
+        _check_doors(fleet, before)
     if journal is not None and journal.run.completion_time is not None and journal.run.completion_time < fleet.now:
         started = [name for name, member in fleet.members.items() if fleet.state(name) is S.PREFLIGHT and before[name] is not S.PREFLIGHT]
         if started:
             raise Broken(f"{started} started after the run had ended")
+
+
+def check_rest(fleet: Fleet) -> None:
+    """Check what must hold whenever nothing more is to be done now: everything that the journal says has been carried out."""
+    if fleet.journal is None or fleet.policy is None or fleet.policy.spec is None:
+        return
+    run, longest = fleet.journal.run, fleet.policy.spec.maintenance.max_overrun
+    for name, member in fleet.members.items():
+        status = member.run.status if member.run is not None else None
+        if status is None:
+            continue
+        ends = status.opening_end_time
+        if status.state in (S.APPLYING, S.CONVERGING) and ends is not None and fleet.now >= ends + longest and run.order is None:
+            raise Broken(f"{name} is still {status.state} at {fleet.now}, over maxOverrun after {ends}")
+        if name in run.moved_early and status.run == run.id and all(status.wave != wave.name for wave in run.waves if name in wave.tenants):
+            raise Broken(f"{name} has lost its early move: its TenantRun says {status.wave}")
+
+
+def _check_plan(fleet: Fleet, run: RunRecord) -> None:
+    """The plan of a run is fixed, OptInEarly apart; its digest is always that of the plan."""
+    first = fleet.plans.setdefault(run.id, tuple(wave.tenants for wave in run.waves))
+    stayed = tuple(tuple(name for name in wave.tenants if name not in run.moved_early) for wave in run.waves)
+    if stayed != tuple(tuple(name for name in tenants if name not in run.moved_early) for tenants in first):
+        raise Broken("the plan of a run changed")
+    if run.waves and run.plan_digest != plan_digest(run.id, ((wave.name, wave.tenants) for wave in run.waves)):
+        raise Broken("planDigest is not that of the plan")
+
+
+def _check_left_behind(fleet: Fleet, run: RunRecord) -> None:
+    """Whom a wave left behind had only been waiting."""
+    for wave in run.waves:
+        if wave.completion_time is None or (wave.name, wave.completion_time) in fleet.passed:
+            continue
+        fleet.passed.add((wave.name, wave.completion_time))
+        for name in wave.stragglers:
+            status = fleet.run_of(name)
+            if status.state not in (S.WAITING, S.PREFLIGHT) or status.written:
+                raise Broken(f"{name} is a straggler and {status.state} ({status.reason})")
+
+
+def _check_doors(fleet: Fleet, before: Mapping[str, TenantState | None]) -> None:
+    """Nobody starts while anything keeps it from starting, as a second opinion has it."""
+    for name in fleet.members:
+        if fleet.state(name) is S.PREFLIGHT and before.get(name) is not S.PREFLIGHT:
+            if why := why_shut(fleet, name):
+                raise Broken(f"{name} started although {why} keeps it from starting")
+            ends = fleet.run_of(name).opening_end_time
+            if ends is not None and ends <= fleet.now:
+                raise Broken(f"{name} started in an opening that had ended")
 
 
 def _check_steps(fleet: Fleet, plan: Plan) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 
 from builders import OLD
 from tenantwave.api.conditions import FailReason
-from tenantwave.core.calendar import Calendar
-from tenantwave.core.world import Claim, StoredRun, VersionRecord
+from tenantwave.api.profile import TenantProfileSpec
+from tenantwave.core.calendar import Calendar, NoticeRecord
+from tenantwave.core.world import Claim, SeenDecision, StoredRun, VersionRecord
 
 
 @dataclass
@@ -30,6 +31,11 @@ class Member:
     selected: bool = True
     uid: str = ""
     calendar: Calendar | None = None
+    profile: TenantProfileSpec = field(default_factory=TenantProfileSpec)
+    """What `calendar` was compiled from, where a test looks at doors."""
+    decisions: dict[str, SeenDecision] = field(default_factory=dict)
+    told: list[NoticeRecord] = field(default_factory=list)
+    """The notices that its profile shows."""
     claims: tuple[Claim, ...] = ()
     run: StoredRun | None = None
     touched: bool = False
