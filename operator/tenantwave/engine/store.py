@@ -130,9 +130,10 @@ class Store:
                     self.wake.upgrade(upgrade.upgrade.name)
 
     def action_changed(self, old: ActionView | None, new: ActionView | None) -> None:
-        """Take over an UpgradeAction."""
+        """Take over an UpgradeAction. One that is deleted no longer counts: an OverrideWindow, for one, has moved dates."""
         if old is not None:
             self._actions[old.upgrade].pop(old.name, None)
+            self.wake.upgrade(old.upgrade)
         if new is not None:
             self._actions[new.upgrade][new.name] = new
             self.wake.upgrade(new.upgrade)

@@ -12,8 +12,8 @@ from tenantwave.api.upgrade import Component
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal, RunRecord
 from tenantwave.core.world import ComponentView, VersionRecord
-from tenantwave.engine.store import Planned, Store
-from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, upgrade_view
+from tenantwave.engine.store import Planned, Store, Wake
+from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, action_view, upgrade_view
 from tenantwave.ports import Body
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -82,3 +82,19 @@ def test_products_of_one_tenant() -> None:
     assert store.products_of("nobody") == {}
     store.namespace_changed(None, NamespaceView("acme", "another-uid", {}, terminating=False))
     assert store.products_of("acme") == {}, "a namespace that is made again inherits nothing"
+
+
+def test_an_action_that_comes_and_goes_wakes_its_upgrade() -> None:
+    """What a deleted OverrideWindow had lifted holds again: status and dates say so at once."""
+    woken: list[str] = []
+    store = Store("tenantwave-system", WorkloadDriver(), wake=Wake(upgrade=woken.append))
+    metadata = {"name": "override", "uid": "o", "resourceVersion": "1", "creationTimestamp": "2026-03-01T00:00:00Z"}
+    spec = {"upgrade": "shop-2", "run": "shop-2-a1", "type": "OverrideWindow", "lifts": ["TenantWindows"], "tenants": ["acme"]}
+    override = action_view({"metadata": metadata, "spec": spec | {"expireTime": "2026-03-02T00:00:00Z", "reason": "CHG-1"}})
+    assert override.action is not None
+    store.action_changed(None, override)
+    assert woken == ["shop-2"]
+    woken.clear()
+    store.action_changed(override, None)
+    assert woken == ["shop-2"]
+    assert not store.actions_of("shop-2")
