@@ -60,6 +60,8 @@ class WaveRecord(_Record):
 
     name: str
     tenants: tuple[str, ...] = ()
+    early_count: int = 0
+    """How many of the tenants, the last ones, have come here from a later wave by their own OptInEarly."""
     progress: WaveProgress = WaveProgress.QUEUED
     start_time: Instant | None = None
     completion_time: Instant | None = None
@@ -154,8 +156,11 @@ class RunRecord(_Record):
     """The first unusable tick for which `evaluation.onUnknown` has already paused the upgrade."""
     late_for: str = ""
     """The tenant for whom deadlineTime cannot be met, as people have been told."""
-    moved_early: tuple[str, ...] = ()
-    """Tenants that OptInEarly has moved to an earlier wave, so that it moves each of them once."""
+
+    @property
+    def moved_early(self) -> tuple[str, ...]:
+        """Return the tenants that OptInEarly has moved to an earlier wave. Cost: a copy; `Ground.early` has them at hand."""
+        return tuple(name for wave in self.waves if wave.early_count for name in wave.tenants[-wave.early_count :])
 
 
 class VersionSeen(_Record):

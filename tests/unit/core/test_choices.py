@@ -314,8 +314,8 @@ def test_the_consent_by_which_a_tenant_started_does_not_come_too_late(seconds: i
 @pytest.mark.parametrize("kind", ["OptIn", "OptInEarly"])
 def test_consent_ends_when_the_version_changes(kind: str, given: datetime, since: datetime, expected: tuple[str, list[str]]) -> None:
     """Consent is to a version; the tenant is asked again."""
-    decision = a_decision(kind, name="consent", time=given)
-    world = asked(decision, consent="OptIn", journal={"version": VersionSeen(version="2.4.0", since=since), "moved_early": ("acme",)})
+    decision = a_decision(kind, name="consent", time=given, answer=an_answer("consent", "once counted"))
+    world = asked(decision, consent="OptIn", journal={"version": VersionSeen(version="2.4.0", since=since)})
     plan = decide(world, after(minutes=1))
     assert (answers(plan)["consent"], starts(plan)) == expected
 

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from builders import NOON, Block, a_journal, a_spec, a_status, a_tenant, a_world, after, an_upgrade
-from calendar_builders import SHUT_UNTIL_TUESDAY, a_calendar, a_decision, a_policy_with, ended, starts, stored, why_held
+from builders import NOON, Block, a_journal, a_spec, a_status, a_tenant, a_world, after, an_action, an_upgrade
+from calendar_builders import SHUT_UNTIL_TUESDAY, a_calendar, a_decision, a_policy_with, an_answer, ended, starts, stored, why_held
 from tenantwave.api.tenant_run import TenantState
+from tenantwave.core import waves
 from tenantwave.core.journal import Journal, VersionSeen, WaveProgress
 from tenantwave.core.plan import Plan
 from tenantwave.core.planner import decide
@@ -213,3 +214,119 @@ def test_a_suspended_upgrade_shows_the_move() -> None:
     spec = a_spec(suspend=True)
     plan = decide(replace(world, upgrade=an_upgrade(spec), planned_spec=spec), NOON)
     assert waves_of(plan.journal)["more"] == ("beta", "bono", "acme")
+
+
+# Retry.
+
+
+HEARD = a_decision("OptInEarly", answer=an_answer("optinearly", "the tenant starts in its next opening"))
+
+
+def retried(world: World, *tenants: str) -> World:
+    """Return the world after these tenants, or all that had not succeeded, were retried an hour later and the plan was stored."""
+    assert world.journal is not None
+    world = replace(world, actions=(an_action("Retry", time=NOON, run=world.journal.run.id, tenants=list(tenants)),))
+    for _ in range(4):
+        world = stored(world, decide(world, after(hours=1)))
+        world = replace(world, actions=tuple(replace(action, accepted=True, completed=True) for action in world.actions))
+    assert world.journal is not None
+    assert world.journal.run.attempt == 2
+    return replace(world, planned_policy=world.policy, planned_spec=world.upgrade.spec)
+
+
+def with_failed(world: World, name: str, wave: str) -> World:
+    """Return the world in which a tenant of this wave has gone back."""
+    gone = a_status(S.ROLLED_BACK, wave=wave, start_time=NOON, completion_time=NOON, reason="NotConverged", message="late")
+    return replace(world, tenants={**world.tenants, name: a_tenant(name, gone, labels={}, calendar=a_calendar(), decisions=(CONSENT,))})
+
+
+CONSENT = a_decision("OptIn", answer=an_answer("optin", "the tenant starts in its next opening"))
+
+
+def a_straggler_that_went_early(*decisions: SeenDecision) -> World:
+    """Return a world in which acme went early to wave more, which has passed without it; bono has failed in wave rest. Consent is needed."""
+    world = a_fleet_of_four(
+        *decisions, running="rest", consent="OptIn", maintenance={"stragglers": {"minCompleted": "50%", "maxWait": "1h"}}
+    )
+    assert world.journal is not None
+    first, more, rest = world.journal.run.waves
+    more = more.model_copy(update={"tenants": ("beta", "acme"), "early_count": 1, "completion_time": NOON})
+    run = world.journal.run.model_copy(update={"waves": (first, more, rest.model_copy(update={"tenants": ("bono",)}))})
+    waits = a_status(S.WAITING, wave="more", reason="OutsideWindow", message="why")
+    acme = a_tenant("acme", waits, labels={}, calendar=a_calendar(windows=[SHUT_UNTIL_TUESDAY]), decisions=decisions)
+    done = a_tenant("beta", a_status(S.SUCCEEDED, wave="more", completion_time=NOON), labels={}, calendar=a_calendar())
+    world = replace(world, tenants={**world.tenants, "acme": acme, "beta": done}, journal=world.journal.model_copy(update={"run": run}))
+    return with_failed(world, "bono", "rest")
+
+
+@pytest.mark.parametrize("again", [("bono",), ()], ids=["of another tenant", "of all"])
+@pytest.mark.parametrize("decision", [EARLY, HEARD], ids=["never answered", "accepted"])
+def test_a_retry_does_not_lose_the_consent(decision: SeenDecision, again: tuple[str, ...]) -> None:
+    """OptInEarly ends when `release.version` changes, not with the attempt: the straggler starts in its next opening."""
+    world = retried(a_straggler_that_went_early(decision), *again)
+    assert (waves_of(world.journal)["more"], ended(decide(world, after(hours=2)), world).wave) == (("beta", "acme"), "more")
+    assert why_held(decide(world, after(hours=2))) == "OutsideWindow"
+    assert "acme" in starts(decide(world, after(days=1, minutes=1)))
+    assert [one for one in decide(world, after(hours=2)).decision_answers if not one.answer.accepted] == []
+
+
+@pytest.mark.parametrize("again", [("beta",), ()], ids=["of another tenant", "of all"])
+@pytest.mark.parametrize("running", ["canary", "more"], ids=["its wave had not begun", "its wave ran"])
+def test_a_retry_that_plans_anew_lets_it_go_early_again(running: str, again: tuple[str, ...]) -> None:
+    """The wave in which it was is planned without it; no wave that has passed is touched, and the digest follows."""
+    world = a_fleet_of_four(HEARD, running=running, journal={})
+    assert world.journal is not None
+    first, more, rest = world.journal.run.waves
+    first = first.model_copy(update={"progress": WaveProgress.PASSED, "start_time": NOON})
+    more = more.model_copy(update={"tenants": ("beta", "bono", "acme"), "early_count": 1})
+    run = world.journal.run.model_copy(update={"waves": (first, more, rest.model_copy(update={"tenants": ("bell",)}))})
+    waits = a_status(S.WAITING, wave="more", reason="OutsideWindow", message="why")
+    acme = a_tenant("acme", waits, labels={}, calendar=a_calendar(windows=[SHUT_UNTIL_TUESDAY]), decisions=(HEARD,))
+    alba = a_tenant("alba", a_status(S.SUCCEEDED, completion_time=NOON), calendar=a_calendar())
+    bell = a_tenant("bell", a_status(wave="rest"), labels={}, calendar=a_calendar())
+    tenants = {**world.tenants, "acme": acme, "alba": alba, "bell": bell}
+    policy = a_policy_with([{**WAVES[0], "selector": {"matchLabels": {"x": "y"}}}, {**WAVES[1], "size": 2}, WAVES[2]])
+    journal = world.journal.model_copy(update={"run": run})
+    world = retried(with_failed(replace(world, tenants=tenants, journal=journal, policy=policy), "beta", "more"), *again)
+    now = waves_of(world.journal)
+    assert world.journal is not None
+    assert now["canary"] == ("alba",)
+    assert "acme" in now["more"]
+    assert world.journal.run.plan_digest == plan_digest(world.journal.run.id, now.items())
+    for name, tenant in world.tenants.items():
+        assert tenant.run is not None
+        assert name in now[tenant.run.status.wave]
+
+
+@pytest.mark.parametrize(("decision", "reason"), [(HEARD, ""), (EARLY, "AwaitingConsent")], ids=["accepted", "never accepted"])
+def test_where_no_earlier_wave_is_left_it_stays_consent_once_accepted(decision: SeenDecision, reason: str) -> None:
+    """A repaired policy may have left it in the wave that runs."""
+    world = a_fleet_of_four(decision, running="rest", consent="OptIn")
+    plan = decide(world, after(minutes=1))
+    assert (starts(plan), why_held(plan)) == (([], reason) if reason else (["acme"], ""))
+
+
+# Cost.
+
+
+def test_a_thousand_move_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The plan is rebuilt, and its digest computed, once for a decision; once stored, never again. The journal names nobody twice."""
+    names = [f"t{place:04}" for place in range(1000)]
+    policy = a_policy_with(WAVES)
+    queued = a_status(wave="rest", reason="WaveQueued", message="wave rest has not begun")
+    flies = a_tenant("alba", a_status(S.CONVERGING, applied_time=NOON, start_time=NOON), calendar=a_calendar())
+    tenants = [flies, *(a_tenant(name, queued, labels={}, calendar=flies.calendar, decisions=(EARLY,)) for name in names)]
+    world = a_world(tenants, policy=policy, journal=a_journal(policy, {"canary": ["alba"], "more": [], "rest": names}, running="canary"))
+    digests = []
+
+    def counting(run: str, plan: Any) -> str:
+        digests.append(run)
+        return plan_digest(run, plan)
+
+    monkeypatch.setattr(waves, "plan_digest", counting)
+    before = len(world.journal.model_dump_json(exclude_defaults=True)) if world.journal is not None else 0
+    world, again = after_all(world)
+    assert waves_of(world.journal) == {"canary": ("alba",), "more": tuple(names), "rest": ()}
+    assert (len(digests), again.journal, again.notes) == (1, None, ())
+    assert world.journal is not None
+    assert len(world.journal.model_dump_json(exclude_defaults=True)) < before + 200

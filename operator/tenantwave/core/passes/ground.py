@@ -19,7 +19,8 @@ from tenantwave.core.world import Action
 class Ground:
     """The part of `Terms` and `Rights` that does not depend on the tenant.
 
-    digest: of the words to be told, '' where nobody has to be told anything. noticed_time: from when deferrals count in that case.
+    digest: of the words to be told, '' where nobody has to be told anything. noticed_time: from when deferrals count in that case. early: who
+    has gone to an earlier wave already.
     """
 
     digest: str
@@ -27,6 +28,7 @@ class Ground:
     noticed_time: datetime | None
     rights: Rights
     overrides: tuple[Override, ...]
+    early: frozenset[str]
     terms: Terms
     """Of a tenant without a notice, a decision or an override of its own."""
 
@@ -51,6 +53,7 @@ def ground_of(
             release_time=since,
         ),
         overrides=tuple(overrides_in(actions, journal.run.id)),
+        early=frozenset(journal.run.moved_early),
         terms=Terms(force_time=spec.force_time, clock_is_right=clock_is_right),
     )
 

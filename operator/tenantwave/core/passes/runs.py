@@ -93,7 +93,6 @@ def next_attempt(draft: Draft, tenants: Iterable[str]) -> None:
         order=None,
         paused_for=(),
         blind_since=None,
-        moved_early=(),
         content="",
         previous_run=run.id,
         previous_content=run.content,

@@ -68,7 +68,9 @@ def ruling_of(draft: Draft, tenant: Tenant, status: TenantRunStatus | None) -> R
             notice_end_time=notice.end_time if notice is not None else ground.noticed_time,
             start_time=started_time(status) if status is not None else None,
             heard=frozenset(seen.decision.name for seen in tenant.decisions if seen.answer is not None and seen.answer.accepted),
-            early_wave=tenant.name in draft.run.moved_early or (status is not None and earlier_wave(draft, status) is not None),
+            early_wave=tenant.name in ground.early
+            or _was_early(tenant)
+            or (status is not None and earlier_wave(draft, status) is not None),
         )
         known = rule_on((seen.decision for seen in tenant.decisions), rights)
         if status is not None and rights.start_time is not None and status.state is not TenantState.PREFLIGHT:
@@ -93,6 +95,13 @@ def started_time(status: TenantRunStatus) -> datetime | None:
     if status.state in TO_START and not status.written:
         return None
     return status.start_time or status.completion_time or status.state_since_time
+
+
+def _was_early(tenant: Tenant) -> bool:
+    """Tell whether an OptInEarly of the tenant has been accepted. It stays consent where a Retry leaves no wave to go to."""
+    return any(
+        seen.decision.type is DecisionType.OPT_IN_EARLY and seen.answer is not None and seen.answer.accepted for seen in tenant.decisions
+    )
 
 
 def earlier_wave(draft: Draft, status: TenantRunStatus) -> WaveRecord | None:
