@@ -192,8 +192,10 @@ def test_the_waves_deadline_has_ended_with_the_wave() -> None:
 
 
 def test_a_pause_holds_stragglers() -> None:
-    """As everybody who has not started."""
-    assert starts(decide(late(DONE, waiting(), pause=Pause(time=NOON, message="paused by ann")), OPENS)) == []
+    """As everybody who has not started; and it says so, not when its window opened while nobody could start."""
+    world = late(DONE, waiting(), pause=Pause(time=NOON, message="paused by ann"))
+    plan = decide(world, OPENS)
+    assert (starts(plan), why_held(plan, "t1"), ended(plan, world, "t1").message) == ([], "UpgradeOnHold", "paused by ann")
 
 
 def soaking(since: datetime) -> Tenant:

@@ -212,8 +212,8 @@ def start_tenants(draft: Draft) -> None:
             _start_in(draft, record)
         elif record.progress is WaveProgress.QUEUED:
             _queue(draft, record)
-        elif record.progress is WaveProgress.PASSED and not draft.on_hold:
-            _start_in(draft, record)  # tenants that planned again after being held, within the same slots
+        elif record.progress is WaveProgress.PASSED:
+            _start_in(draft, record)  # stragglers, and who planned again after being held or came back: within the same slots
 
 
 def _start_in(draft: Draft, wave: WaveRecord) -> None:
