@@ -13,7 +13,7 @@ Pure: the only thing read from outside is the time zone database, once. docs/con
 from tenantwave.core.calendar.answers import Availability, Closed, Opening
 from tenantwave.core.calendar.at_close import AtClose, close_wake_time, what_at_close
 from tenantwave.core.calendar.compiled import Calendar, closed_calendar, compile_calendar, unreadable_profile
-from tenantwave.core.calendar.decisions import Answer, Choice, Decision, Rights, Ruling, rule_on
+from tenantwave.core.calendar.decisions import Answer, Choice, Decision, Rights, Ruling, age_of, rule_on
 from tenantwave.core.calendar.forecast import Forecast, Guest, Rescheduled, TenantForecast, WaveForecast, WavePlan, forecast, rescheduled
 from tenantwave.core.calendar.kept import KeptStarts
 from tenantwave.core.calendar.lifts import Override, forced_from, overrides_for, why_no_override
@@ -53,6 +53,7 @@ __all__ = [
     "WavePlan",
     "WaveWait",
     "WindowsValidity",
+    "age_of",
     "availability",
     "close_wake_time",
     "closed_calendar",

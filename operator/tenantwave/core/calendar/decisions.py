@@ -104,15 +104,15 @@ class Ruling:
 def rule_on(decisions: Iterable[Decision], rights: Rights) -> Ruling:
     """Return what counts. The newest decision that is not refused is the one; deleted ones are simply not among them.
 
-    Of the same second OptOut comes before Defer, and Defer before the rest. Cost: one sort.
+    Of the same second OptOut comes before Defer, and Defer before the rest. A new decision changes the answer of the one that counted before it,
+    and of no other: which one is newer is not said. Cost: one sort.
     """
     answers: list[Answer] = []
     counts: Decision | None = None
-    for decision in sorted(decisions, key=_newest_first, reverse=True):
+    for decision in sorted(decisions, key=age_of, reverse=True):
         refusal = next((answer for check in _REFUSALS if (answer := check(decision, rights)) is not None), None)
         if refusal is None and counts is not None:
-            message = f"{plain(counts.name)} is newer and counts instead"
-            refusal = Answer(decision.name, False, DecisionReason.SUPERSEDED, sentence(message))
+            refusal = Answer(decision.name, False, DecisionReason.SUPERSEDED, NEWER_COUNTS)
         if refusal is None:
             counts = decision
             refusal = _taken(decision, rights)
@@ -120,10 +120,12 @@ def rule_on(decisions: Iterable[Decision], rights: Rights) -> Ruling:
     return Ruling(_choice(counts, rights), tuple(answers))
 
 
+NEWER_COUNTS = "a newer decision counts instead"
 _RANK = {D.OPT_OUT: 3, D.DEFER: 2, D.OPT_IN_EARLY: 1, D.OPT_IN: 0}
 
 
-def _newest_first(decision: Decision) -> tuple[datetime, int, str]:
+def age_of(decision: Decision) -> tuple[datetime, int, str]:
+    """Return what orders decisions by age: the newest, which is the one to count, has the greatest."""
     return decision.creation_time.replace(microsecond=0), _RANK[decision.type], decision.name
 
 

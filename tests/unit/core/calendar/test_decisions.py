@@ -123,8 +123,12 @@ def test_what_a_choice_does(
             "untilTime must be ahead with type Defer; create a new decision with a later one", id="defer-to-now",
         ),
         pytest.param(
-            decision(D.DEFER, "2026-12-01T00:00Z"), {"start_time": MADE}, R.TOO_LATE,
+            decision(D.DEFER, "2026-12-01T00:00Z", made=MADE + SECOND), {"start_time": MADE}, R.TOO_LATE,
             "the tenant has started at 2026-11-16T00:00:00Z; the decision has no effect on this run", id="after-the-start",
+        ),
+        pytest.param(
+            decision(D.DEFER, "2026-12-01T00:00Z", made=MADE + SECOND), {"start_time": MADE + SECOND * 0.999}, R.TOO_LATE,
+            "the tenant has started at 2026-11-16T00:00:00Z; the decision has no effect on this run", id="a-moment-after-the-start",
         ),
         pytest.param(
             decision(D.OPT_OUT), {"deadline_time": MADE}, R.TOO_LATE, "decisions lapsed at 2026-11-16T00:00:00Z; ask the platform team",
@@ -173,11 +177,19 @@ def test_only_the_newest_counts(older: Decision, newer: Decision, counts: str) -
         assert len(ruling.answers) == 2
 
 
-def test_an_older_decision_is_told_which_one_counts() -> None:
-    """By its name."""
+def test_an_older_decision_is_told_that_a_newer_one_counts() -> None:
     ruling = rule_on([decision(D.OPT_IN, name="new", made=MADE + SECOND), decision(D.OPT_OUT, name="old")], rights())
     assert ruling.answers[1].reason is R.SUPERSEDED
-    assert ruling.answers[1].message == "new is newer and counts instead"
+    assert ruling.answers[1].message == "a newer decision counts instead"
+
+
+def test_a_new_decision_changes_the_answer_of_the_one_that_counted_and_of_no_other() -> None:
+    """Else a tenant's thousandth second thought would be a thousand writes."""
+    older = [decision(D.DEFER, "2026-12-24T00:00Z", f"defer-{seconds}", MADE + seconds * SECOND) for seconds in range(9)]
+    older.append(decision(D.DEFER, name="refused", made=MADE + SECOND * 3))
+    before = {answer.decision: answer for answer in rule_on(older, rights()).answers}
+    after = rule_on([*older, decision(D.OPT_IN, name="opt-in", made=MADE + SECOND * 20)], rights()).answers
+    assert [answer.decision for answer in after if answer != before.get(answer.decision)] == ["opt-in", "defer-8"]
 
 
 def test_a_choice_holds_up_to_its_end() -> None:
@@ -187,7 +199,7 @@ def test_a_choice_holds_up_to_its_end() -> None:
     assert not choice.holds(utc("2026-12-01T00:00Z"))
 
 
-@pytest.mark.parametrize("made", [MADE, MADE + SECOND], ids=["in the second of the start", "by a clock that is ahead"])
+@pytest.mark.parametrize("made", [MADE + SECOND, MADE + 9 * SECOND], ids=["in the next second", "by a clock that is ahead"])
 def test_what_was_heard_does_not_come_too_late(made: datetime) -> None:
     """The consent by which the tenant started counts on, and the OptOut before it does not count again."""
     given = [decision(D.OPT_OUT, name="out", made=MADE - SECOND), decision(D.OPT_IN, name="in", made=made)]
