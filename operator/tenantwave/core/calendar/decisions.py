@@ -137,7 +137,10 @@ def _refused(decision: Decision, reason: DecisionReason, message: str) -> Answer
 
 
 def _after_the_start(decision: Decision, rights: Rights) -> Answer | None:
-    if rights.start_time is None or decision.creation_time < rights.start_time or decision.name in rights.heard:
+    """Of the second of the start nobody knows which came first, for the API server's times have no fractions: the tenant is believed."""
+    if rights.start_time is None or decision.name in rights.heard:
+        return None
+    if decision.creation_time.replace(microsecond=0) <= rights.start_time.replace(microsecond=0):
         return None
     message = f"the tenant has started at {utc_text(rights.start_time)}; the decision has no effect on this run"
     return _refused(decision, DecisionReason.TOO_LATE, message)

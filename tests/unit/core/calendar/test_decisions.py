@@ -131,6 +131,14 @@ def test_what_a_choice_does(
             "the tenant has started at 2026-11-16T00:00:00Z; the decision has no effect on this run", id="a-moment-after-the-start",
         ),
         pytest.param(
+            decision(D.DEFER, "2026-12-01T00:00Z"), {"start_time": MADE + SECOND * 0.4}, R.ACCEPTED, "counts until 2026-12-01T00:00:00Z",
+            id="before-the-start-or-after-it-in-the-same-second",
+        ),
+        pytest.param(
+            decision(D.DEFER, "2026-12-01T00:00Z"), {"start_time": MADE}, R.ACCEPTED, "counts until 2026-12-01T00:00:00Z",
+            id="on-the-second-of-the-start",
+        ),
+        pytest.param(
             decision(D.OPT_OUT), {"deadline_time": MADE}, R.TOO_LATE, "decisions lapsed at 2026-11-16T00:00:00Z; ask the platform team",
             id="after-the-lapse",
         ),
