@@ -263,3 +263,12 @@ def test_abort_never_waits_for_a_window(action: str) -> None:
     """Rollback is always reachable."""
     world = closing(STATES["converging, first"], actions=[an_action(action)])
     assert outcome(decide(world, OVERRAN - timedelta(minutes=1)), world)[0] == "RollingBack"
+
+
+def test_windows_that_close_too_early_pause_where_every_failure_does() -> None:
+    """onFailure.wave: Pause."""
+    rules = a_policy_with(maintenance={"onWindowClose": "Rollback"}, onFailure={"wave": "Pause"})
+    cut = a_status(S.ROLLED_BACK, reason="WindowClosed", take_back=TakeBack(cause="WindowClosed", message="closed", time=NOON))
+    plan = decide(running(a_tenant("acme", cut, calendar=CALENDAR), policy=rules), NOON)
+    assert plan.journal is not None
+    assert (plan.journal.run.order, plan.journal.pause is not None, str(plan.summary.reason)) == (None, True, "Paused")

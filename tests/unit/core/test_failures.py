@@ -31,7 +31,8 @@ def planned(statuses: dict[str, TenantRunStatus], *, budget: int | str = 0, wave
         [{"name": "canary", "size": 1}, {"name": "rest", "failureBudget": budget, "maxParallel": 9}],
         onFailure={"wave": wave}, rollback={"maxParallel": 9},
     )  # fmt: skip
-    tenants = [a_tenant(name, status) for name, status in statuses.items()]
+    placed = {name: status.model_copy(update={"wave": "canary" if name == done else "rest"}) for name, status in statuses.items()}
+    tenants = [a_tenant(name, status) for name, status in placed.items()]
     members = {"canary": [done] if done else [], "rest": [name for name in statuses if name != done]}
     return decide(a_world(tenants, policy=policy, journal=a_journal(policy, members, running="rest")), NOON + MINUTE)
 
@@ -97,5 +98,5 @@ def test_a_preflight_that_goes_on_meanwhile_is_taken_back_too() -> None:
     assert plan.journal is not None
     policy = a_policy([{"name": "canary", "size": 1}, {"name": "rest", "failureBudget": 0}])
     journal = a_journal(policy, {"canary": [], "rest": ["a", "b"]}, running="rest", order=plan.journal.run.order)
-    world = a_world([a_tenant("a", failed()), a_tenant("b", a_status(S.APPLYING))], policy=policy, journal=journal)
+    world = a_world([a_tenant("a", failed(wave="rest")), a_tenant("b", a_status(S.APPLYING, wave="rest"))], policy=policy, journal=journal)
     assert [(move.tenant, move.status.state) for move in decide(world, NOON + MINUTE).moves] == [("b", S.ROLLING_BACK)]

@@ -225,3 +225,31 @@ def test_preflight_is_sent_back_before_force_time() -> None:
     for spec in (a_spec(), a_spec(forceTime=after(days=9))):
         plan = decide(running(frozen, spec=spec), NOON)
         assert [(step.deed, step.outcome.state if step.outcome else None) for step in plan.steps] == [(Deed.LET_GO, S.WAITING)]
+
+
+def test_an_upgrade_that_is_pruned_and_made_again_as_it_was_keeps_its_word() -> None:
+    """Git moves a file: consent given to this version still stands, and a deadline that was ahead when first seen was no mistake."""
+    policy = a_policy_with(consent="OptIn")
+    consent = a_decision("OptIn", time=after(hours=-3))
+    first = running(acme(decisions=(consent,)), spec=spec_with(deadlineTime=SOON), policy=policy)
+    assert first.journal is not None
+    version = first.journal.version.model_copy(update={"since": after(hours=-4)}) if first.journal.version is not None else None
+    known = decide(replace(first, journal=first.journal.model_copy(update={"version": version})), NOON).journal
+    assert known is not None
+    again = replace(first.upgrade, uid="another", creation_time=LATER)
+    fresh = replace(
+        first, upgrade=again, journal=known, planned_policy=None, planned_spec=None, tenants={"acme": acme(decisions=(consent,), run=None)}
+    )
+    plan = decide(fresh, after(hours=3))
+    assert plan.journal is not None
+    assert (plan.journal.version, [one.first_seen for one in plan.journal.times]) == (version, [NOON])
+    assert str(plan.summary.reason) != "InvalidSpec"
+
+
+def test_a_date_that_cannot_be_computed_closes_its_tenant_and_stops_nobody() -> None:
+    """However it got past the API: the other tenant starts."""
+    broken = a_decision("Defer", until=datetime(9999, 12, 30, tzinfo=NOON.tzinfo))
+    shut = acme(decisions=(broken,), calendar=a_calendar(windows=[SHUT_UNTIL_TUESDAY]))
+    world = running(shut, a_tenant("beta", a_status(), calendar=a_calendar()))
+    plan = decide(world, NOON)
+    assert (starts(plan), why_held(plan)) == (["beta"], "InvalidWindows")

@@ -25,6 +25,10 @@ MOST = 65536
 """So many tenants' answers are kept before all are forgotten; more than there are tenants in one cluster."""
 
 
+MOST_SHARED = 4096
+"""So many different answers are shared; those of an upgrade that has ended are not kept for ever."""
+
+
 class KeptStarts:
     """The planned start of each tenant, as long as calendar and terms are the same. About 300 bytes for each tenant.
 
@@ -44,7 +48,7 @@ class KeptStarts:
             return kept.answer
         shared = self._shared.get((calendar, terms))
         if shared is None or not shared.holds(now):
-            if len(self._shared) >= MOST:
+            if len(self._shared) >= MOST_SHARED:
                 self._shared.clear()
             shared = self._shared[calendar, terms] = _Kept(calendar, terms, now, planned_start(calendar, terms, now, self._skew))
         if len(self._kept) >= MOST:

@@ -12,6 +12,7 @@ from tenantwave.core.passes.rescheduling import moved_to
 from tenantwave.core.passes.starts import awaits_approval
 from tenantwave.core.plan import Next
 
+OF_ITSELF = "its own calendar and the waves before it allow no earlier start"
 ROUGH = timedelta(hours=1)
 """A date that hangs on the waves before is an estimate: only when it is off by more is it told anew, for each is a write for each tenant."""
 
@@ -19,7 +20,7 @@ ROUGH = timedelta(hours=1)
 def tell_dates(draft: Draft) -> None:
     """Give tenants that have not started the date that the forecast has for them, unless their own calendar has said it to the minute.
 
-    While the upgrade waits for a person, an estimate would slide with the clock: it is not told, and one that has passed is taken back.
+    While the upgrade waits for a person, an estimate would slide with the clock: it is told once, as if it went on at that moment.
     """
     seen = draft.foreseen
     if seen is None or draft.run.completion_time is not None or draft.run.order is not None:
@@ -33,10 +34,10 @@ def tell_dates(draft: Draft) -> None:
         if expected is None:
             continue
         if stands_still and not expected.is_fixed:
-            if status.planned_start_time is not None and status.planned_start_time <= draft.now:
-                draft.set_status(tenant.name, status.model_copy(update={"planned_start_time": None}))
+            if status.planned_start_time is None and expected.start_time is not None and expected.start_time > draft.now:
+                draft.set_status(tenant.name, status.model_copy(update={"planned_start_time": expected.start_time}))
         elif _is_news(expected, status.planned_start_time, draft.now):
-            changes = moved_to(draft, tenant.name, status, expected.start_time, status.message) if expected.is_fixed else {}
+            changes = moved_to(draft, tenant.name, status, expected.start_time, OF_ITSELF) if expected.is_fixed else {}
             draft.set_status(tenant.name, status.model_copy(update={"planned_start_time": expected.start_time, **changes}))
     _warn(draft, seen)
     wave = next((wave for wave in draft.run.waves if wave.progress is WaveProgress.RUNNING), None)

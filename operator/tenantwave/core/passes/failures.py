@@ -61,7 +61,7 @@ def fail_waves(draft: Draft) -> None:
             fail_wave(draft, wave, f"wave {wave.name} failed: {why[0]}", all_of_wave=why[1])
             return
         if (windows := _stopped_by_windows(draft, wave)) is not None:
-            _order(draft, wave, f"wave {wave.name} failed: {windows}", [], "")
+            _stop_for_windows(draft, wave, f"wave {wave.name} failed: {windows}")
             return
 
 
@@ -127,9 +127,19 @@ def _stopped_by_windows(draft: Draft, wave: WaveRecord) -> str | None:
     budget, failed = _failed(draft, wave)
     if len(failed) <= budget or draft.any_in(tenant_run.IN_FLIGHT | {S.SOAKING, S.ROLLING_BACK}):
         return None
+    if any(tenant_run.is_unproven(status) for _, status in draft.current()):
+        return None
     if any(status.state is not S.ROLLED_BACK or _is_evidence(status) for _, status in failed):
         return None
     return _too_many(wave, budget, failed)
+
+
+def _stop_for_windows(draft: Draft, wave: WaveRecord, message: str) -> None:
+    """End the run with nobody taken back, for there is no evidence against the release; or pause, where the policy pauses for any failure."""
+    if draft.policy is not None and draft.policy.on_failure.wave is WaveFailure.PAUSE:
+        fail_wave(draft, wave, message, all_of_wave=False)
+    else:
+        _order(draft, wave, message, [], "")
 
 
 def _failed(draft: Draft, wave: WaveRecord) -> tuple[int, list[tuple[str, TenantRunStatus]]]:

@@ -41,6 +41,16 @@ def journal_of(world: World, now: datetime) -> Journal:
     upgrade, stored = world.upgrade, world.journal
     if stored is not None and stored.upgrade_uid == upgrade.uid:
         return stored
+    if (
+        stored is not None
+        and stored.version is not None
+        and upgrade.spec is not None
+        and stored.version.version == upgrade.spec.release.version
+    ):
+        # Pruned and made again as it was: consent given to this version still stands, and a time that was ahead when first seen was no mistake.
+        return Journal(
+            upgrade=upgrade.name, upgrade_uid=upgrade.uid, run=_new_run(upgrade, now), version=stored.version, times=stored.times
+        )
     version = asked.first_version(upgrade)
     return Journal(upgrade=upgrade.name, upgrade_uid=upgrade.uid, run=_new_run(upgrade, now), version=version)
 

@@ -172,14 +172,23 @@ def _wave_running(draft: Draft) -> Summary | None:
         return None
     if wave is None:
         return Summary(ReadyReason.WAVE_RUNNING, "tenants of waves that have passed are upgraded")
-    return Summary(ReadyReason.WAVE_RUNNING, f"wave {wave.name}: {_progress(draft, wave)}")
+    late = sum(status.state in tenant_run.IN_FLIGHT for tenant, status in draft.current() if tenant.name not in wave.tenants)
+    also = f"; {late} of waves that have passed in flight" if late else ""
+    return Summary(ReadyReason.WAVE_RUNNING, f"wave {wave.name}: {_progress(draft, wave)}{also}")
 
 
 def _soaking(draft: Draft) -> Summary | None:
     wave = starts.running_wave(draft)
-    if wave is None:
-        late = sorted(tenant.name for tenant, status in draft.current() if status.state is S.SOAKING)
-        return Summary(ReadyReason.SOAKING, f"{named(late)} of waves that have passed must stay healthy") if late else None
+    return (_wave_soaks(draft, wave) if wave is not None else None) or _late_ones_soak(draft, wave)
+
+
+def _late_ones_soak(draft: Draft, wave: WaveRecord | None) -> Summary | None:
+    of_wave = frozenset(wave.tenants) if wave is not None else frozenset()
+    late = sorted(tenant.name for tenant, status in draft.current() if status.state is S.SOAKING and tenant.name not in of_wave)
+    return Summary(ReadyReason.SOAKING, f"{named(late)} of waves that have passed must stay healthy") if late else None
+
+
+def _wave_soaks(draft: Draft, wave: WaveRecord) -> Summary | None:
     soaking = [tenant.name for tenant, status in draft.in_wave(wave) if status.state is S.SOAKING]
     gate = draft.book.wave(wave.name) if deciding(draft, wave) is not None else None
     effective = draft.effective_waves[wave.name]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from tenantwave.api.conditions import DecisionReason
+from tenantwave.api.conditions import DecisionReason, WaitReason
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.policy import Consent
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
-from tenantwave.core.calendar import Answer, Choice, KeptStarts, Notice, PlannedStart, Ruling, Terms, overrides_for, rule_on
+from tenantwave.core.calendar import Answer, Choice, Closed, KeptStarts, Notice, PlannedStart, Ruling, Terms, overrides_for, rule_on
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.world import Tenant
@@ -21,6 +21,7 @@ SKEW = timedelta(seconds=2)
 _starts = KeptStarts(SKEW)
 """Answers hold until they run out, whoever asks; keeping them changes no decision, only its cost."""
 
+AGAIN = timedelta(hours=1)
 FREE = Ruling(Choice())
 """Of a tenant that has decided nothing, and need not."""
 
@@ -32,7 +33,11 @@ def start_of(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> PlannedSt
     """Return when the tenant starts and why not now; None without a policy. Cost: a look into a table, else 0.1 ms."""
     if tenant.calendar is None:
         return None
-    return _starts.of(draft.world.upgrade.uid, tenant.name, tenant.calendar, terms_of(draft, tenant, status), draft.now)
+    try:
+        return _starts.of(draft.world.upgrade.uid, tenant.name, tenant.calendar, terms_of(draft, tenant, status), draft.now)
+    except ArithmeticError as error:  # a date that leads out of the calendar closes that tenant, and stops nobody else
+        said = f"closed: its windows or decisions cannot be computed ({error}); state times between 1970 and 2999"
+        return PlannedStart(None, None, Closed(WaitReason.INVALID_WINDOWS, said), False, draft.now + AGAIN)
 
 
 def terms_of(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Terms:
