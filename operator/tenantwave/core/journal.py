@@ -39,7 +39,7 @@ class Approval(_Record):
 
 
 class Override(_Record):
-    """A person's word that the wave passes on its soak alone (OverrideGate). What its gate said then stays on record."""
+    """A person's word that the wave, or who of it still soaks, passes on its soak alone (OverrideGate). What the gate said then stays on record."""
 
     person: str
     action: str
@@ -48,9 +48,13 @@ class Override(_Record):
     verdict: str
     said: str = ""
     """The gate's reason and message at that time."""
+    for_stragglers: bool = False
+    """It was given when the wave had passed: for those of its stragglers that soaked then, and for nobody else."""
 
     def sentence(self, *, is_past: bool = False) -> str:
         """Return by whose word the wave passes, as a sentence."""
+        if self.for_stragglers:
+            return f"has stragglers that pass on their soak alone, by OverrideGate {self.action} of {self.person}: {self.reason}"
         how = "passed" if is_past else "passes on its soak alone,"
         return f"{how} by OverrideGate {self.action} of {self.person}: {self.reason}"
 

@@ -193,6 +193,31 @@ def deciding(draft: Draft, wave: WaveRecord) -> GateContext | None:
     return enforces(draft) if wave.override is None else None
 
 
+def judging(draft: Draft, wave: WaveRecord, status: TenantRunStatus) -> GateContext | None:
+    """Return the gates if they decide about this tenant of the wave; None where it passes on its soak alone."""
+    return None if is_freed(wave, status) else enforces(draft)
+
+
+def is_freed(wave: WaveRecord, status: TenantRunStatus) -> bool:
+    """Tell whether an OverrideGate lets the tenant pass on its soak alone.
+
+    What a person has looked at is not what comes later: an override is for who had converged before the wave passed, and one for stragglers
+    for who had converged when it was given. Stragglers that start afterwards are judged by the gates, as everybody.
+    """
+    override = wave.override
+    if override is None:
+        return False
+    until = override.time if override.for_stragglers else wave.completion_time
+    return until is None or (status.converged_time is not None and status.converged_time <= until)
+
+
+def judged_stragglers(draft: Draft, wave: WaveRecord) -> list[str]:
+    """Return who of a wave that has passed still soaks, and is freed by nobody: where there are gates, they judge these."""
+    if wave.progress is not WaveProgress.PASSED:
+        return []
+    return [tenant.name for tenant, status in draft.in_wave(wave) if status.state is S.SOAKING and not is_freed(wave, status)]
+
+
 def asks_anybody(context: GateContext) -> bool:
     """Tell whether there is a tenant to ask metrics for. Without one no tick comes, and what the last one said means nothing any more."""
     return any(tenant.is_counted for tenant in context.tenants)
@@ -200,7 +225,12 @@ def asks_anybody(context: GateContext) -> bool:
 
 def incident_in(draft: Draft, wave: WaveRecord) -> WaveGate | None:
     """Return the gate of the wave if it says that the whole fleet is ill: then nobody starts, passes or is taken back on metrics."""
-    context, gate = deciding(draft, wave), draft.book.wave(wave.name)
+    return fleet_incident(draft, wave) if deciding(draft, wave) is not None else None
+
+
+def fleet_incident(draft: Draft, wave: WaveRecord) -> WaveGate | None:
+    """Return the gate of the wave if it says that the whole fleet is ill, whether it decides about the wave or not."""
+    context, gate = enforces(draft), draft.book.wave(wave.name)
     if context is None or gate is None or gate.reason != GateReason.FLEET_INCIDENT.value or not asks_anybody(context):
         return None
     return gate

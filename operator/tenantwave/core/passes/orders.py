@@ -13,11 +13,11 @@ from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.calendar import why_no_override
-from tenantwave.core.gates import Verdict, WaveGate
+from tenantwave.core.gates import TenantGate, Verdict, WaveGate
 from tenantwave.core.journal import Approval, EndReason, Override, Pause, TakeBackOrder, WaveProgress, WaveRecord
 from tenantwave.core.passes import failures
 from tenantwave.core.passes.draft import Draft
-from tenantwave.core.passes.evidence import stored_gate
+from tenantwave.core.passes.evidence import is_freed, judged_stragglers, stored_gate
 from tenantwave.core.passes.problems import named
 from tenantwave.core.passes.runs import is_of_run, next_attempt
 from tenantwave.core.passes.starts import awaits_approval
@@ -228,25 +228,47 @@ def _override_gate(draft: Draft, action: Action) -> Outcome:
         return Refusal(ActionReason.UNKNOWN_TARGET, f"the run has no wave {action.spec.wave}")
     if (why := _why_no_override(draft, wave)) is not None:
         return Refusal(ActionReason.NOT_APPLICABLE, why)
-    gate = draft.book.wave(wave.name) or stored_gate(draft, wave) or WaveGate(wave.name)
+    late = judged_stragglers(draft, wave)
+    verdict, said = _said_of(draft, late[0]) if late else _said_by(draft, wave)
     override = Override(
-        person=_person(action), action=action.name, reason=action.spec.reason, time=draft.now, verdict=gate.verdict.value,
-        said=f"{gate.reason}: {gate.message}"[:512],
+        person=_person(action), action=action.name, reason=action.spec.reason, time=draft.now, verdict=verdict.value, said=said[:512],
+        for_stragglers=bool(late),
     )  # fmt: skip
     draft.set_wave(wave.name, override=override)
     draft.note(
         "GateOverridden", f"wave {wave.name} {override.sentence()}; its gate said {override.verdict} ({override.said})", warning=True
     )
+    if late:
+        return Taken(f"{named(late)} of wave {wave.name} pass on their soak alone; the gate said {override.verdict}", completed=False)
     return Taken(f"wave {wave.name} passes on its soak alone; its gate said {override.verdict}, which stays recorded", completed=False)
 
 
+def _said_by(draft: Draft, wave: WaveRecord) -> tuple[Verdict, str]:
+    gate = draft.book.wave(wave.name) or stored_gate(draft, wave) or WaveGate(wave.name)
+    return gate.verdict, f"{gate.reason}: {gate.message}"
+
+
+def _said_of(draft: Draft, tenant: str) -> tuple[Verdict, str]:
+    gate = draft.book.tenant(tenant) or TenantGate(tenant, "")
+    return gate.verdict, f"{tenant}: {gate.reason}: {gate.message}"
+
+
 def _why_no_override(draft: Draft, wave: WaveRecord) -> str | None:
-    """Return why the gate of this wave cannot be overridden now; None if it can."""
+    """Return why the gate of this wave cannot be overridden now; None if it can.
+
+    Once the wave has passed, an override is for its stragglers: those that soak now, for the gates judge each of them by itself.
+    """
     gate = draft.book.wave(wave.name) or stored_gate(draft, wave)
     if draft.run.order is not None or draft.run.completion_time is not None or wave.progress is WaveProgress.FAILED:
         return f"the run has ended, or ends by a rollback ({draft.run.order.message})" if draft.run.order is not None else "the run is over"
     if draft.policy is None or all(gate_mode(each) is not GateMode.ENFORCE for each in draft.policy.gates):
         return "the policy has no gates that decide; the wave passes on its soak alone anyway"
+    if wave.progress is WaveProgress.PASSED:
+        late = judged_stragglers(draft, wave)
+        if not late:
+            return f"wave {wave.name} has passed, and none of its stragglers soaks under the gates; an override is for those that do"
+        healthy = all((own := draft.book.tenant(name)) is not None and own.verdict is Verdict.HEALTHY for name in late)
+        return f"the gates of {named(late)} are Healthy; the soak ends by itself" if healthy else None
     if wave.progress is not WaveProgress.RUNNING:
         return f"wave {wave.name} is {wave.progress}; only the gate of the running wave can be overridden"
     if wave.override is not None:
@@ -294,7 +316,12 @@ def _completed(draft: Draft, action: Action) -> str:
             wave = next((wave for wave in draft.run.waves if wave.override is not None and wave.override.action == action.name), None)
             if wave is None or draft.run.order is not None:
                 return "the run ended before the wave passed"
-            return f"wave {wave.name} has passed" if wave.progress is WaveProgress.PASSED else ""
+            if wave.progress is not WaveProgress.PASSED:
+                return ""
+            if wave.override is None or not wave.override.for_stragglers:
+                return f"wave {wave.name} has passed"
+            soaking = any(status.state is S.SOAKING and is_freed(wave, status) for _, status in draft.in_wave(wave))
+            return "" if soaking else f"the stragglers of wave {wave.name} for which it was given soak no longer"
         case ActionType.OVERRIDE_WINDOW:
             expires = action.spec.expire_time
             run_ends = draft.run.completion_time is not None or draft.run.order is not None

@@ -12,7 +12,7 @@ from tenantwave.core.calendar import CLOCK_SKEW
 from tenantwave.core.gates import SourceState, Verdict
 from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft, is_at_release
-from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, stored_message
+from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, judging, stored_message
 from tenantwave.core.passes.failures import may_start_more
 from tenantwave.core.passes.rescheduling import moved_to
 from tenantwave.core.passes.terms import start_of
@@ -123,9 +123,15 @@ def fleet_is_ill(draft: Draft) -> str | None:
 
 def in_flight_count(draft: Draft, wave: WaveRecord) -> int:
     """Return how many slots of the wave are taken: in flight, and soaking before the first verdict where that frees the slot."""
-    until_verdict = draft.effective_waves[wave.name].free_slot_on is FreeSlotOn.FIRST_VERDICT and deciding(draft, wave) is not None
+    until_verdict = draft.effective_waves[wave.name].free_slot_on is FreeSlotOn.FIRST_VERDICT
     return sum(
-        status.state in tenant_run.IN_FLIGHT or (until_verdict and status.state is S.SOAKING and not _has_first_verdict(draft, tenant.name))
+        status.state in tenant_run.IN_FLIGHT
+        or (
+            until_verdict
+            and status.state is S.SOAKING
+            and not _has_first_verdict(draft, tenant.name)
+            and judging(draft, wave, status) is not None
+        )
         for tenant, status in draft.in_wave(wave)
     )
 

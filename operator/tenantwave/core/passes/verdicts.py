@@ -9,7 +9,7 @@ from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core.gates import GateContext, TenantGate, tenant_is_through
 from tenantwave.core.journal import Pause, WaveProgress, WaveRecord
 from tenantwave.core.passes.draft import Draft
-from tenantwave.core.passes.evidence import asks_anybody, deciding, enforces, incident_in, was_upgraded
+from tenantwave.core.passes.evidence import asks_anybody, enforces, fleet_incident, judged_stragglers, judging, was_upgraded
 from tenantwave.core.plan import Deed
 
 S = TenantState
@@ -25,10 +25,13 @@ def judge_tenants(draft: Draft) -> None:
     has_gates = enforces(draft) is not None
     for wave in draft.run.waves:
         effective = draft.effective_waves.get(wave.name)
-        if wave.start_time is None or effective is None or incident_in(draft, wave) is not None:
+        if wave.start_time is None or effective is None:
             continue
-        context = deciding(draft, wave)
+        is_ill = fleet_incident(draft, wave) is not None
         for tenant, status in list(draft.in_wave(wave)):
+            context = judging(draft, wave, status)
+            if is_ill and context is not None:
+                continue
             gate = draft.book.tenant(tenant.name) if has_gates else None
             if gate is not None and gate.latched is not None and _may_fail(draft, wave, status):
                 draft.fail(tenant.name, FailReason.GATE_FAILED, gate.message)
@@ -62,7 +65,7 @@ def pause_when_blind(draft: Draft) -> None:
     context = enforces(draft)
     if context is None or draft.policy is None or draft.journal.pause is not None or draft.run.completion_time is not None:
         return
-    overridden = {wave.name for wave in draft.run.waves if wave.override is not None}
+    overridden = {wave.name for wave in draft.run.waves if wave.override is not None and not judged_stragglers(draft, wave)}
     blind = [
         gate.unknown_since_time for name, gate in draft.book.waves.items() if gate.unknown_since_time is not None and name not in overridden
     ]
