@@ -37,10 +37,12 @@ WAVE_LISTS: tuple[list[Block], ...] = (
     [{"name": "canary", "size": 2, "freeSlotOn": "Converged", "maxParallel": 2}, {"name": "rest", "freeSlotOn": "FirstVerdict"}],
 )
 TROUBLES = ("none", "none", "none", "bad", "ill", "conflict", "owner", "stuck", "fails back", "gone", "unselected", "there")
+DECISIONS = ("OptOut", "OptIn", "OptInEarly")
 ORDERS = ("Approve", "Reject", "Pause", "Resume", "Abort", "Retry", "SkipTenant", "Resolve", "OverrideGate")
 EVENTS = (
     *ORDERS,
     *ORDERS,
+    *DECISIONS,
     "edit",
     "edit back",
     "edit selector",
@@ -70,7 +72,9 @@ def fleets(draw: st.DrawFn) -> Fleet:
         },
         rollback={"maxParallel": draw(st.sampled_from((1, "50%")))},
     )
-    for member in fleet.members.values():
+    for name, member in fleet.members.items():
+        if draw(st.integers(0, 3)) == 0:
+            fleet.decide_as(name, draw(st.sampled_from(DECISIONS)))
         match draw(st.sampled_from(TROUBLES)):
             case "bad":
                 member.bad.add("2.4.0")
@@ -112,6 +116,9 @@ def happen(fleet: Fleet, event: str, tenant: str, pick: int) -> None:
             fleet.order(event, tenants=[tenant], resolution=("Rollback", "AcceptLive", "ForcePreImage")[pick % 3])
         case "Pause" | "Resume" | "Abort":
             fleet.order(event)
+        case "OptOut" | "OptIn" | "OptInEarly":
+            if tenant in fleet.members:
+                fleet.decide_as(tenant, event)
         case "edit":
             fleet.edit(("2.4.1", "2.4.2")[pick % 2])
         case "edit back":
