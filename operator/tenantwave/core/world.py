@@ -117,6 +117,14 @@ class Claim:
     creation_time: datetime
     product: str
     version: str
+    is_patient: bool = False
+    """It waits for nothing but its own windows, its notice or the tenant's word."""
+    next_open_time: datetime | None = None
+    """When that ends; None: nobody knows."""
+
+    def goes_first(self, now: datetime) -> bool:
+        """Tell whether it could start the tenant, so that a younger one waits. Who is patient lets others go until its own door opens."""
+        return self.waits and not (self.is_patient and (self.next_open_time is None or now < self.next_open_time))
 
 
 @dataclass(frozen=True, slots=True)

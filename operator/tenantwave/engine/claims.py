@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
+from tenantwave.core.calendar.stragglers import PATIENT
 from tenantwave.core.journal import Journal
 from tenantwave.core.world import Claim
 from tenantwave.engine.views import RunView, UpgradeView
@@ -43,4 +45,6 @@ def claim_of(other: RunView, view: UpgradeView | None, journal: Journal | None, 
         creation_time=view.upgrade.creation_time,
         product=release.product if release is not None else "",
         version=release.version if release is not None else "",
+        is_patient=run.status.state is TenantState.WAITING and run.status.reason in PATIENT,
+        next_open_time=run.status.next_open_time,
     )

@@ -159,14 +159,14 @@ def _tenant_is_free(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Ho
         if claim.holds:
             return Hold(WaitReason.TENANT_BUSY, f"held by run {claim.run}; wait for it, or abort {claim.upgrade}")
     for claim in tenant.claims:
-        if claim.waits and _goes_first(draft, claim):
+        if claim.goes_first(draft.now) and _is_older(draft, claim):
             return Hold(
                 WaitReason.TENANT_BUSY, f"run {claim.run} of {claim.upgrade} comes first; wait for it, or suspend or abort {claim.upgrade}"
             )
     return None
 
 
-def _goes_first(draft: Draft, other: Claim) -> bool:
+def _is_older(draft: Draft, other: Claim) -> bool:
     upgrade = draft.world.upgrade
     return (other.creation_time, other.upgrade) < (upgrade.creation_time, upgrade.name)
 
