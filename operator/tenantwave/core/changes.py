@@ -1,7 +1,7 @@
 """The change record of a tenant: what was changed, from what to what, why, and by which upgrade or person.
 
-Everything is derived from what is stored (TenantRuns, version records, UpgradeActions), so a restart tells nothing twice, and a profile that has
-lost its status gets back what those still know. What they no longer know stays as the profile has it.
+Everything is derived from what is stored (TenantRuns, version records, UpgradeActions, TenantDecisions), so a restart tells nothing twice, and a
+profile that has lost its status gets back what those still know. What they no longer know stays as the profile has it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Protocol
 from tenantwave.api.conditions import RunReason
 from tenantwave.api.kinds import CONFIG_MAP
 from tenantwave.api.profile import Change
-from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import Direction, Intent, IntentState, MovedStart, TenantRunStatus, TenantState
+from tenantwave.core.calendar import Decision
 from tenantwave.core.world import Action, VersionRecord
 
 MAX_CHANGES = 20
@@ -28,8 +29,11 @@ STILL_NEWS = timedelta(hours=1)
 
 OPERATOR = "tenantwave"
 NOBODY_NAMED = "platform (not named)"
+TENANT_NOT_NAMED = "tenant (not named)"
 
 UPGRADED, CREATED, DELETED, TAKEN_BACK, RECORDED = "Upgraded", "Created", "Deleted", "RolledBack", "Recorded"
+RESCHEDULED = "Rescheduled"
+_OF_WRITES = frozenset({UPGRADED, CREATED, DELETED, TAKEN_BACK})
 
 S = TenantState
 _STOOD = frozenset({IntentState.LANDED, IntentState.REVERTED})
@@ -48,6 +52,16 @@ class RunHere(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Taken:
+    """A TenantDecision that its upgrade has accepted. requested_by: '' for nobody named; reason: the tenant's own, '' for none."""
+
+    upgrade: str
+    decision: Decision
+    requested_by: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One change, and the upgrade that it belongs to ('' for none)."""
 
@@ -56,7 +70,12 @@ class Entry:
 
 
 def changes_known(
-    tenant: str, runs: Sequence[RunHere], records: Mapping[str, VersionRecord], actions: Iterable[Action], shown: Sequence[Change]
+    tenant: str,
+    runs: Sequence[RunHere],
+    records: Mapping[str, VersionRecord],
+    actions: Iterable[Action],
+    shown: Sequence[Change],
+    decisions: Iterable[Taken] = (),
 ) -> tuple[Entry, ...]:
     """Return all changes of which what is stored still tells, oldest first; equal stores give equal changes.
 
@@ -65,6 +84,7 @@ def changes_known(
     """
     entries = [entry for run in runs for entry in _of_run(run)]
     entries += [entry for action in actions if (entry := _of_order(tenant, action)) is not None]
+    entries += [_of_decision(taken) for taken in decisions]
     explained = {(change.object, change.to) for change in (*shown, *(entry.change for entry in entries))}
     entries += _of_records(records, runs, explained)
     return tuple(sorted(entries, key=lambda entry: entry.change.time))
@@ -109,7 +129,7 @@ def change_id(tenant: str, change: Change) -> str:
 
 
 def _of_run(run: RunHere) -> Iterator[Entry]:
-    """Yield a change for each write of an upgrade that has reached its object, and for each that took one back; then the version."""
+    """Yield a change for each write of an upgrade that has reached its object, and for each that took one back; then version and date."""
     status = run.status
     planned = {(one.kind, one.name): one for one in status.plan.objects} if status.plan is not None else {}
     first: set[tuple[str, str, Direction]] = set()
@@ -123,6 +143,8 @@ def _of_run(run: RunHere) -> Iterator[Entry]:
         yield Entry(_of_write(status, intent, seen, time), run.upgrade)
     if (change := _of_version(run)) is not None:
         yield Entry(change, run.upgrade)
+    if status.rescheduled is not None:
+        yield Entry(_of_date(run.upgrade, status.rescheduled), run.upgrade)
 
 
 def _of_write(status: TenantRunStatus, write: Intent, versions: tuple[str, str] | None, time: datetime) -> Change:
@@ -149,6 +171,16 @@ def _of_version(run: RunHere) -> Change | None:
     if status.state is S.ROLLED_BACK and status.rolled_back_version:
         return _change(status.completion_time, OPERATOR, what, TAKEN_BACK, status.rolled_back_version, status.from_version, where)
     return None
+
+
+def _of_date(upgrade: str, moved: MovedStart) -> Change:
+    """Return the change of a date that the tenant was told. Without a new one none is in sight."""
+    why = f"{upgrade}: {moved.why}" if moved.why else upgrade
+    return _change(moved.time, OPERATOR, "planned start", RESCHEDULED, _time_text(moved.from_), _time_text(moved.to), why)
+
+
+def _time_text(time: datetime | None) -> str:
+    return f"{time:%Y-%m-%dT%H:%M:%SZ}" if time is not None else ""
 
 
 def _where(status: TenantRunStatus) -> str:
@@ -186,7 +218,7 @@ def _tag(image: str) -> str:
     return tag if name and "/" not in tag else image
 
 
-# What version records and orders tell.
+# What version records, orders and decisions tell.
 
 
 def _of_records(records: Mapping[str, VersionRecord], runs: Sequence[RunHere], explained: set[tuple[str, str]]) -> Iterator[Entry]:
@@ -215,6 +247,14 @@ def _of_order(tenant: str, action: Action) -> Entry | None:
     why = f"{action.name}: {spec.reason}" if spec.reason else action.name
     change = _change(action.creation_time, spec.requested_by or NOBODY_NAMED, f"upgrade {spec.upgrade}", str(spec.type), "", how, why)
     return Entry(change, spec.upgrade)
+
+
+def _of_decision(taken: Taken) -> Entry:
+    """Return the change that the tenant itself decided."""
+    decision = taken.decision
+    why = f"{decision.name}: {taken.reason}" if taken.reason else decision.name
+    actor, what = taken.requested_by or TENANT_NOT_NAMED, f"upgrade {taken.upgrade}"
+    return Entry(_change(decision.creation_time, actor, what, str(decision.type), "", _time_text(decision.until_time), why), taken.upgrade)
 
 
 # Bounds and identity.
@@ -248,16 +288,17 @@ _WRITE = re.compile(r"^(?P<upgrade>.+)-\d+-a\d+, .*\bwrite (?P<seq>\d+)")
 
 def _write_in(change: Change) -> tuple[str, int] | None:
     """Return which write of which upgrade made the change: name and UID of the upgrade, and a number that no other write of it has here."""
-    found = _WRITE.match(change.why) if change.actor == OPERATOR else None
+    found = _WRITE.match(change.why) if change.actor == OPERATOR and change.action in _OF_WRITES else None
     return (found["upgrade"], int(found["seq"])) if found is not None else None
 
 
 def _identity(change: Change) -> tuple[str, ...]:
     """Return what makes a change one and the same.
 
-    Not its time, which is not known exactly of all; and of a write only its number, for a tenant that the next run takes over unproven brings
-    its writes along.
+    Not its time, which is not known exactly of all, but that of a date that moved: it may move to and fro. And of a write only its number, for a
+    tenant that the next run takes over unproven brings its writes along.
     """
     write = _write_in(change)
-    why = (write[0], str(write[1])) if write is not None else (change.why,)
+    moved = (str(change.time),) if change.action == RESCHEDULED else ()
+    why = (write[0], str(write[1])) if write is not None else (change.why, *moved)
     return (change.object, change.action, change.from_, change.to, *why)

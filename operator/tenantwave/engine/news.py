@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from tenantwave.api.conditions import Condition, ConditionType, FailReason, ReadyReason, RunReason
+from tenantwave.api.decision import DecisionType
 from tenantwave.api.kinds import TENANT_PROFILE, TENANT_UPGRADE
 from tenantwave.api.meta import PROFILE_NAME
 from tenantwave.api.profile import Change
@@ -168,6 +169,8 @@ EVENTS_OF_CHANGES: dict[str, str] = {
 }
 """What was done to an object -> the Event for it. Whatever else stands in the record was done by order of a person."""
 ORDERED = "TenantOrderTaken"
+DECIDED = "TenantDecisionTaken"
+DECISIONS = frozenset(str(kind) for kind in DecisionType)
 REMEMBERED_COUNT = 20_000
 
 
@@ -194,11 +197,17 @@ class ChangeNews:
         change = entry.change
         fields = change.document() | {"tenant": tenant, "upgrade": entry.upgrade, "id": identity}
         record.info("%s: %s", tenant, sentence_of(change), extra={"fields": fields})
-        if change.object.startswith("product "):
-            return  # how the upgrade ended is an Event of its own; what was only found there is none
-        by_order = change.actor != changes.OPERATOR
-        reason = ORDERED if by_order else EVENTS_OF_CHANGES.get(change.action, ORDERED)
-        self.notifier.tell(Regarding(TENANT_PROFILE, tenant, PROFILE_NAME), reason, sentence_of(change), key=identity)
+        if (reason := event_of(change)) is not None:
+            self.notifier.tell(Regarding(TENANT_PROFILE, tenant, PROFILE_NAME), reason, sentence_of(change), key=identity)
+
+
+def event_of(change: Change) -> str | None:
+    """Return the Event of a change; None where something else tells it: how the upgrade ended, what was only found there, a date that moved."""
+    if change.object.startswith("product ") or change.action == changes.RESCHEDULED:
+        return None
+    if change.action in DECISIONS:
+        return DECIDED
+    return EVENTS_OF_CHANGES.get(change.action, ORDERED) if change.actor == changes.OPERATOR else ORDERED
 
 
 def sentence_of(change: Change) -> str:

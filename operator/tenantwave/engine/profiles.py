@@ -62,7 +62,8 @@ class Profiles:
             return
         upgrades = tuple(self._in_upgrade(view) for view in runs if view.run.status.state is not None)
         shown = profile.status.recent_changes if profile.status is not None else ()
-        changes = changes_known(tenant, upgrades, self.store.products_of(tenant), self.store.orders_for(tenant), shown)
+        orders, choices = self.store.orders_for(tenant), self.store.choices_of(tenant)
+        changes = changes_known(tenant, upgrades, self.store.products_of(tenant), orders, shown, choices)
         facts = TenantFacts(
             generation=profile.generation,
             records=self.store.products_of(tenant),

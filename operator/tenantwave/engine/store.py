@@ -16,6 +16,7 @@ from tenantwave.api.kinds import WORKLOAD_KINDS
 from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core.calendar import Calendar
+from tenantwave.core.changes import Taken
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
 from tenantwave.core.world import Action, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
@@ -128,6 +129,7 @@ class Store:
             for upgrade in self.upgrades.values():
                 if upgrade.policy == name:
                     self.wake.upgrade(upgrade.upgrade.name)
+                    self._wake_profiles(upgrade.upgrade.name)  # their windows may open at other times now
 
     def action_changed(self, old: ActionView | None, new: ActionView | None) -> None:
         """Take over an UpgradeAction. One that is deleted no longer counts: an OverrideWindow, for one, has moved dates."""
@@ -171,6 +173,8 @@ class Store:
             for upgrade in {view.upgrade for view in (old, new) if view is not None and view.upgrade}:
                 self.wake.upgrade(upgrade)
         self._wake_decisions([new] if new is not None else [])
+        if new is not None and new.taken is not None and (old is None or old.taken is None):
+            self.wake.profile(new.namespace)  # what the tenant decided stands in its change record
 
     def run_changed(self, old: RunView | None, new: RunView | None) -> None:
         """Take over a TenantRun: its upgrade, and every other upgrade that waits for this tenant, looks again."""
@@ -286,6 +290,11 @@ class Store:
             for view in self._actions.get(upgrade, {}).values():
                 if view.action is not None and tenant in view.action.spec.tenants:
                     yield view.action
+
+    def choices_of(self, tenant: str) -> Iterator[Taken]:
+        """Yield what the tenant decided, and was granted, about the upgrades with a TenantRun there."""
+        for upgrade in sorted(self._upgrades_of.get(tenant, ())):
+            yield from (view.taken for view in self.decisions.current(upgrade, tenant) if view.taken is not None)
 
     def runs_of(self, upgrade: str) -> Mapping[str, RunView]:
         """Return tenant -> TenantRun of this upgrade."""

@@ -13,6 +13,7 @@ from tenantwave.api.decision import TenantDecisionSpec
 from tenantwave.api.model import ApiModel
 from tenantwave.api.profile import GivenNotice, TenantProfileSpec, TenantProfileStatus
 from tenantwave.core.calendar import Answer, Decision, NoticeRecord
+from tenantwave.core.changes import Taken
 from tenantwave.core.world import SeenDecision
 from tenantwave.engine.parsing import Raw, conditions_of, creation_time_of, spec_of, status_of
 
@@ -95,11 +96,20 @@ class DecisionView:
     conditions: tuple[Condition, ...]
     answer: Answer | None
     """What it was answered, by its upgrade or because no upgrade answers; None: nothing yet, or about an older generation."""
+    requested_by: str = ""
+    reason: str = ""
 
     @property
     def key(self) -> tuple[str, str]:
         """Return namespace and name."""
         return self.namespace, self.name
+
+    @property
+    def taken(self) -> Taken | None:
+        """Return what the change record tells of it; None unless its upgrade has accepted it."""
+        if self.seen is None or self.seen.answer is None or not self.seen.answer.accepted:
+            return None
+        return Taken(self.upgrade, self.seen.decision, self.requested_by, self.reason)
 
 
 def decision_view(raw: Raw) -> DecisionView:
@@ -123,6 +133,8 @@ def decision_view(raw: Raw) -> DecisionView:
         resource_version=metadata["resourceVersion"],
         conditions=conditions,
         answer=answer,
+        requested_by=spec.requested_by if spec is not None else "",
+        reason=spec.reason if spec is not None else "",
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +12,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from builders import NEW, NOON, OLD, RUN, UPGRADE, a_record, a_status, after, an_action
+from tenantwave.api.decision import DecisionType
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.profile import Change, PreservedConfig
-from tenantwave.api.tenant_run import Direction, Intent, IntentState, PlannedObject, TakeBack, TenantPlan, TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import (
+    Direction,
+    Intent,
+    IntentState,
+    MovedStart,
+    PlannedObject,
+    TakeBack,
+    TenantPlan,
+    TenantRunStatus,
+    TenantState,
+)
+from tenantwave.core.calendar import Decision
 from tenantwave.core.changes import (
     CREATED,
     DELETED,
     LONGEST,
     MAX_CHANGES,
     RECORDED,
+    RESCHEDULED,
     UPGRADED,
     Entry,
+    Taken,
     change_id,
     changes_known,
     changes_to_tell,
@@ -72,10 +86,14 @@ def a_run(state: TenantState = S.SOAKING, writes: tuple[Intent, ...] = WRITES, *
 
 
 def told(
-    *runs: Here, records: dict[str, VersionRecord] | None = None, actions: tuple[Action, ...] = (), shown: tuple[Change, ...] = ()
+    *runs: Here,
+    records: dict[str, VersionRecord] | None = None,
+    actions: tuple[Action, ...] = (),
+    shown: tuple[Change, ...] = (),
+    decisions: tuple[Taken, ...] = (),
 ) -> list[tuple[str, ...]]:
     """Return who did what, from what to what, and why; oldest first."""
-    known = changes_known("acme", runs, records or {}, actions, shown)
+    known = changes_known("acme", runs, records or {}, actions, shown, decisions)
     changes = [entry.change for entry in known]
     return [(change.actor, change.action, change.object, change.from_, change.to, change.why) for change in changes]
 
@@ -218,6 +236,66 @@ def test_what_a_person_ordered_for_the_tenant_has_a_line(action: Action, expecte
     assert told(actions=(action,)) == []
 
 
+CHRISTMAS = datetime(2026, 12, 24, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("taken", "expected"),
+    [
+        pytest.param(
+            Taken(UPGRADE, Decision("defer-9fk", DecisionType.DEFER, NOON, CHRISTMAS), "ann@acme.example", "Christmas sale"),
+            ("ann@acme.example", "Defer", f"upgrade {UPGRADE}", "", "2026-12-24T00:00:00Z", "defer-9fk: Christmas sale"),
+            id="deferred",
+        ),
+        pytest.param(
+            Taken(UPGRADE, Decision("out", DecisionType.OPT_OUT, NOON)),
+            ("tenant (not named)", "OptOut", f"upgrade {UPGRADE}", "", "", "out"),
+            id="opted out by nobody named, for no reason, without end",
+        ),
+        pytest.param(
+            Taken(UPGRADE, Decision("in", DecisionType.OPT_IN_EARLY, NOON), "tenantwave", f"{RUN}, write 9"),
+            ("tenantwave", "OptInEarly", f"upgrade {UPGRADE}", "", "", f"in: {RUN}, write 9"),
+            id="by somebody who takes our name",
+        ),
+    ],
+)
+def test_what_the_tenant_decided_has_a_line(taken: Taken, expected: tuple[str, ...]) -> None:
+    """With its own reason, and the name that it gave."""
+    assert told(decisions=(taken,)) == [expected]
+    (entry,) = changes_known("acme", (), {}, (), (), (taken,))
+    assert (entry.upgrade, entry.change.time) == (UPGRADE, NOON)
+    assert recent_changes((entry.change,), (entry,)) == (entry.change,), "once"
+
+
+def a_move(minutes: int, old: datetime, new: datetime | None, why: str = "deferred by defer-9fk") -> Here:
+    return a_run(S.WAITING, (), rescheduled=MovedStart(time=after(minutes=minutes), from_=old, to=new, why=why))
+
+
+@pytest.mark.parametrize(
+    ("run", "new", "why"),
+    [
+        pytest.param(a_move(1, NOON, CHRISTMAS), "2026-12-24T00:00:00Z", f"{UPGRADE}: deferred by defer-9fk", id="later"),
+        pytest.param(a_move(1, NOON, None), "", f"{UPGRADE}: deferred by defer-9fk", id="none is in sight"),
+        pytest.param(a_move(1, NOON, CHRISTMAS, why=""), "2026-12-24T00:00:00Z", UPGRADE, id="nobody knows why"),
+    ],
+)
+def test_a_date_that_moved_has_a_line(run: Here, new: str, why: str) -> None:
+    """From which to which, and why."""
+    assert told(run) == [("tenantwave", "Rescheduled", "planned start", f"{NOON:%Y-%m-%dT%H:%M:%SZ}", new, why)]
+
+
+def test_a_date_that_moves_to_and_fro_has_a_line_each_time() -> None:
+    """Once for each, though the lines say the same; a TenantRun knows only the last one."""
+    shown: tuple[Change, ...] = ()
+    moves = [a_move(1, NOON, CHRISTMAS), a_move(2, CHRISTMAS, NOON), a_move(3, NOON, CHRISTMAS)]
+    heard = 0
+    for run in [*moves, moves[-1]]:
+        shown, new = step(shown, run, after(minutes=4))
+        heard += len(new)
+    assert [change.to[:10] for change in shown] == ["2026-12-24", f"{NOON:%Y-%m-%d}", "2026-12-24"]
+    assert (heard, len({change_id("acme", change) for change in shown})) == (3, 3)
+
+
 # Once, bounded, and back again.
 
 
@@ -311,8 +389,10 @@ def test_a_change_has_at_most_500_bytes(name: str, reason: str, person: str, sum
     plan = TenantPlan.model_construct(
         digest=A, objects=(PlannedObject.model_construct(api_version="apps/v1", kind="Deployment", name="api", summary=summary),)
     )
-    known: tuple[Entry, ...] = changes_known("acme", (a_run(S.SOAKING, plan=plan),), {}, (order,), ())
-    assert len(known) == 3
+    moved = MovedStart.model_construct(time=NOON, from_=NOON, to=None, why=summary)
+    taken = Taken(name, Decision(name, DecisionType.DEFER, NOON, NOON), person, reason)
+    known: tuple[Entry, ...] = changes_known("acme", (a_run(S.SOAKING, plan=plan, rescheduled=moved),), {}, (order,), (), (taken,))
+    assert len(known) == 5
     for entry in known:
         assert len(entry.change.model_dump_json(by_alias=True).encode()) <= LONGEST
         Change.model_validate(entry.change.document())
@@ -328,5 +408,6 @@ def test_what_is_older_than_an_hour_is_no_news_to_an_empty_profile() -> None:
 def test_the_page_for_people_names_every_action() -> None:
     """Beside the types of UpgradeActions, which have a page of their own."""
     page = (Path(__file__).parents[3] / "docs" / "guides" / "change-record.md").read_text()
-    assert all(f"`{action}`" in page for action in (CREATED, UPGRADED, DELETED, TAKEN_BACK_ACTION, RECORDED))
+    assert all(f"`{action}`" in page for action in (CREATED, UPGRADED, DELETED, TAKEN_BACK_ACTION, RECORDED, RESCHEDULED))
+    assert all(f"`{kind}`" in page for kind in DecisionType)
     assert f"the newest {MAX_CHANGES}, of at most {LONGEST} bytes each" in page

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 
 from support.engine_story import UPGRADE
-from support.tenant_story import ACME
+from support.tenant_story import ACME, OWN
 from support.tenants_story import TenantsStory
-from tenantwave.api.kinds import CONFIG_MAP, TENANT_PROFILE, UPGRADE_ACTION
-from tenantwave.api.meta import PROFILE_NAME
+from tenantwave.api.conditions import DecisionReason
+from tenantwave.api.kinds import CONFIG_MAP, TENANT_DECISION, TENANT_PROFILE, TENANT_RUN, UPGRADE_ACTION
+from tenantwave.api.meta import PROFILE_NAME, tenant_run_name
+from tenantwave.core.calendar import Answer
 from tenantwave.shell import logs
 
 CHANGED = "TenantObjectUpgraded"
@@ -32,7 +34,7 @@ def _as_it_was() -> Iterator[None]:
 
 def heard_of(story: TenantsStory) -> list[tuple[str, str]]:
     """Return reason and sentence of the Events about changes in the tenant."""
-    return [(reason, note) for reason, note in story.heard.notes if reason.startswith(("TenantObject", "TenantOrder"))]
+    return [(reason, note) for reason, note in story.heard.notes if reason.startswith(("TenantObject", "TenantOrder", "TenantDecision"))]
 
 
 async def upgraded() -> TenantsStory:
@@ -100,3 +102,44 @@ async def test_what_a_person_ordered_stands_beside_it() -> None:
     (change,) = (change for change in story.profile().recent_changes if change.action == "SkipTenant")
     assert (change.actor, change.object, change.why) == ("ann@example.com", f"upgrade {UPGRADE}", "order: CHG-4411 agreed")
     assert ("TenantOrderTaken", f"SkipTenant upgrade {UPGRADE}, by ann@example.com: order: CHG-4411 agreed") in heard_of(story)
+
+
+async def test_what_the_tenant_decided_stands_there_once_it_is_accepted() -> None:
+    """By whom, until when, and why; it stays when the decision is deleted."""
+    story = TenantsStory()
+    story.edit_upgrade({"suspend": True})
+    await story.settle(upgrade=True)
+    story.decide("defer-1", "Defer", untilTime="2026-12-24T00:00:00Z", requestedBy="ann@acme.example", reason="Christmas sale")
+    await story.settle()
+    assert story.profile().recent_changes == (), "not answered yet"
+    await story.answer_by_upgrade(Answer("defer-1", True, DecisionReason.ACCEPTED, "counts until 2026-12-24T00:00:00Z"))
+    await story.settle()
+    (change,) = story.profile().recent_changes
+    assert (change.actor, change.action, change.object) == ("ann@acme.example", "Defer", f"upgrade {UPGRADE}")
+    assert (change.to, change.why) == ("2026-12-24T00:00:00Z", "defer-1: Christmas sale")
+    sentence = f"Defer upgrade {UPGRADE} (2026-12-24T00:00:00Z), by ann@acme.example: defer-1: Christmas sale"
+    assert heard_of(story) == [("TenantDecisionTaken", sentence)]
+    story.decide("opt-out-1", "OptOut")
+    await story.answer_by_upgrade(Answer("opt-out-1", False, DecisionReason.NOT_ALLOWED, "the policy says consent: Mandatory"))
+    story.cluster.remove(TENANT_DECISION, ACME, "defer-1")
+    story.restart()
+    await story.settle()
+    assert story.profile().recent_changes == (change,), "nothing is told of what was refused"
+    assert len(heard_of(story)) == 1
+
+
+async def test_a_date_that_moved_is_a_line_and_no_second_event(capsys: pytest.CaptureFixture[str]) -> None:
+    """The planner has told it, with the sentence for the tenant."""
+    logs.configure("text", "ERROR")
+    story = TenantsStory()
+    story.edit_upgrade({"suspend": True})
+    await story.settle(upgrade=True)
+    moved = {"time": "2026-12-06T01:30:00Z", "from": "2026-12-07T00:00:00Z", "to": "2026-12-24T00:00:00Z", "why": "deferred by defer-1"}
+    story.cluster.edit(TENANT_RUN, OWN, tenant_run_name(UPGRADE, ACME), {"status": {"rescheduled": moved}})
+    told = list(story.heard.notes)
+    await story.settle()
+    (change,) = story.profile().recent_changes
+    assert (change.action, change.object, change.why) == ("Rescheduled", "planned start", f"{UPGRADE}: deferred by defer-1")
+    (line,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (line["from"], line["to"], line["upgrade"]) == ("2026-12-07T00:00:00Z", "2026-12-24T00:00:00Z", UPGRADE)
+    assert story.heard.notes == told
