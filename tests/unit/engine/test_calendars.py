@@ -160,3 +160,17 @@ async def test_a_tenant_is_shown_the_hours_of_its_live_upgrade(mine: str | timed
     window = story.profile().window
     assert window is not None
     assert window.open is is_open
+
+
+async def test_an_edited_policy_shows_in_the_profiles_at_once() -> None:
+    """Also of tenants that no upgrade is about to change: nothing else would wake their profiles before the next opening or close."""
+    story = TenantsStory()
+    story.edit_upgrade({"suspend": True})
+    await story.settle(upgrade=True)
+    assert [window.open for window in (story.profile().window,) if window is not None] == [True]
+    freeze = {"name": "emergency", "dates": {"from": f"{story.clock.now():%Y-%m-%d}", "to": "2027-01-31"}}
+    story.cluster.edit(ROLLOUT_POLICY, "", "standard", {"spec": {"maintenance": {"whenNoWindow": "Open", "freezes": [freeze]}}})
+    await story.settle()
+    window = story.profile().window
+    assert window is not None
+    assert (window.open, window.reason) == (False, "PlatformFreeze")
