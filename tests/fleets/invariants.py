@@ -13,6 +13,7 @@ from tenantwave.api.tenant_run import TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import tenant_run
 from tenantwave.core.journal import RunRecord, WaveProgress
+from tenantwave.core.passes.endings import SETTLED
 from tenantwave.core.plan import Deed, Plan
 from tenantwave.core.status import upgrade_status
 from tenantwave.core.waves import plan_digest
@@ -32,7 +33,7 @@ def check(fleet: Fleet, plan: Plan, before: Mapping[str, TenantState | None]) ->
     journal = fleet.journal
     if journal is not None and journal.run.planned_time is not None:
         _check_plan(fleet, journal.run)
-        _check_left_behind(fleet, journal.run)
+        _check_left_behind(fleet, journal.run, plan)
     if fleet.looks_at_doors:
         _check_doors(fleet, before)
     if journal is not None and journal.run.completion_time is not None and journal.run.completion_time < fleet.now:
@@ -67,15 +68,16 @@ def _check_plan(fleet: Fleet, run: RunRecord) -> None:
         raise Broken("planDigest is not that of the plan")
 
 
-def _check_left_behind(fleet: Fleet, run: RunRecord) -> None:
+def _check_left_behind(fleet: Fleet, run: RunRecord, plan: Plan) -> None:
     """Whom a wave left behind had only been waiting."""
+    moved = {move.tenant: move.status for move in plan.moves}
     for wave in run.waves:
         if wave.completion_time is None or (wave.name, wave.completion_time) in fleet.passed:
             continue
         fleet.passed.add((wave.name, wave.completion_time))
-        for name in wave.stragglers:
-            status = fleet.run_of(name)
-            if status.state not in (S.WAITING, S.PREFLIGHT) or status.written:
+        for name in wave.tenants:
+            status = moved.get(name) or fleet.run_of(name)
+            if status.state not in SETTLED and (status.state not in (S.WAITING, S.PREFLIGHT) or status.written):
                 raise Broken(f"{name} is a straggler and {status.state} ({status.reason})")
 
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+
+from tenantwave.core.places import named_by, places_of
 
 Instant = datetime
+MOST_NAMED = 100
+"""Up to so many tenants are named where they are ordered back: people read that."""
 
 
 class _Record(BaseModel):
@@ -79,8 +83,6 @@ class WaveRecord(_Record):
     """The gate as status shows it, as JSON: with the queries that give these very numbers, whoever is in the wave later."""
     override: Override | None = None
     """By whose word the wave passes on its soak alone."""
-    stragglers: tuple[str, ...] = ()
-    """Who was still waiting for its calendar, its notice or its own word when the wave passed; they start later, under the same gates."""
 
 
 class Pause(_Record):
@@ -127,7 +129,11 @@ class CatalogueRef(_Record):
 
 
 class RunRecord(_Record):
-    """One run: an attempt at one meaning of the spec."""
+    """One run: an attempt at one meaning of the spec.
+
+    All of a journal fits into one ConfigMap, which holds 1 MiB. Of what it says only the names of tenants grow with the fleet; so the plan
+    names each of them once, and what else is about many of them does so by their places in it.
+    """
 
     id: str
     generation: int
@@ -160,6 +166,29 @@ class RunRecord(_Record):
     """The first unusable tick for which `evaluation.onUnknown` has already paused the upgrade."""
     late_for: str = ""
     """The tenant for whom deadlineTime cannot be met, as people have been told."""
+
+    @model_serializer(mode="wrap")
+    def _write_places(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write an order for many tenants as their places in the plan."""
+        written: dict[str, Any] = write(self)
+        if self.order is not None and len(self.order.tenants) > MOST_NAMED:
+            del written["order"]["tenants"]
+            written["order"]["places"] = places_of(self.order.tenants, self._planned)
+        return written
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_places(cls, data: Any) -> Any:
+        """Read what `_write_places` has written."""
+        order = data.get("order") if isinstance(data, dict) else None
+        if not isinstance(order, dict) or "places" not in order:
+            return data
+        planned = [name for wave in data.get("waves", ()) for name in wave.get("tenants", ())]
+        return {**data, "order": {**order, "tenants": named_by(order["places"], planned)}}
+
+    @property
+    def _planned(self) -> list[str]:
+        return [name for wave in self.waves for name in wave.tenants]
 
     @property
     def moved_early(self) -> tuple[str, ...]:

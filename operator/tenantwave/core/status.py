@@ -38,6 +38,9 @@ from tenantwave.core.world import World
 S = TenantState
 R = ReadyReason
 
+LEFT_BEHIND = tenant_run.NOT_STARTED | tenant_run.IN_FLIGHT | {S.SOAKING}
+"""States in which a tenant of a wave that has passed is a straggler; who went back, or is held, will not come by itself."""
+
 RECONCILING = frozenset(
     {
         R.PLANNING, R.WAVE_RUNNING, R.SOAKING, R.ROLLING_BACK, R.WAITING_FOR_WINDOW, R.NOTICE_PERIOD, R.AWAITING_CONSENT, R.TENANT_BUSY,
@@ -252,7 +255,7 @@ def _wave(
         failed=sum(counts_as_failed(status, journal.run.attempt) for status in members),
         rolled_back=states[S.ROLLED_BACK],
         skipped=states[S.SKIPPED],
-        stragglers=sum(current[name].state not in (S.SUCCEEDED, S.SKIPPED) for name in wave.stragglers if name in current),
+        stragglers=sum(states[state] for state in LEFT_BEHIND) if wave.progress is WaveProgress.PASSED and journal.run.order is None else 0,
         max_parallel=effective.slots(count) if effective is not None else None,
         failure_budget=effective.tolerated_failures(count) if effective is not None else None,
         soak=effective.soak if effective is not None else None,

@@ -109,8 +109,8 @@ def a_straggler_comes_a_week_later(ready: Ready) -> Fleet:
     with_doors(fleet, c2={"windows": [SUNDAYS]})
     fleet.go(lambda fleet: fleet.state("t1") is S.SUCCEEDED and fleet.ready == "WaitingForWindow", limit=DAY)
     assert fleet.now > NOON + timedelta(hours=1)
-    assert fleet.journal is not None
-    assert (fleet.run_of("c2").reason, fleet.journal.run.waves[0].stragglers) == ("OutsideWindow", ("c2",))
+    assert fleet.status is not None
+    assert (fleet.run_of("c2").reason, fleet.status.waves[0].stragglers) == ("OutsideWindow", 1)
     fleet.now = NOON + 5 * DAY + timedelta(hours=12)  # a look every 30 seconds would change nothing
     return fleet.go("Succeeded", limit=DAY)
 

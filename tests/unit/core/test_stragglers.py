@@ -10,12 +10,14 @@ import pytest
 
 from builders import NOON, Block, a_journal, a_status, a_tenant, a_view, a_world, after
 from calendar_builders import a_calendar, a_decision, a_policy_with, ended, starts, why_held
-from tenantwave.api.conditions import FailReason, WaitReason
+from tenantwave.api.conditions import FailReason, ReadyReason, WaitReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
+from tenantwave.core import tenant_run
 from tenantwave.core.calendar import Calendar
 from tenantwave.core.journal import Pause, WaveProgress, WaveRecord
-from tenantwave.core.plan import Deed, Plan
+from tenantwave.core.plan import Deed, Plan, Summary
 from tenantwave.core.planner import decide
+from tenantwave.core.status import upgrade_status
 from tenantwave.core.world import Tenant, World
 
 S = TenantState
@@ -62,8 +64,10 @@ def canary(plan: Plan, world: World) -> WaveRecord:
 
 def left_behind(world: World, now: datetime = PATIENT_NO_MORE) -> tuple[str, ...] | None:
     """Return whom the wave leaves behind; None: it does not pass."""
-    wave = canary(decide(world, now), world)
-    return wave.stragglers if wave.progress is WaveProgress.PASSED else None
+    plan = decide(world, now)
+    wave = canary(plan, world)
+    left = tuple(name for name in wave.tenants if ended(plan, world, name).state in tenant_run.NOT_STARTED)
+    return left if wave.progress is WaveProgress.PASSED else None
 
 
 OVER = TakeBack(cause=FailReason.NOT_CONVERGED, message="late", time=NOON)
@@ -154,13 +158,13 @@ def test_the_next_wave_begins_and_says_who_is_missing() -> None:
 # Afterwards.
 
 
-def late(*statuses: TenantRunStatus, stragglers: tuple[str, ...] = ("t1",), last: TenantRunStatus | None = None, **fields: Any) -> World:
+def late(*statuses: TenantRunStatus, last: TenantRunStatus | None = None, **fields: Any) -> World:
     """Return a world whose wave canary has passed without t1; wave rest runs, or with `last` is through."""
     world = wave_of(*statuses, **fields)
     journal = world.journal
     assert journal is not None
     first, rest = journal.run.waves
-    first = first.model_copy(update={"progress": WaveProgress.PASSED, "completion_time": NOON, "stragglers": stragglers})
+    first = first.model_copy(update={"progress": WaveProgress.PASSED, "completion_time": NOON})
     rest = rest.model_copy(update={"progress": WaveProgress.PASSED if last else WaveProgress.RUNNING, "start_time": NOON})
     known = {**world.tenants, "last": a_tenant("last", last or waiting(wave="rest"), labels={}, calendar=SHUT)}
     return replace(
@@ -181,7 +185,7 @@ def test_within_max_parallel_of_its_wave(in_flight: int, expected: list[str]) ->
     """Two places."""
     flying = [in_state(S.CONVERGING), in_state(S.CONVERGING)][:in_flight]
     statuses = (*flying, *[DONE] * (2 - in_flight), waiting(), waiting())
-    world = late(*statuses, stragglers=("t2", "t3"))
+    world = late(*statuses)
     assert [name for name in starts(decide(world, OPENS)) if name != "last"] == expected
 
 
@@ -270,9 +274,32 @@ def test_the_upgrade_is_not_done_before_people_have_looked(action: str) -> None:
     assert (plan.journal is not None and plan.journal.run.completion_time is not None) is bool(action)
 
 
+@pytest.mark.parametrize(
+    ("status", "count"),
+    [
+        pytest.param(waiting(), 1, id="it waits"),
+        pytest.param(a_status(S.QUEUED), 1, id="it has come back"),
+        pytest.param(in_state(S.PREFLIGHT), 1, id="it prepares"),
+        pytest.param(in_state(S.CONVERGING), 1, id="it is in flight"),
+        pytest.param(in_state(S.SOAKING, converged_time=OPENS), 1, id="it soaks"),
+        pytest.param(in_state(S.ROLLING_BACK, take_back=OVER), 0, id="it goes back"),
+        pytest.param(FAILED, 0, id="it went back"),
+        pytest.param(in_state(S.HELD, written=True), 0, id="a person has to settle it"),
+        pytest.param(a_status(S.SKIPPED, reason="SkippedByAction", message="by ann"), 0, id="it is skipped"),
+        pytest.param(DONE, 0, id="it is done"),
+    ],
+)
+@pytest.mark.parametrize("passed", [True, False], ids=["passed", "running"])
+def test_status_counts_who_still_comes_after_its_wave(status: TenantRunStatus, count: int, passed: bool) -> None:
+    """As long as the wave runs it waits for them, so they are none."""
+    world = late(DONE, status) if passed else wave_of(DONE, status)
+    shown = upgrade_status(None, world, Plan(world.journal, Summary(ReadyReason.WAVE_RUNNING, "why")), OPENS)
+    assert shown.waves[0].stragglers == (count if passed else 0)
+
+
 def test_who_came_back_late_counts_like_a_straggler() -> None:
-    """It had opted out when its wave passed, so it is no straggler by name; its failure is one of that wave all the same."""
-    plan = decide(late(DONE, FAILED, stragglers=(), wave={"failureBudget": 0}), OPENS)
+    """It had opted out when its wave passed; its failure is one of that wave all the same."""
+    plan = decide(late(DONE, FAILED, wave={"failureBudget": 0}), OPENS)
     assert plan.journal is not None
     assert plan.journal.pause is not None
     assert "t1" in plan.journal.pause.message

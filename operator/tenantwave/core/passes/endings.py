@@ -48,7 +48,7 @@ def pass_wave(draft: Draft) -> None:
             )
     if starts.awaits_approval(draft, wave) is not None:
         return
-    draft.set_wave(wave.name, progress=WaveProgress.PASSED, completion_time=draft.now, stragglers=left.stragglers)
+    draft.set_wave(wave.name, progress=WaveProgress.PASSED, completion_time=draft.now)
     done = sum(status.state is S.SUCCEEDED for _, status in draft.in_wave(wave))
     how = f"; {wave.override.sentence(is_past=True)}" if wave.override is not None else ""
     late = f"; not waited for any longer: {named(list(left.stragglers))}" if left.stragglers else ""
