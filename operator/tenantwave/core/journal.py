@@ -58,7 +58,7 @@ class Override(_Record):
     def sentence(self, *, is_past: bool = False) -> str:
         """Return by whose word the wave passes, as a sentence."""
         if self.for_stragglers:
-            return f"has stragglers that pass on their soak alone, by OverrideGate {self.action} of {self.person}: {self.reason}"
+            return f"lets stragglers pass on their soak alone, by OverrideGate {self.action} of {self.person}: {self.reason}"
         how = "passed" if is_past else "passes on its soak alone,"
         return f"{how} by OverrideGate {self.action} of {self.person}: {self.reason}"
 

@@ -91,6 +91,15 @@ def test_an_override_stands_beside_the_verdict(progress: WaveProgress, begins: s
     assert "said Unknown (QueryInvalid: no such metric)" in shown.message
 
 
+def test_an_override_for_stragglers_says_so() -> None:
+    """The wave has passed by its gate; who came later has not."""
+    late = BY_ANN.model_copy(update={"for_stragglers": True})
+    shown = seen(a_gate(Verdict.HEALTHY, "WithinLimit"), override=late, progress=WaveProgress.PASSED).waves[0].gate
+    assert shown is not None
+    assert (shown.verdict, shown.override) == ("Healthy", "let-it-go")
+    assert shown.message.startswith("lets stragglers pass on their soak alone, by OverrideGate let-it-go of ann: metric was renamed")
+
+
 def test_an_override_shows_where_nothing_was_ever_judged() -> None:
     """The verdict is then the one at the time of the order."""
     shown = seen(None, override=BY_ANN).waves[0].gate

@@ -29,13 +29,16 @@ def judge_tenants(draft: Draft) -> None:
             continue
         is_ill = fleet_incident(draft, wave) is not None
         for tenant, status in list(draft.in_wave(wave)):
+            gate = draft.book.tenant(tenant.name) if has_gates else None
+            fails = gate is not None and gate.latched is not None and _may_fail(draft, wave, status)
+            if not fails and status.state is not S.SOAKING:
+                continue
             context = judging(draft, wave, status)
             if is_ill and context is not None:
                 continue
-            gate = draft.book.tenant(tenant.name) if has_gates else None
-            if gate is not None and gate.latched is not None and _may_fail(draft, wave, status):
+            if gate is not None and fails:
                 draft.fail(tenant.name, FailReason.GATE_FAILED, gate.message)
-            elif status.state is S.SOAKING:
+            else:
                 _let_soak(draft, context, tenant.name, status, gate, effective.soak)
 
 
