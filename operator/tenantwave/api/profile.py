@@ -145,8 +145,8 @@ class Change(ApiModel):
     actor: Annotated[str, about("Who.", example="tenantwave", max_length=128)]
     object: Annotated[str, about("What was changed.", example="Deployment/api", max_length=128)]
     action: Annotated[str, about("How.", example="Upgrade", max_length=32)]
-    from_: Annotated[str, about("Version or digest before.", example="2.3.1", absent="none", max_length=71, alias="from")] = ""
-    to: Annotated[str, about("Version or digest after.", example="2.4.0", absent="none", max_length=71)] = ""
+    from_: Annotated[str, about("Version, digest or time before.", example="2.3.1", absent="none", max_length=71, alias="from")] = ""
+    to: Annotated[str, about("Version, digest or time after.", example="2.4.0", absent="none", max_length=71)] = ""
     why: Annotated[str, about("Why: upgrade, wave, decision.", example="shop-2-4-0, wave canary", absent="not known", max_length=128)] = ""
 
 

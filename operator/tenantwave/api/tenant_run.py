@@ -256,7 +256,9 @@ class TenantRunStatus(ApiModel):
     ] = None
     next_open_time: Annotated[Instant | None, _when("When the tenant's door opens next", "it is open, or never opens")] = None
     opening_end_time: Annotated[Instant | None, _when("When the opening ends in which the tenant started", "it does not end")] = None
-    start_time: Annotated[Instant | None, _when("When preflight began for the first time in this attempt", "not started")] = None
+    start_time: Annotated[Instant | None, _when("When the preflight began that led to the first change of this attempt", "not started")] = (
+        None
+    )
     preflight_time: Annotated[Instant | None, _when("When the last preflight ended", "not done")] = None
     applied_time: Annotated[Instant | None, _when("When the last component was written", "not written")] = None
     converged_time: Annotated[Instant | None, _when("When all components ran the release", "not converged")] = None

@@ -256,7 +256,9 @@ def _dispersions(before: WaveGate, comparisons: Sequence[Comparison], fleet: _Fl
 
 def _settled(book: GateBook, context: GateContext, wave: WaveInContext) -> list[TenantGate]:
     passed = {each.name for each in context.waves if each.has_passed and each.name != wave.name}
-    names = [tenant.name for tenant in context.tenants if tenant.wave in passed and tenant.is_counted] if passed else []
+    names = (
+        [tenant.name for tenant in context.tenants if tenant.wave in passed and tenant.is_counted and tenant.is_proven] if passed else []
+    )
     return [gate for name in names if (gate := book.tenant(name)) is not None and not gate.latched]
 
 

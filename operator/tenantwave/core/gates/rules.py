@@ -123,6 +123,7 @@ class TenantInContext:
     `window_start_time`: all components converged + warm-up; None as long as they have not converged. A later value begins its evidence
     anew. Of a tenant that was taken back: when it had converged on the old version + warm-up.
     `first_write_time`: of the first attempt; the baseline is the hour before it. None: the limit alone counts.
+    `is_proven`: it has come through its soak. A straggler that soaks in a wave that has passed is on trial itself, so it bears no witness.
     """
 
     name: str
@@ -130,6 +131,7 @@ class TenantInContext:
     window_start_time: datetime | None
     first_write_time: datetime | None = None
     role: Role = Role.COUNTED
+    is_proven: bool = True
 
     @property
     def is_counted(self) -> bool:

@@ -88,6 +88,7 @@ def _evidence_of(draft: Draft, wave: WaveRecord) -> list[TenantInContext]:
             window_start_time=status.converged_time + warm_up,
             first_write_time=status.start_time,
             role=ROLES[status.state],
+            is_proven=status.state is S.SUCCEEDED,
         )
         for tenant, status in draft.in_wave(wave)
         if status.state in ROLES and status.written and status.converged_time is not None and warm_up is not None

@@ -46,14 +46,8 @@ def fail_waves(draft: Draft) -> None:
     for wave in run.waves:
         if is_forgiven(draft, wave):
             continue
-        if wave.progress is WaveProgress.PASSED and (late := _gate_failed(draft, wave)) is not None:
-            pause_for(
-                draft, (_mark(wave),), f"wave {wave.name} fails its gates after it has passed: {late[0]}; look at it, then Resume or Abort"
-            )
-        if wave.progress is WaveProgress.PASSED and _failed_late(draft, wave) and (late := _over_budget(draft, wave)) is not None:
-            pause_for(
-                draft, (_mark(wave),), f"a straggler failed after wave {wave.name} had passed: {late[0]}; look at it, then Resume or Abort"
-            )
+        if wave.progress is WaveProgress.PASSED and (why_late := _failed_after_passing(draft, wave)):
+            pause_for(draft, (_mark(wave),), f"{why_late}; look at it, then Resume or Abort")
         if wave.progress is not WaveProgress.RUNNING:
             continue
         why = _gate_failed(draft, wave) or _over_budget(draft, wave)
@@ -102,6 +96,15 @@ def _gate_failed(draft: Draft, wave: WaveRecord) -> tuple[str, bool] | None:
     if wave.progress is WaveProgress.PASSED and gate.reason == GateReason.BUDGET_EXCEEDED.value and not gate.failing_tenants:
         return None
     return gate.message or gate.reason, gate.reason != GateReason.BUDGET_EXCEEDED.value
+
+
+def _failed_after_passing(draft: Draft, wave: WaveRecord) -> str:
+    """Return what has gone wrong in a wave since it passed, '' if nothing has: its gates, or too many who came later."""
+    if (gate := _gate_failed(draft, wave)) is not None:
+        return f"wave {wave.name} fails its gates after it has passed: {gate[0]}"
+    if _failed_late(draft, wave) and (late := _over_budget(draft, wave)) is not None:
+        return f"a straggler failed after wave {wave.name} had passed: {late[0]}"
+    return ""
 
 
 def _failed_late(draft: Draft, wave: WaveRecord) -> bool:

@@ -111,6 +111,16 @@ def test_an_incident_whose_wave_is_left_by_all_does_not_hold_for_ever() -> None:
     assert (latched(book), wave_of(book).verdict) == (set(), Verdict.HEALTHY)
 
 
+def test_an_ill_straggler_is_no_incident_of_the_running_wave() -> None:
+    """It soaks in a wave that has passed, on trial by the same release: it is failed, and the running wave goes on."""
+    context = after_a_passed_wave(2, 3, running=2)
+    straggler = TenantInContext("late-0000", "canary", NOON, FIRST_WRITE, is_proven=False)
+    context = replace(context, tenants=(*context.tenants, straggler))
+    book = run(context, Fleet({"late-0000": ILL}), 26)
+    assert latched(book) == {"late-0000"}
+    assert wave_is_through(wave_of(book, "rest"), SOAK, context.evaluation)
+
+
 def test_who_failed_in_a_passed_wave_bears_no_witness_for_ever() -> None:
     """Two of twenty failed, within the budget of their wave, and have long been well: the last wave, without a control, passes."""
     context = after_a_passed_wave(20, 0)
