@@ -136,6 +136,9 @@ def test_an_outage_over_the_close_is_no_overrun(choice: str) -> None:
     back = CLOSE + timedelta(hours=3)
     away = closing(STATES["converging, last"], choice, seen_since=back, shaken_until=back + timedelta(minutes=1))
     assert outcome(decide(away, back), away) == WATCHES
+    begun = closing(STATES["applying, second begun"], choice, seen_since=back, shaken_until=back + timedelta(minutes=1))
+    expected = ("Applying", "InProgress") if choice == "Rollback" else APPLIES
+    assert outcome(decide(begun, back), begun) == expected, "under Rollback nothing more is written before it is known"
     over = back + timedelta(minutes=30)
     assert outcome(decide(away, over), away) == BACK
 

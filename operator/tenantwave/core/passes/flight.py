@@ -116,8 +116,10 @@ def _is_stopped_by_its_window(draft: Draft, tenant: Tenant, status: TenantRunSta
     has_begun = any(intent.component == component and intent.direction is Direction.FORWARD for intent in status.intents)
     if status.state is S.APPLYING and is_untouched:
         _wait_again(draft, tenant, status)
-    elif closing is AtClose.TAKE_BACK and (_has_finished(draft, tenant, status) or _is_shaken(draft)):
-        return False  # it was in time, or nobody can tell yet
+    elif closing is AtClose.TAKE_BACK and _has_finished(draft, tenant, status):
+        return False  # it was in time
+    elif closing is AtClose.TAKE_BACK and _is_shaken(draft):
+        return status.state is S.APPLYING  # nobody can tell yet: nothing is taken back, and nothing more is written
     elif closing is AtClose.TAKE_BACK:
         message = f"{closed}, and it had not finished; Retry tries it again in its next one"
         draft.set_status(tenant.name, tenant_run.going_back(status, FailReason.WINDOW_CLOSED, message, draft.now))

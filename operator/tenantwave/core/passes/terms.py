@@ -22,6 +22,7 @@ _starts = KeptStarts(SKEW)
 """Answers hold until they run out, whoever asks; keeping them changes no decision, only its cost."""
 
 AGAIN = timedelta(hours=1)
+"""How soon what could not be computed is tried again, though nobody has changed it."""
 FREE = Ruling(Choice())
 """Of a tenant that has decided nothing, and need not."""
 
