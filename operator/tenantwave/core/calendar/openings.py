@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from heapq import merge
 from itertools import chain, takewhile
 
 from tenantwave.core.calendar.compiled import Calendar, FreezeList, WindowList
-from tenantwave.core.calendar.intervals import BEGINNING, FOREVER, Interval, Part, clipped, complement, intersection, united
+from tenantwave.core.calendar.intervals import FOREVER, Interval, Part, clipped, complement, intersection, united
 from tenantwave.core.calendar.recurrence import frozen_stretches, stretches
 from tenantwave.core.calendar.zones import DAY
 
@@ -23,8 +24,6 @@ HORIZON = timedelta(days=400)
 """How far ahead a search goes; it covers `everyWeeks: 52` and yearly freezes."""
 MARGIN = timedelta(days=8)
 """Beyond the horizon, so that an opening that begins before it shows its true end. More than the longest window."""
-PAGE = timedelta(days=16)
-"""How much of a list of windows is expanded at a time."""
 TICK = timedelta(microseconds=1)
 """The smallest step of time there is here; turns "until and including" into "until before"."""
 
@@ -45,14 +44,6 @@ def frozen_around(freezes: FreezeList, after: datetime, before: datetime) -> tup
     return frozen(freezes, (after - DAY).year, (before + DAY).year) if freezes.freezes else ()
 
 
-@lru_cache(maxsize=8192)
-def page_of(windows: WindowList, page: int) -> tuple[Part, ...]:
-    """The stretches of a list of windows that begin in one page of days, sorted. Shared by all tenants with the same windows and zone."""
-    start = BEGINNING + page * PAGE
-    end = start + PAGE
-    return tuple(sorted(part for window in windows.windows for part in stretches(window.rule, window.name, windows.zone, start, end)))
-
-
 def stretches_of(windows: WindowList | None, within: Interval) -> Iterator[Interval]:
     """The united stretches of windows that touch a time, each at its whole length.
 
@@ -62,11 +53,9 @@ def stretches_of(windows: WindowList | None, within: Interval) -> Iterator[Inter
 
 
 def _parts(windows: WindowList, within: Interval) -> Iterator[Part]:
-    first, last = ((instant - BEGINNING) // PAGE for instant in (within.start - windows.longest, within.end))
-    for page in range(first, last + 1):
-        for part in page_of(windows, page):
-            if part.end > within.start and part.start < within.end:
-                yield part
+    begin = within.start - windows.longest
+    streams = (stretches(window.rule, window.name, windows.zone, begin, within.end) for window in windows.windows)
+    return (part for part in merge(*streams) if part.end > within.start)
 
 
 def open_stretches(calendar: Calendar, after: datetime, before: datetime) -> Iterator[Interval]:

@@ -74,7 +74,8 @@ def latest_midnight(day: date, zone: Zone) -> datetime:
 
 
 def _midnight_offsets(day: date, zone: Zone) -> tuple[timedelta, timedelta]:
-    first, second = (zone.info.utcoffset(datetime.combine(day, reading, tzinfo=UTC)) for reading in (_MIDNIGHT, _MIDNIGHT_AGAIN))
+    first = zone.info.utcoffset(datetime.combine(day, _MIDNIGHT, tzinfo=UTC))
+    second = zone.info.utcoffset(datetime.combine(day, _MIDNIGHT_AGAIN, tzinfo=UTC))
     return first or _NONE, second or _NONE
 
 
