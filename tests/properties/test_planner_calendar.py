@@ -39,7 +39,7 @@ WAVES: tuple[list[Block], ...] = (
 RESTS = frozenset(
     {
         R.SUCCEEDED, R.SUCCEEDED_WITH_SKIPS, R.ROLLED_BACK, R.ABORTED, R.HELD, R.PAUSED, R.SUSPENDED, R.NOTICE_PERIOD, R.AWAITING_CONSENT,
-        R.WAITING_FOR_WINDOW, R.INVALID_SPEC,
+        R.WAITING_FOR_WINDOW, R.INVALID_SPEC, R.EMPTY_FIRST_WAVE,
     }
 )  # fmt: skip
 """Where an upgrade may stand after three weeks: done, ended, or saying for whom or what it waits."""
