@@ -48,6 +48,8 @@ TOLD = frozenset({"FleetIncident", "FleetIncidentOver", "WaveShifted", "GateOver
 """Events that a transcript shows: what is told of the gates shows in no state."""
 PREVIEW_EVERY = timedelta(seconds=10)
 STEPS_AT_MOST = 5000
+WAYS = ("plain", "crashes", "restarts", "shuffled")
+"""How a story may be disturbed without coming to another end."""
 
 
 @dataclass(repr=False)
@@ -105,6 +107,18 @@ class Fleet:
         gated = bool(self.policy and self.policy.spec and self.policy.spec.gates)
         failure = self.policy.spec.on_failure.model_dump(mode="json") if self.policy and self.policy.spec else {}
         return f"Fleet({troubles}, gated={gated}, waves={waves}, on_failure={failure})"
+
+    # What goes wrong.
+
+    def disturb(self, way: str, seed: int) -> None:
+        """From now on deeds come in any order, writes are cut off in the middle, or the process is replaced; `way` is one of WAYS."""
+        match way:
+            case "crashes":
+                self.cuts = random.Random(seed)
+            case "restarts":
+                self.restarts = random.Random(seed)
+            case "shuffled":
+                self.shuffle = random.Random(seed)
 
     # What people do.
 

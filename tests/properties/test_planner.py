@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from datetime import timedelta
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import Block
-from fleets.fleet import Fleet, a_fleet
+from fleets.fleet import WAYS, Fleet, a_fleet
 from tenantwave.api.conditions import FailReason, ReadyReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
@@ -156,15 +155,10 @@ happenings = st.lists(
 
 
 @settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(fleets(), happenings, st.integers(0, 2**16), st.sampled_from(("plain", "crashes", "restarts", "shuffled")))
+@given(fleets(), happenings, st.integers(0, 2**16), st.sampled_from(WAYS))
 def test_every_run_ends_or_says_who_must_act(fleet: Fleet, events: list[tuple[int, str, str, int]], seed: int, way: str) -> None:
     """The fleet checks the invariants after each step; here is asked where it comes to rest."""
-    if way == "crashes":
-        fleet.cuts = random.Random(seed)
-    elif way == "restarts":
-        fleet.restarts = random.Random(seed)
-    elif way == "shuffled":
-        fleet.shuffle = random.Random(seed)
+    fleet.disturb(way, seed)
     for steps, event, tenant, pick in events:
         for _ in range(steps):
             if not fleet.step():

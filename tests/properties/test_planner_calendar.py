@@ -6,7 +6,6 @@ looks at early moves, stragglers, maxOverrun and the plan after every step.
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from builders import NOON, Block, a_spec
-from fleets.fleet import Fleet, a_fleet
+from fleets.fleet import WAYS, Fleet, a_fleet
 from tenantwave.api.conditions import ReadyReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
@@ -204,15 +203,10 @@ def carry(fleet: Fleet, events: list[tuple[int, str, str, int]]) -> None:
 
 
 @settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(fleets(), happenings, st.integers(0, 2**16), st.sampled_from(("plain", "crashes", "restarts", "shuffled")))
+@given(fleets(), happenings, st.integers(0, 2**16), st.sampled_from(WAYS))
 def test_no_door_is_forced(fleet: Fleet, events: list[tuple[int, str, str, int]], seed: int, way: str) -> None:
     """The fleet looks at every start; at the end everybody is where it may rest, and who waits has a reason."""
-    if way == "crashes":
-        fleet.cuts = random.Random(seed)
-    elif way == "restarts":
-        fleet.restarts = random.Random(seed)
-    elif way == "shuffled":
-        fleet.shuffle = random.Random(seed)
+    fleet.disturb(way, seed)
     carry(fleet, events)
     fleet.go(limit=timedelta(days=21))
     told = "\n".join(fleet.lines[-40:])
