@@ -70,9 +70,12 @@ def left_behind(world: World, now: datetime = PATIENT_NO_MORE) -> tuple[str, ...
     return left if wave.progress is WaveProgress.PASSED else None
 
 
+THERE = a_status(S.SUCCEEDED, written=False, completion_time=NOON, reason="AlreadyAtRelease", message="already runs 2.4.0")
 OVER = TakeBack(cause=FailReason.NOT_CONVERGED, message="late", time=NOON)
 MEMBERS = [
     pytest.param((DONE, waiting()), ("t1",), id="half of them done, the other waits"),
+    pytest.param((THERE, waiting()), None, id="one ran the release before: nobody has shown that it works"),
+    pytest.param((THERE, waiting("AwaitingConsent")), None, id="nor where the other has not agreed"),
     pytest.param((DONE, DONE, waiting(), waiting()), ("t2", "t3"), id="two of four"),
     pytest.param((DONE, waiting(), waiting()), None, id="one of three is under a half"),
     pytest.param((DONE, DONE), (), id="all done"),

@@ -39,7 +39,9 @@ def _members(draft: Draft, wave: WaveRecord) -> Iterator[Member]:
     """Yield the tenants of a wave that has begun. What one waits for is what its TenantRun says."""
     entered = wave.start_time or draft.now
     for tenant, status in draft.in_wave(wave):
-        if status.state in STAGES:
+        if status.state is S.SUCCEEDED and not status.written:
+            yield Member(tenant.name, Stage.SKIPPED, entered)  # it ran the release before: no success of this wave, and no evidence
+        elif status.state in STAGES:
             yield Member(tenant.name, STAGES[status.state], entered)
         elif status.state is S.WAITING and not status.written and status.reason in WAIT_REASONS:
             yield Member(tenant.name, Stage.WAITING, entered, WaitReason(status.reason))
