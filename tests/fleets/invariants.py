@@ -59,7 +59,11 @@ def check_rest(fleet: Fleet) -> None:
 
 
 def _check_plan(fleet: Fleet, run: RunRecord) -> None:
-    """The plan of a run is fixed, OptInEarly apart; its digest is always that of the plan."""
+    """The plan of a run is fixed, OptInEarly apart; its digest is always that of the plan, and a Retry that is not planned yet has none."""
+    if run.planned_time is None:
+        if run.plan_digest:
+            raise Broken("planDigest of a run without a plan")
+        return
     first = fleet.plans.setdefault(run.id, tuple(wave.tenants for wave in run.waves))
     stayed = tuple(tuple(name for name in wave.tenants if name not in run.moved_early) for wave in run.waves)
     if stayed != tuple(tuple(name for name in tenants if name not in run.moved_early) for tenants in first):

@@ -10,7 +10,7 @@ VARIABLE = "HYPOTHESIS_PROFILE"
 
 PROFILES: Mapping[str, settings] = {
     "dev": settings(settings.get_profile("default"), derandomize=False, print_blob=False),
-    # Random there, too, so that each run looks elsewhere. What it finds leaves a blob in the log, which `@reproduce_failure` takes.
+    # hack/check gives it a seed, so that a change is judged by what it changed. What it finds leaves a blob in the log, for `@reproduce_failure`.
     "ci": settings(settings.get_profile("default"), derandomize=False, print_blob=True, deadline=None),
 }
 

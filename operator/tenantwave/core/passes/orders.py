@@ -11,7 +11,7 @@ from tenantwave.api.defaults import gate_mode
 from tenantwave.api.gating import GateMode
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
-from tenantwave.core import tenant_run
+from tenantwave.core import tenant_run, waves
 from tenantwave.core.calendar import why_no_override
 from tenantwave.core.gates import TenantGate, Verdict, WaveGate
 from tenantwave.core.journal import Approval, EndReason, Override, Pause, TakeBackOrder, WaveProgress, WaveRecord
@@ -156,7 +156,8 @@ def _end_run(draft: Draft, action: Action, message: str) -> Outcome:
     if draft.planned:
         draft.set_run(order=order)
     else:
-        draft.set_run(order=order, planned_time=draft.now)
+        settled = waves.plan_digest(draft.run.id, ((wave.name, wave.tenants) for wave in draft.run.waves))  # what had passed before a Retry
+        draft.set_run(order=order, planned_time=draft.now, plan_digest=settled if draft.run.waves else "")
     draft.note("UpgradeAborted", message, warning=True)
     return Taken(f"{len(unproven)} unproven tenants are taken back", completed=not unproven)
 
