@@ -16,9 +16,9 @@ from tenantwave.api.conditions import Condition, ConditionStatus, FailReason
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.model import ApiModel
 from tenantwave.api.profile import MAX_NOTICES, Change, PreservedConfig, ProductStatus, ProfileUpgrade, TenantProfileStatus, WindowStatus
+from tenantwave.api.run_records import Conflict
 from tenantwave.api.tenant_run import (
     MAX_INTENTS,
-    Conflict,
     Intent,
     IntentState,
     PlannedObject,

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from builders import OLD
 from fleets.member import Member
 from tenantwave.api.conditions import FailReason, RunReason
-from tenantwave.api.tenant_run import Conflict, TenantPlan, TenantRunStatus, TenantState
+from tenantwave.api.run_records import Conflict
+from tenantwave.api.tenant_run import TenantPlan, TenantRunStatus, TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
 from tenantwave.core.world import VersionRecord

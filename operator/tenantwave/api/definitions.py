@@ -238,6 +238,7 @@ RUN_DEFINITION = Definition(
         Column("State", ".status.state", "Where the tenant stands."),
         Column("Reason", ".status.reason", "Why."),
         Column("Attempt", ".status.attempt", "Which attempt.", "integer", 1),
+        Column("Conflicts", ".status.conflictCount", "How many places the tenant and the release both changed.", "integer", 1),
         Column("Run", _label("run"), "The run.", priority=1),
         Column("Message", ".status.message", "Where the tenant stands, in a sentence.", priority=1),
     ),

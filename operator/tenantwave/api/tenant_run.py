@@ -10,11 +10,11 @@ from tenantwave.api.conditions import Condition, FailReason
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.model import ApiModel, Choice, about
 from tenantwave.api.profile import PreservedConfig
+from tenantwave.api.run_records import MAX_CONFLICTS, MAX_HOOK_RECORDS, MAX_SECRET_RECORDS, Conflict, HookRecord, SecretRecord
 from tenantwave.api.scalars import Instant, LabelValue, Name, ShortName
 from tenantwave.api.upgrade_status import GateStatus
 
 MAX_INTENTS = 200
-MAX_CONFLICTS = 20
 MAX_OBJECTS = 200
 MAX_FIELDS = 200
 GATE_MEMORY_LENGTH = 16384
@@ -137,6 +137,15 @@ class PlannedObject(ApiModel):
     after: Annotated[
         str, about("Digest of the object as planned.", example=_DIGEST_EXAMPLE, absent="the object is to be deleted", max_length=71)
     ] = ""
+    target: Annotated[
+        str,
+        about(
+            "The name that the catalogue knows it by, where an immutable ConfigMap gets a new name for each content.",
+            example="app-config",
+            absent="its own name",
+            max_length=253,
+        ),
+    ] = ""
     summary: Annotated[
         str, about("What changes, in a few words.", example="api: 2.3.1 -> 2.4.0", absent="nothing to say", max_length=512)
     ] = ""
@@ -156,22 +165,6 @@ class TenantPlan(ApiModel):
             extra=_ATOMIC,
         ),
     ] = ()
-
-
-class Conflict(ApiModel):
-    """One place that the tenant and the release both changed. Long values are shortened."""
-
-    config_map: Annotated[str, about("The ConfigMap.", example="app-config", max_length=253)]
-    key: Annotated[str, about("The key.", example="application.yaml", absent="the ConfigMap as a whole", max_length=253)] = ""
-    path: Annotated[str, about("The place in the key.", example="/tls/minVersion", absent="the key as a whole", max_length=512)] = ""
-    kind: Annotated[str, about("What kind of conflict.", example="BothChanged", absent="not told", max_length=63)] = ""
-    base: Annotated[str, about("The value that both started from.", example="1.1", absent="none", max_length=256)] = ""
-    live: Annotated[str, about("The tenant's value.", example="1.3", absent="none", max_length=256)] = ""
-    new: Annotated[str, about("The release's value.", example="1.2", absent="none", max_length=256)] = ""
-    mend: Annotated[
-        str,
-        about("What a person does about it.", example="add a preservation rule with onConflict: TenantWins", absent="none", max_length=512),
-    ] = ""
 
 
 class TakeBackScope(Choice):
@@ -321,6 +314,7 @@ class TenantRunStatus(ApiModel):
             extra=_ATOMIC,
         ),
     ] = ()
+    conflict_count: Annotated[int, about("How many such places there are, also those that are not listed.", example=3, ge=0)] = 0
     preserved: Annotated[
         tuple[PreservedConfig, ...],
         about(
@@ -329,6 +323,35 @@ class TenantRunStatus(ApiModel):
             absent="none",
             max_length=32,
             keys=("configMap",),
+        ),
+    ] = ()
+    hooks: Annotated[
+        tuple[HookRecord, ...],
+        about(
+            "The hooks of this attempt, in the order of their start.",
+            example=[{"name": "migrate", "state": "Succeeded"}],
+            absent="none",
+            max_length=MAX_HOOK_RECORDS,
+            keys=("name",),
+        ),
+    ] = ()
+    forward_only: Annotated[
+        str,
+        about(
+            "What passed the point of no return, in a sentence: only Resolve takes the tenant back.",
+            example="the Job of the irreversible hook migrate was created at 2026-12-06T01:00:00Z",
+            absent="nothing did: it can be taken back",
+            max_length=512,
+        ),
+    ] = ""
+    secrets: Annotated[
+        tuple[SecretRecord, ...],
+        about(
+            "The Secrets that were compared or saved; see `spec.preservation.secrets`.",
+            example=[{"name": "database", "state": "Same"}],
+            absent="none",
+            max_length=MAX_SECRET_RECORDS,
+            keys=("name",),
         ),
     ] = ()
     verdict: Annotated[

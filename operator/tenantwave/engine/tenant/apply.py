@@ -7,16 +7,17 @@ from typing import Any
 
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, POD
-from tenantwave.api.tenant_run import MAX_CONFLICTS, PlannedObject, TenantState
+from tenantwave.api.tenant_run import PlannedObject, TenantState
 from tenantwave.api.upgrade import Component
 from tenantwave.core import tenant_run
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
+from tenantwave.engine.tenant.checks import refuse_immutable, show_conflicts
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged
 from tenantwave.engine.tenant.documents import Values
+from tenantwave.engine.tenant.drafting import DELETE, live_objects
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
-from tenantwave.engine.tenant.prepare import DELETE, live_objects, refuse_immutable, shown
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
 
@@ -111,7 +112,7 @@ async def _write_config(work: Work, planned: PlannedObject, source: Source) -> d
     async def wanted(raw: dict[str, Any] | None, live: ConfigMapContent | None) -> ConfigMapContent | Unchanged | None:
         result = await merged(work, document, source, live)
         if result.conflicts:
-            work.handle.stage(conflicts=tuple(shown(conflict) for conflict in result.conflicts[:MAX_CONFLICTS]))
+            show_conflicts(work, result.conflicts)
             first = result.conflicts[0]
             raise Failed(FailReason.CONFIG_CONFLICT, f"{first.message}; {first.mend}")
         if result.is_unchanged or result.content is None:

@@ -1,0 +1,92 @@
+"""What a TenantRun records besides its writes: conflicts, hooks that ran, and Secrets that were compared."""
+
+from typing import Annotated
+
+from tenantwave.api.model import ApiModel, Choice, about
+from tenantwave.api.scalars import Instant
+from tenantwave.api.upgrade import HookTime
+
+MAX_CONFLICTS = 20
+MAX_HOOK_RECORDS = 32
+MAX_SECRET_RECORDS = 64
+
+
+class Conflict(ApiModel):
+    """One place that the tenant and the release both changed. Long values are shortened."""
+
+    config_map: Annotated[str, about("The ConfigMap.", example="app-config", max_length=253)]
+    key: Annotated[str, about("The key.", example="application.yaml", absent="the ConfigMap as a whole", max_length=253)] = ""
+    path: Annotated[str, about("The place in the key.", example="/tls/minVersion", absent="the key as a whole", max_length=512)] = ""
+    kind: Annotated[str, about("What kind of conflict.", example="BothChanged", absent="not told", max_length=63)] = ""
+    base: Annotated[str, about("The value that both started from.", example="1.1", absent="none", max_length=256)] = ""
+    live: Annotated[str, about("The tenant's value.", example="1.3", absent="none", max_length=256)] = ""
+    new: Annotated[str, about("The release's value.", example="1.2", absent="none", max_length=256)] = ""
+    mend: Annotated[
+        str,
+        about(
+            "What a person does about it.", example="add a preservation rule with onConflict: TenantWins", absent="none", max_length=1024
+        ),
+    ] = ""
+    rule: Annotated[
+        str,
+        about(
+            "The narrowest item of `spec.preservation.rules` that settles it for the tenant; write ReleaseWins for the release.",
+            example="{configMap: app-config, key: application.yaml, path: /tls/minVersion, onConflict: TenantWins}",
+            absent="no rule settles it",
+            max_length=1024,
+        ),
+    ] = ""
+
+
+class HookState(Choice):
+    """What became of a hook's Job."""
+
+    RUNNING = "Running", "its Job was created, and has no result yet"
+    SUCCEEDED = "Succeeded", "its Job is Complete"
+    FAILED = "Failed", "its Job Failed, or ran into its timeout"
+    UNKNOWN = "Unknown", "its Job vanished without a result; never taken for success"
+
+
+class HookRecord(ApiModel):
+    """One hook in this attempt."""
+
+    name: Annotated[str, about("The hook's name in the TenantUpgrade.", example="migrate", max_length=253)]
+    at: Annotated[HookTime, about("When it runs.", example="PreApply")]
+    component: Annotated[
+        str, about("The component that it runs before or after.", example="api", absent="the rollback as a whole", max_length=253)
+    ] = ""
+    job: Annotated[str, about("The Job in the tenant's namespace.", example="shop-2-4-0-x7f2k-1-a1-migrate", max_length=63)]
+    irreversible: Annotated[bool, about("Whether its Job is a point of no return.", example=True)] = False
+    state: Annotated[HookState, about("What became of it.", example="Succeeded")] = HookState.RUNNING
+    message: Annotated[
+        str, about("Why, in a sentence.", example="BackoffLimitExceeded: 7 pods failed", absent="nothing to say", max_length=512)
+    ] = ""
+    start_time: Annotated[Instant | None, about("When its Job was created; UTC.", example="2026-12-06T01:00:00Z", absent="not known")] = (
+        None
+    )
+    completion_time: Annotated[
+        Instant | None, about("When its result was recorded; UTC.", example="2026-12-06T01:02:00Z", absent="no result yet")
+    ] = None
+
+
+class SecretState(Choice):
+    """How a Secret stands against what it was before the first write."""
+
+    SAME = "Same", "as it was before the first write"
+    CHANGED = "Changed", "somebody changed it since; it stays as it is"
+    DELETED = "Deleted", "somebody deleted it since"
+    RESTORED = "Restored", "it was missing, and a rollback made it again from the snapshot"
+
+
+class SecretRecord(ApiModel):
+    """One Secret that the tenant's workloads refer to. No value, and no plain digest of one."""
+
+    name: Annotated[str, about("The Secret.", example="database", max_length=253)]
+    digest: Annotated[
+        str,
+        about("Keyed digest (HMAC) of its values before the first write.", example="hmac-sha256:" + "0" * 64, max_length=76),
+    ]
+    state: Annotated[SecretState, about("How it stood when last compared.", example="Same")] = SecretState.SAME
+    snapshot: Annotated[
+        str, about("Digest of the saved object.", example="sha256:" + "0" * 64, absent="not saved: `secrets: DigestOnly`", max_length=71)
+    ] = ""

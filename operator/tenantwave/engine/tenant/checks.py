@@ -1,0 +1,109 @@
+"""What stands against a plan: owners, conflicts, sizes, and what the API server says when it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.run_records import MAX_CONFLICTS, Conflict
+from tenantwave.core import preservation
+from tenantwave.core.ownership import managers_of, owner_of
+from tenantwave.core.preservation import ConflictKind, why_too_large
+from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft
+from tenantwave.engine.tenant.failure import Failed, lasting
+from tenantwave.engine.tenant.work import Work
+from tenantwave.faults import AlreadyExists, Fault
+from tenantwave.ports import Body
+
+SHOWN = 256
+"""Characters of a value that a conflict shows."""
+
+
+def check(work: Work, draft: Draft) -> None:
+    """Raise Failed for the first thing that stands against the plan; conflicts are staged for the status, all of them."""
+    for one in draft.configs:
+        if one.raw is None or one.action == KEEP:
+            continue
+        fields = one.document.fields(one.document.read(one.raw), one.result.content)
+        managers = {manager for field in fields for manager in managers_of(one.raw, field)}
+        if owner := owner_of(one.raw, managers):
+            text = f"{owner} overwrites ConfigMap {one.document.name}: delegate its keys, or move the edits to that tool's own object"
+            raise Failed(FailReason.OWNERSHIP_CONFLICT, text)
+    conflicts = [conflict for one in draft.configs for conflict in one.result.conflicts]
+    show_conflicts(work, conflicts)
+    if conflicts:
+        unknown = all(conflict.kind is ConflictKind.UNKNOWN_BASE for conflict in conflicts)
+        more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
+        reason = FailReason.UNKNOWN_BASE if unknown else FailReason.CONFIG_CONFLICT
+        raise Failed(reason, f"{conflicts[0].message}{more}; {conflicts[0].mend}")
+    for one in draft.configs:
+        refuse_immutable(one.document.name, one.raw, one.document.read(one.raw), one.result.content)
+        if one.result.content is not None:
+            annotations = ((one.raw or {}).get("metadata") or {}).get("annotations")
+            if problem := why_too_large(one.document.name, one.result.content, annotations):
+                raise Failed(FailReason.PREFLIGHT_FAILED, problem)
+
+
+def refuse_immutable(
+    name: str, raw: Body | None, before: preservation.ConfigMapContent | None, after: preservation.ConfigMapContent | None
+) -> None:
+    """Raise Failed (ConfigConflict, an ImmutableChange) if the write would change an immutable ConfigMap under its own name.
+
+    It is never deleted and made again: kubelets keep the old one cached.
+    """
+    if raw is None or before is None or after is None or not raw.get("immutable"):
+        return
+    if not preservation.same_configuration(before, after) or not after.immutable:
+        text = (
+            f"{name} is immutable and {'its values change' if after.immutable else 'the release makes it mutable'}; make it mutable by hand"
+        )
+        raise Failed(FailReason.CONFIG_CONFLICT, f"{text} (delete it and create it again without `immutable`)")
+
+
+async def ask_the_server(draft: Draft, work: Work) -> None:
+    """Have the API server judge every planned write, and the PUT of what is there: a newer policy might refuse the way back."""
+    cluster, namespace = work.ports.cluster, work.namespace
+    try:
+        for kind, _, raw, is_written in draft.present():
+            if is_written:
+                await cluster.replace(kind, raw, dry_run=True)
+        for one in draft.configs:
+            after = one.result.content
+            if one.action == CREATE and after is not None:
+                await cluster.create(one.document.kind, one.document.body(after, None), dry_run=True)
+            elif one.action == UPDATE and one.raw is not None and after is not None and (before := one.document.read(one.raw)) is not None:
+                patch, _ = one.document.patch(one.raw, before, after)
+                version = one.raw["metadata"]["resourceVersion"]
+                await cluster.merge_patch(one.document.kind, namespace, one.document.name, patch, resource_version=version, dry_run=True)
+        for planned in draft.workloads:
+            patch, strategic = planned.document.patch(planned.raw, planned.before, planned.after)
+            if patch:
+                send = cluster.strategic_patch if strategic else cluster.merge_patch
+                version = planned.raw["metadata"]["resourceVersion"]
+                await send(planned.document.kind, namespace, planned.document.name, patch, resource_version=version, dry_run=True)
+    except AlreadyExists:
+        raise
+    except Fault as fault:
+        meaning = lasting(fault, namespace)
+        if isinstance(meaning, Failed):
+            raise Failed(meaning.reason, f"dry-run: {meaning.message}") from fault
+        raise meaning from fault
+
+
+def show_conflicts(work: Work, conflicts: Sequence[preservation.Conflict]) -> None:
+    """Stage the conflicts for the TenantRun: the first ones in full, and how many there are."""
+    work.handle.stage(conflicts=tuple(_shown(conflict) for conflict in conflicts[:MAX_CONFLICTS]), conflict_count=len(conflicts))
+
+
+def _shown(conflict: preservation.Conflict) -> Conflict:
+    """Return a conflict as the TenantRun shows it."""
+    return Conflict(
+        config_map=conflict.config_map,
+        key=conflict.key or "",
+        path=conflict.path[:512],
+        kind=conflict.kind.value,
+        base=(conflict.base or "")[:SHOWN],
+        live=(conflict.live or "")[:SHOWN],
+        new=(conflict.new or "")[:SHOWN],
+        mend=conflict.mend[:512],
+    )
