@@ -41,8 +41,10 @@ class Value:
         return None if self.is_binary else self.content.decode()
 
     def shown(self) -> str:
-        """Return the value for people: the text itself, or how many bytes there are."""
-        return f"<binary, {len(self.content)} bytes>" if self.is_binary else self.content.decode()
+        """Return the value for people: the text itself; of bytes their number, and enough of their SHA-256 to tell them apart."""
+        if not self.is_binary:
+            return self.content.decode()
+        return f"<binary, {len(self.content)} bytes, sha256:{hashlib.sha256(self.content).hexdigest()[:12]}>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,8 +25,9 @@ class Conflict:
     """One place that tenant and release both changed, or whose past nobody knows.
 
     `place` names it for people: `app-config/application.yaml:/db/pool`, `app-config label tier`, `app-config`. `base`, `live` and `new` are
-    the three values, None where there is none, cut to MAX_SHOWN characters (`<binary, 12 bytes>` for bytes). `settled_by` is Halt where
-    nobody decides (it is in `MergeResult.conflicts`), else the rule's answer (it is in `MergeResult.settled`).
+    the three values, None where there is none, cut to MAX_SHOWN characters (bytes are never shown, only their size and digest). `rule` is
+    the narrowest item of `spec.preservation.rules` that settles it for the tenant, in one line of YAML; '' where no rule does. `settled_by`
+    is Halt where nobody decides (it is in `MergeResult.conflicts`), else the rule's answer (it is in `MergeResult.settled`).
     """
 
     kind: ConflictKind
@@ -39,6 +40,7 @@ class Conflict:
     new: str | None
     message: str
     mend: str
+    rule: str = ""
     settled_by: OnConflict = OnConflict.HALT
 
 

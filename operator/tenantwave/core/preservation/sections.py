@@ -4,19 +4,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from tenantwave.core.preservation.mending import mend_for, rule_for
 from tenantwave.core.preservation.result import Conflict, ConflictKind, bounded
 from tenantwave.core.preservation.rules import OnConflict
 from tenantwave.core.preservation.table import CONFLICTS, ROW_OF_BOTH, ROWS_KEPT, ROWS_OF_LIVE, ROWS_OF_NEW, row_of
 
 T = TypeVar("T")
-
-MENDS = {
-    ConflictKind.ADD_ADD: "make both equal, drop one of them, or state a rule with onConflict",
-    ConflictKind.EDITED_BUT_DROPPED: "delete the tenant's value or restore the release's, or state a rule with onConflict",
-    ConflictKind.DELETED_BUT_CHANGED: "restore the tenant's value or drop the release's, or state a rule with onConflict",
-    ConflictKind.BOTH: "make both equal, or state a rule with onConflict for this place",
-    ConflictKind.UNKNOWN_BASE: "add that entry to the catalogue, or set onUnknownBase",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,9 @@ class Clash:
     settled_by: OnConflict
 
     def conflict(self, subject: Subject, place: str, key: str | None) -> Conflict:
-        """Return the conflict as the merge reports it."""
+        """Return the conflict as the merge reports it; one that is settled needs no rule any more."""
+        is_open = self.settled_by is OnConflict.HALT
+        rule = rule_for(self.kind, subject.config_map, key, self.path) if is_open else ""
         return Conflict(
             kind=self.kind,
             config_map=subject.config_map,
@@ -68,7 +63,8 @@ class Clash:
             live=bounded(self.live),
             new=bounded(self.new),
             message=subject.message(self.kind, place),
-            mend=MENDS[self.kind],
+            mend=mend_for(self.kind, subject.version, rule),
+            rule=rule,
             settled_by=self.settled_by,
         )
 

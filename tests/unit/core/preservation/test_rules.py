@@ -97,7 +97,11 @@ def test_a_conflict_names_place_values_and_mend() -> None:
     """The sentence is fit for a status; it does not depend on values."""
     (conflict,) = _merge(BASE, LIVE, NEW).conflicts
     assert conflict.message == "app-config/app.yaml:/tls/min: changed by both tenant and 2.4.0"
-    assert conflict.mend == "make both equal, or state a rule with onConflict for this place"
+    assert conflict.rule == "{configMap: app-config, key: app.yaml, path: /tls/min, onConflict: TenantWins}"
+    assert conflict.mend == (
+        "give the tenant its base value or that of 2.4.0 (new), or give 2.4.0 the tenant's value (live), "
+        f"or add the rule {conflict.rule} (ReleaseWins takes the release's side)"
+    )
     assert (conflict.key, conflict.path, conflict.base, conflict.live, conflict.new) == ("app.yaml", "/tls/min", "'1.1'", "'1.0'", "'1.2'")
 
 

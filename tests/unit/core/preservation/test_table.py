@@ -169,4 +169,4 @@ def test_values_of_binary_data_merge_as_a_whole() -> None:
     """Both changed them: conflict, whatever the bytes; no value is shown."""
     base, live, new = (ConfigMapContent(binary_data={"a.yaml": text}) for text in (b"a: 1\nb: 1\n", b"a: 2\nb: 1\n", b"a: 1\n\nb: 2\n"))
     (conflict,) = merge(base, live, new, Rules(), SUBJECT).conflicts
-    assert (conflict.kind, conflict.live) == (ConflictKind.BOTH, "<binary, 10 bytes>")
+    assert (conflict.kind, conflict.live) == (ConflictKind.BOTH, "<binary, 10 bytes, sha256:48ddb3cd1823>")
