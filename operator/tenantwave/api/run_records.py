@@ -73,9 +73,10 @@ class SecretState(Choice):
     """How a Secret stands against what it was before the first write."""
 
     SAME = "Same", "as it was before the first write"
-    CHANGED = "Changed", "somebody changed it since; it stays as it is"
+    CHANGED = "Changed", "somebody changed it since; a rollback leaves it as it is"
     DELETED = "Deleted", "somebody deleted it since"
-    RESTORED = "Restored", "it was missing, and a rollback made it again from the snapshot"
+    RESTORED = "Restored", "it was missing, or ForcePreImage was ordered: it was put back from the snapshot"
+    UNKNOWN = "Unknown", "it could not be compared; `note` says why"
 
 
 class SecretRecord(ApiModel):
@@ -84,9 +85,28 @@ class SecretRecord(ApiModel):
     name: Annotated[str, about("The Secret.", example="database", max_length=253)]
     digest: Annotated[
         str,
-        about("Keyed digest (HMAC) of its values before the first write.", example="hmac-sha256:" + "0" * 64, max_length=76),
+        about("Keyed digest (HMAC) of its type and values before the first write.", example="hmac-sha256:" + "0" * 64, max_length=76),
     ]
+    key: Annotated[
+        str, about("Which key made the digest; those of two keys do not compare.", example="3f9a0c51", absent="not known", max_length=16)
+    ] = ""
     state: Annotated[SecretState, about("How it stood when last compared.", example="Same")] = SecretState.SAME
+    time: Annotated[Instant | None, about("Since when it is seen so; UTC.", example="2026-12-06T01:20:00Z", absent="not known")] = None
     snapshot: Annotated[
-        str, about("Digest of the saved object.", example="sha256:" + "0" * 64, absent="not saved: `secrets: DigestOnly`", max_length=71)
+        str,
+        about(
+            "Digest of the saved object, which is sealed with the same key.",
+            example="sha256:" + "0" * 64,
+            absent="not saved: `secrets: DigestOnly`, or a controller writes it",
+            max_length=71,
+        ),
+    ] = ""
+    note: Annotated[
+        str,
+        about(
+            "What else is to be said of it, in a sentence.",
+            example="Certificate database-tls writes it, so it is never restored",
+            absent="nothing to say",
+            max_length=256,
+        ),
     ] = ""

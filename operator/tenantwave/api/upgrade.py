@@ -82,8 +82,8 @@ class SecretHandling(Choice):
     """What happens with a tenant's Secrets."""
 
     IGNORE = "Ignore", "they are not read"
-    DIGEST_ONLY = "DigestOnly", "their digest is recorded; needs `rbac.tenantSecrets` of the chart"
-    SNAPSHOT = "Snapshot", "they are saved like ConfigMaps; needs `rbac.tenantSecrets` of the chart"
+    DIGEST_ONLY = "DigestOnly", "a change since the first write is told; needs `rbac.tenantSecrets: Read` of the chart"
+    SNAPSHOT = "Snapshot", "besides, a rollback puts back one that was deleted; needs `rbac.tenantSecrets: ReadWrite`"
 
 
 class OnConflict(Choice):
