@@ -159,6 +159,9 @@ class Driver(Protocol):
     def references(self, live: Body) -> frozenset[str]:
         """Return the names of the ConfigMaps that its pods mount or read."""
 
+    def secret_references(self, live: Body) -> frozenset[str]:
+        """Return the names of the Secrets that its pods mount, read, or pull their images with."""
+
     def change(self, live: Body, values: Mapping[str, str]) -> Change:
         """Return the write that sets these paths to these values ('' removes one), and nothing else."""
 

@@ -109,6 +109,12 @@ class WorkloadDriver:
             return frozenset(live[_PROJECTION]["references"])
         return frozenset(_references(_template(live).get("spec") or {}))
 
+    def secret_references(self, live: Body) -> frozenset[str]:
+        """Return the names of the Secrets that its pods mount, read, or pull their images with."""
+        if _PROJECTION in live:
+            return frozenset(live[_PROJECTION]["secrets"])
+        return frozenset(_secret_references(_template(live).get("spec") or {}))
+
     def managers(self, live: Body, fields: Iterable[str]) -> tuple[str, ...]:
         """Return the field managers of these fields, sorted."""
         if _PROJECTION in live:
@@ -194,6 +200,7 @@ class WorkloadDriver:
             "status": {key: value for key, value in (raw.get("status") or {}).items() if key in _STATUS_KEPT},
             _PROJECTION: {
                 "references": sorted(_references(template.get("spec") or {})),
+                "secrets": sorted(_secret_references(template.get("spec") or {})),
                 "managers": {path: list(managers) for path in images if (managers := managers_of(raw, path))},
             },
         }
@@ -416,6 +423,22 @@ def _references(spec: Mapping[str, Any]) -> set[str]:
     for container in [one for key in CONTAINER_LISTS for one in spec.get(key) or ()]:
         found |= {str(one["configMapRef"].get("name", "")) for one in container.get("envFrom") or () if one.get("configMapRef")}
         references = [(one.get("valueFrom") or {}).get("configMapKeyRef") for one in container.get("env") or ()]
+        found |= {str(reference.get("name", "")) for reference in references if reference}
+    return found - {""}
+
+
+def _secret_references(spec: Mapping[str, Any]) -> set[str]:
+    """Return the Secrets that a pod spec names: volumes of any type, projected volumes, envFrom, env and imagePullSecrets."""
+    found = {str(one.get("name", "")) for one in spec.get("imagePullSecrets") or ()}
+    for volume in spec.get("volumes") or ():
+        projected = (volume.get("projected") or {}).get("sources") or ()
+        found |= {str(source["secret"].get("name", "")) for source in projected if source.get("secret")}
+        for source in (one for one in volume.values() if isinstance(one, Mapping)):
+            named = [source.get(key) or {} for key in ("secretRef", "nodePublishSecretRef")]  # of csi, cephfs, iscsi and their like
+            found |= {str(source.get("secretName") or ""), *(str(one.get("name", "")) for one in named)}
+    for container in [one for key in CONTAINER_LISTS for one in spec.get(key) or ()]:
+        found |= {str(one["secretRef"].get("name", "")) for one in container.get("envFrom") or () if one.get("secretRef")}
+        references = [(one.get("valueFrom") or {}).get("secretKeyRef") for one in container.get("env") or ()]
         found |= {str(reference.get("name", "")) for reference in references if reference}
     return found - {""}
 

@@ -10,6 +10,8 @@ from tenantwave.engine.tenant.configuration import Source, catalogue_of, merged,
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
+from tenantwave.engine.tenant.secret_document import SecretDocument
+from tenantwave.engine.tenant.secrets import compare
 from tenantwave.engine.tenant.work import Work
 
 
@@ -19,6 +21,7 @@ async def finalise(work: Work) -> None:
     if not await work.lock.is_ours():
         await work.lock.take(work.is_marked)
     await _delete_dropped(work)
+    await compare(work)
     await work.handle.save()
     await _unmark(work)
     await _record(work, is_stable=True)
@@ -52,10 +55,13 @@ async def let_go(work: Work) -> None:
 async def _unmark(work: Work) -> None:
     for ref in work.ledger.touched():
         document = await work.written(ref)
-        if isinstance(document, ConfigDocument):
-            await work.ledger.unmark(document)
-        else:
-            await work.ledger.unmark(document)
+        match document:
+            case ConfigDocument():
+                await work.ledger.unmark(document)
+            case SecretDocument():
+                await work.ledger.unmark(document)
+            case _:
+                await work.ledger.unmark(document)
 
 
 async def _record(work: Work, *, is_stable: bool, adopting: bool = False) -> None:

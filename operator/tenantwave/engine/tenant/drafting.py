@@ -56,6 +56,8 @@ class Draft:
 
     configs: tuple[PlannedConfig, ...]
     workloads: tuple[PlannedWorkload, ...]
+    secrets: frozenset[str] = frozenset()
+    """The Secrets that the workloads refer to, as they are now and as they will be: a release changes no reference."""
 
     def present(self) -> list[tuple[Kind, str, dict[str, Any], bool]]:
         """Return the objects that are there: kind, name, the object, and whether the run writes it."""
@@ -84,7 +86,8 @@ async def draft_of(work: Work) -> Draft:
         _planned_workload(work, component, raw, {name: contents[name] for name in contents if name in refers[id(raw)]})
         for component, raw in found
     ]
-    return Draft(tuple(configs), tuple(workloads))
+    secrets = frozenset().union(*(work.driver_of(component).secret_references(raw) for component, raw in found))
+    return Draft(tuple(configs), tuple(workloads), secrets)
 
 
 def _planned_workload(

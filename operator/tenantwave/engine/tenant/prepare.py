@@ -12,6 +12,7 @@ from tenantwave.engine.tenant.checks import ask_the_server, check, show_conflict
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.drafting import KEEP, UPDATE, Draft, draft_of
 from tenantwave.engine.tenant.failure import Busy, Failed
+from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
 
 MAX_PRESERVED = 32
@@ -40,6 +41,8 @@ async def preview(work: Work) -> None:
     try:
         draft = await draft_of(work)
         check(work, draft)
+        await check_rights(work, draft.secrets)
+        await compare(work)
         if work.status.state is TenantState.HELD:
             await ask_the_server(draft, work)
     except Failed as failure:
@@ -72,6 +75,7 @@ async def prepare(work: Work) -> None:
     draft = await draft_of(work)
     check(work, draft)
     await ask_the_server(draft, work)
+    await record(work, draft.secrets)
     snapshots = await _save_objects(work, draft)
     work.handle.stage(
         plan=_plan(draft),

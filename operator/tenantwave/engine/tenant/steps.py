@@ -14,6 +14,7 @@ from tenantwave.engine.tenant.apply import apply, confirm
 from tenantwave.engine.tenant.close import end_with_outcome, finalise
 from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lasting
 from tenantwave.engine.tenant.prepare import hold_before_writing, prepare, preview
+from tenantwave.engine.tenant.seals import Seals
 from tenantwave.engine.tenant.take_back import take_back
 from tenantwave.engine.tenant.work import Ports, Work
 from tenantwave.faults import AlreadyExists, Conflict, Fault, Forbidden, Invalid, NotFound, SnapshotCorrupt, Unavailable
@@ -34,7 +35,7 @@ class TenantSteps:
     """Carries out steps. At most one per tenant at a time, many tenants at once."""
 
     def __init__(self, cluster: Cluster, snapshots: Snapshots, drivers: Mapping[str, Driver], clock: Clock, namespace: str) -> None:
-        self._ports = Ports(cluster, snapshots, drivers, clock, namespace)
+        self._ports = Ports(cluster, snapshots, drivers, clock, Seals(cluster, namespace), namespace)
 
     async def execute(self, step: Step, world: World) -> bool:
         """Do one step, from wherever an earlier one was cut off. What came of it is in the TenantRun.

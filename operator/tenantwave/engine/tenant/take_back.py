@@ -15,13 +15,15 @@ from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.documents import ConfigDocument, Document, WorkloadDocument
 from tenantwave.engine.tenant.failure import Busy, Failed
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
+from tenantwave.engine.tenant.secret_document import SecretDocument
+from tenantwave.engine.tenant.secrets import compare, put_back
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import Conflict, NotFound
 from tenantwave.ports import Body
 
 T = TypeVar("T")
 
-AnyDocument = ConfigDocument | WorkloadDocument
+AnyDocument = ConfigDocument | WorkloadDocument | SecretDocument
 
 
 async def take_back(work: Work) -> None:
@@ -31,6 +33,8 @@ async def take_back(work: Work) -> None:
     for document in documents.values():
         if any(intent.state is IntentState.ISSUED for intent in work.ledger.of(document.ref)):
             await work.settle(document, by_order=True if _is_ordered(work) else None)
+    if any(work.ledger.standing(ref) for ref in work.ledger.touched()):
+        await put_back(work, is_forced=_is_forced(work))  # before the workloads: their pods do not start without
     for group in _groups(work):
         for document in [documents[name] for name in group]:
             if work.ledger.standing(document.ref):
@@ -39,8 +43,10 @@ async def take_back(work: Work) -> None:
         for document in [documents[name] for name in group]:
             if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
                 return
+    await put_back(work, is_forced=_is_forced(work))
     for document in documents.values():
         await _verify(work, document)
+    await compare(work)
     await work.fence()  # the next attempt has the same lock: it may have begun since this was decided
     landed = any(intent.state is IntentState.REVERTED for intent in work.status.intents)
     if landed:
@@ -63,6 +69,11 @@ async def take_back(work: Work) -> None:
 def _is_ordered(work: Work) -> bool:
     """Tell whether a person has looked and said by Resolve that the tenant goes back: then what cannot be told counts as written by us."""
     return work.step.overwrite_later_edits or work.status.resolution in (Resolution.ROLLBACK, Resolution.FORCE_PRE_IMAGE)
+
+
+def _is_forced(work: Work) -> bool:
+    """Tell whether a person has ordered that what was saved goes over later edits, too."""
+    return work.step.overwrite_later_edits or work.status.resolution is Resolution.FORCE_PRE_IMAGE
 
 
 def _groups(work: Work) -> list[list[tuple[str, str]]]:
@@ -104,10 +115,11 @@ async def _get(work: Work, document: AnyDocument) -> dict[str, Any] | None:
 
 
 async def _back(work: Work, document: AnyDocument) -> None:
-    if isinstance(document, ConfigDocument):
-        await _write_back(work, document)
-    else:
-        await _write_back(work, document)
+    match document:
+        case ConfigDocument():
+            await _write_back(work, document)
+        case WorkloadDocument():
+            await _write_back(work, document)
 
 
 async def _write_back(work: Work, document: Document[T]) -> None:
@@ -179,10 +191,13 @@ async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
 async def _verify(work: Work, document: AnyDocument) -> None:
     """Prove that every path of ours is at its goal or is a later edit. Raises Conflict where a write of ours has arrived late."""
     raw = await _get(work, document)
-    if isinstance(document, ConfigDocument):
-        await _verify_part(work, document, raw)
-    else:
-        await _verify_part(work, document, raw)
+    match document:
+        case ConfigDocument():
+            await _verify_part(work, document, raw)
+        case WorkloadDocument():
+            await _verify_part(work, document, raw)
+        case SecretDocument():
+            await _verify_part(work, document, raw)
 
 
 async def _verify_part(work: Work, document: Document[T], raw: dict[str, Any] | None) -> None:

@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, NAMESPACE, Kind
+from tenantwave.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, Kind
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.policy import TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus
-from tenantwave.api.upgrade import Component, TenantUpgradeSpec
+from tenantwave.api.upgrade import Component, SecretHandling, TenantUpgradeSpec
 from tenantwave.core.journal import RunRecord
 from tenantwave.core.plan import Step
 from tenantwave.core.preservation import Format, ListRule, OnConflict, OnUnknownBase, Rule, Rules, Subject
@@ -23,6 +23,8 @@ from tenantwave.engine.tenant.intents import Ledger, marker_of
 from tenantwave.engine.tenant.locks import TenantLock
 from tenantwave.engine.tenant.records import Records
 from tenantwave.engine.tenant.run_handle import RunHandle
+from tenantwave.engine.tenant.seals import Seals
+from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.faults import NotFound
 from tenantwave.ports import Clock, Cluster, Driver, Snapshots
 
@@ -38,6 +40,7 @@ class Ports:
     snapshots: Snapshots
     drivers: Mapping[str, Driver]
     clock: Clock
+    seals: Seals
     namespace: str
 
 
@@ -108,6 +111,11 @@ class Work:
         """Return the version that the release asks for."""
         return self.spec.release.version
 
+    @property
+    def seals(self) -> Seals:
+        """Return where the key of keyed digests comes from."""
+        return self.ports.seals
+
     def now(self) -> datetime:
         """Return the present instant."""
         return self.ports.clock.now()
@@ -134,10 +142,12 @@ class Work:
         paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live)} - {""}
         return WorkloadDocument(self.namespace, live["metadata"]["name"], driver.kind(component), driver, tuple(sorted(paths)))
 
-    async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument:
+    async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument | SecretDocument:
         """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names."""
         if ref.kind == CONFIG_MAP.name:
             return self.config(ref.name)
+        if ref.kind == SECRET.name:
+            return SecretDocument(self.namespace, ref.name, await self.seals.seal())
         driver, kind = self._driver_for(ref)
         document = WorkloadDocument(self.namespace, ref.name, kind, driver, ())
         paths: set[str] = set()
@@ -146,17 +156,20 @@ class Work:
             paths |= set(before or {})
         return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(paths)))
 
-    async def settle(self, document: ConfigDocument | WorkloadDocument, by_order: bool | None = None) -> None:
+    async def settle(self, document: ConfigDocument | WorkloadDocument | SecretDocument, by_order: bool | None = None) -> None:
         """Find out what became of open writes to one object (see `Ledger.settle`)."""
-        if isinstance(document, ConfigDocument):
-            await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
-        else:
-            await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
+        match document:
+            case ConfigDocument():
+                await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
+            case SecretDocument():
+                await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
+            case _:
+                await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
 
     async def end(self, status: TenantRunStatus) -> None:
         """Write the status that a turn ends with. The writes of this step are in our hands alone: an `outcome` was made before them."""
         ours = self.status
-        kept = {"intents": ours.intents, "last_seq": ours.last_seq, "written": ours.written}
+        kept = {"intents": ours.intents, "last_seq": ours.last_seq, "written": ours.written, "secrets": ours.secrets}
         await self.handle.save(status.model_copy(update=kept))
 
     async def check_namespace(self) -> None:
@@ -173,6 +186,8 @@ class Work:
     async def is_marked(self, run_uid: str) -> bool:
         """Tell whether any object of the tenant carries the marker of a TenantRun."""
         kinds = {CONFIG_MAP, *(kind for driver in self.ports.drivers.values() for kind in driver.kinds())}
+        if self.spec.preservation.secrets is SecretHandling.SNAPSHOT:
+            kinds.add(SECRET)
         for kind in sorted(kinds, key=lambda kind: kind.name):
             found, _ = await self.ports.cluster.list(kind, self.namespace)
             if any(marker_of(raw).startswith(f"{run_uid}/") for raw in found):
