@@ -106,7 +106,9 @@ OWN_NAMESPACE = (
     "watch configmaps",
     "create configmaps",
     "patch configmaps",
+    "delete configmaps",
     "create secrets",
+    "patch secrets",
     "get secrets",
     "list secrets",
     "delete secrets",
@@ -201,11 +203,14 @@ async def test_with_role_bindings_only_bound_tenants_can_be_written(kube: KubeCl
     assert await refused(kube, own, EVERYWHERE, unbound) == set(), "tenants are found by watching, and shown where they stand"
 
 
-async def test_secrets_of_tenants_are_granted_only_on_request(kube: KubeClient, install: Install, tenant: str) -> None:
-    own = await install(rbac={"tenantSecrets": True})
+@pytest.mark.parametrize(("granted", "verbs"), [("Read", ("get",)), ("ReadWrite", ("get", "list", "create", "patch"))])
+async def test_secrets_of_tenants_are_granted_only_on_request(
+    kube: KubeClient, install: Install, tenant: str, granted: str, verbs: tuple[str, ...]
+) -> None:
+    own = await install(rbac={"tenantSecrets": granted})
     await wait_for_rights(kube, own)
-    assert await refused(kube, own, ("get secrets", "list secrets", "patch secrets"), tenant) == set()
-    assert await refused(kube, own, ("watch secrets",), tenant) == {"watch secrets"}
+    asked = {f"{verb} secrets" for verb in ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection")}
+    assert await refused(kube, own, tuple(sorted(asked)), tenant) == asked - {f"{verb} secrets" for verb in verbs}
 
 
 # --- with the operator's own token ---

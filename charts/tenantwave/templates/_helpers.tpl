@@ -41,6 +41,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 system:serviceaccount:{{ .Release.Namespace }}:{{ include "tenantwave.serviceAccountName" . }}
 {{- end -}}
 
+{{/* What the operator may do with the Secrets of tenants: None, Read or ReadWrite. */}}
+{{- define "tenantwave.tenantSecrets" -}}
+{{- $said := toString .Values.rbac.tenantSecrets -}}
+{{- if eq $said "true" }}ReadWrite{{ else if eq $said "false" }}None{{ else }}{{ $said }}{{ end -}}
+{{- end -}}
+
 {{- define "tenantwave.image" -}}
 {{- if .Values.image.digest -}}
 {{- printf "%s@%s" .Values.image.repository .Values.image.digest -}}

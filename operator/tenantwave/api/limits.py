@@ -6,7 +6,7 @@ A row goes when its feature comes. Only a use counts: a field with its default v
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tenantwave.api.upgrade import ConfigFormat, SecretHandling, TenantUpgradeSpec
+from tenantwave.api.upgrade import ConfigFormat, TenantUpgradeSpec
 
 
 class NotYet(NamedTuple):
@@ -38,7 +38,6 @@ NOT_YET_IN_UPGRADES: tuple[NotYet, ...] = (
         "remove it: the CronJob counts as converged once its template is written",
     ),
     NotYet("spec.hooks", lambda spec: bool(spec.hooks), "remove the hooks, and run those Jobs by hand"),
-    NotYet("spec.preservation.secrets", lambda spec: spec.preservation.secrets is not SecretHandling.IGNORE, "set it to Ignore"),
     NotYet(
         "spec.preservation.rules[].format Toml or Ini",
         lambda spec: any(rule.format in (ConfigFormat.TOML, ConfigFormat.INI) for rule in spec.preservation.rules_),

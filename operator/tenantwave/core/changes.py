@@ -16,6 +16,7 @@ from typing import Protocol
 from tenantwave.api.conditions import RunReason
 from tenantwave.api.kinds import CONFIG_MAP
 from tenantwave.api.profile import Change
+from tenantwave.api.run_records import SecretRecord, SecretState
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, MovedStart, TenantRunStatus, TenantState
 from tenantwave.core.calendar import Decision
 from tenantwave.core.world import Action, VersionRecord
@@ -33,6 +34,9 @@ TENANT_NOT_NAMED = "tenant (not named)"
 
 UPGRADED, CREATED, DELETED, TAKEN_BACK, RECORDED = "Upgraded", "Created", "Deleted", "RolledBack", "Recorded"
 RESCHEDULED = "Rescheduled"
+SECRET_CHANGES = {SecretState.CHANGED: "SecretChanged", SecretState.DELETED: "SecretDeleted"}
+"""What somebody else did to a Secret during a run -> the action; what we put back stands among our writes."""
+SOMEBODY = "somebody (not known)"
 _OF_WRITES = frozenset({UPGRADED, CREATED, DELETED, TAKEN_BACK})
 
 S = TenantState
@@ -141,6 +145,9 @@ def _of_run(run: RunHere) -> Iterator[Entry]:
         seen = _versions_in(planned[key].summary) if key in planned and (*key, intent.direction) not in first else None
         first.add((*key, intent.direction))
         yield Entry(_of_write(status, intent, seen, time), run.upgrade)
+    for secret in status.secrets:
+        if (change := _of_secret(status, secret)) is not None:
+            yield Entry(change, run.upgrade)
     if (change := _of_version(run)) is not None:
         yield Entry(change, run.upgrade)
     if status.rescheduled is not None:
@@ -158,6 +165,15 @@ def _of_write(status: TenantRunStatus, write: Intent, versions: tuple[str, str] 
     action = TAKEN_BACK if is_back else DELETED if not write.after else CREATED if not write.before else UPGRADED
     what = f"{write.target.kind}/{write.target.name}"
     return _change(time, OPERATOR, what, action, old, new, f"{_where(status)}, write {write.seq}{preserved}")
+
+
+def _of_secret(status: TenantRunStatus, secret: SecretRecord) -> Change | None:
+    """Return what somebody did to a Secret since the first write, as it was seen at the end. No digest: it would tell nobody anything."""
+    action = SECRET_CHANGES.get(secret.state)
+    if action is None or secret.time is None:
+        return None
+    note = f": {secret.note}" if secret.note else ""
+    return _change(secret.time, SOMEBODY, f"Secret/{secret.name}", action, "", "", f"{_where(status)}, since its first write{note}")
 
 
 def _of_version(run: RunHere) -> Change | None:

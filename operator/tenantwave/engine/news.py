@@ -168,6 +168,8 @@ EVENTS_OF_CHANGES: dict[str, str] = {
     changes.TAKEN_BACK: "TenantObjectRolledBack",
 }
 """What was done to an object -> the Event for it. Whatever else stands in the record was done by order of a person."""
+EVENTS_OF_SECRETS = {"SecretChanged": "TenantSecretChanged", "SecretDeleted": "TenantSecretDeleted"}
+"""What somebody else did to a Secret during a run -> the Event for it. It shows in the record of the change alone, never in a value."""
 ORDERED = "TenantOrderTaken"
 DECIDED = "TenantDecisionTaken"
 DECISIONS = frozenset(str(kind) for kind in DecisionType)
@@ -207,6 +209,8 @@ def event_of(change: Change) -> str | None:
         return None
     if change.action in DECISIONS:
         return DECIDED
+    if change.action in EVENTS_OF_SECRETS:
+        return EVENTS_OF_SECRETS[change.action]
     return EVENTS_OF_CHANGES.get(change.action, ORDERED) if change.actor == changes.OPERATOR else ORDERED
 
 

@@ -31,7 +31,6 @@ UPGRADE: dict[str, Any] = {
             },
         ),
         ("spec.hooks", {"hooks": [{"name": "smoke", "at": "PostApply", "jobTemplate": {"spec": {}}}]}),
-        ("spec.preservation.secrets", {"preservation": {"secrets": "Snapshot"}}),
         ("Toml or Ini", {"preservation": {"rules": [{"configMap": "app", "key": "a.toml", "format": "Toml"}]}}),
     ],
 )
@@ -46,6 +45,7 @@ def test_a_field_of_an_upgrade_that_is_not_supported_yet_is_named(field: str, ch
     "change",
     [
         {"urgency": "Security"},
+        {"preservation": {"secrets": "Snapshot"}},
         {"notice": {"title": "Shop 2.4"}},
         {"deadlineTime": "2027-03-20T00:00:00Z"},
         {"forceTime": "2027-03-20T00:00:00Z"},

@@ -17,7 +17,7 @@ from tenantwave.shell.rights import Right as Needed
 from tenantwave.shell.rights import needed
 
 Render = Callable[..., list[dict[str, Any]]]
-TENANT_SECRETS = ", only with `rbac.tenantSecrets`"
+TENANT_SECRETS = ", only with `rbac.tenantSecrets: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,18 @@ def explained_rights() -> Iterator[tuple[Right, str]]:
     [
         ({}, {TENANT_SECRETS}),
         ({"tenantAccess": "RoleBindings", "tenantNamespaces": ["acme"]}, {TENANT_SECRETS}),
-        ({"tenantSecrets": True}, set()),
+        ({"tenantSecrets": "None"}, {TENANT_SECRETS}),
+        ({"tenantSecrets": False}, {TENANT_SECRETS}),
+        ({"tenantSecrets": "Read"}, {"ReadWrite"}),
+        ({"tenantSecrets": "ReadWrite"}, {"Read`"}),
+        ({"tenantSecrets": True}, {"Read`"}),
         ({"createApproverRole": False}, {TENANT_SECRETS, "-approver"}),
     ],
-    ids=["default", "RoleBindings", "with tenants' Secrets", "no approver"],
+    ids=["default", "RoleBindings", "no Secrets", "false", "Secrets read", "Secrets put back", "true", "no approver"],
 )
 def test_every_right_has_its_reason_and_every_reason_its_right(rendered: Render, rbac: dict[str, Any], left_out: set[str]) -> None:
     explained = Counter(
-        Right(right.role.replace(TENANT_SECRETS, ""), right.group, right.resources, right.verbs)
+        Right(right.role.partition(TENANT_SECRETS)[0], right.group, right.resources, right.verbs)
         for right, why in explained_rights()
         if why and not any(mark in right.role for mark in left_out)
     )
@@ -67,7 +71,7 @@ def test_every_right_has_its_reason_and_every_reason_its_right(rendered: Render,
 
 
 def test_nothing_is_granted_by_wildcard_or_leads_to_more_rights(rendered: Render) -> None:
-    for right in rendered_rights(rendered(rbac={"tenantSecrets": True})):
+    for right in rendered_rights(rendered(rbac={"tenantSecrets": "ReadWrite"})):
         assert not {"*", "escalate", "bind", "impersonate", "deletecollection"} & right.verbs, right
         assert not {"*", "pods/exec", "pods/attach", "serviceaccounts/token", "nodes/proxy"} & right.resources, right
         assert right.group not in {"*", "rbac.authorization.k8s.io", "admissionregistration.k8s.io"}, right

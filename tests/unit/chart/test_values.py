@@ -40,7 +40,10 @@ def test_the_default_rendering_holds_nothing_that_has_a_life_of_its_own(helm: Pa
     [
         ({"replicaCount": 2}, "replicaCount"),
         ({"rbac": {"tenantsecrets": True}}, "tenantsecrets"),
+        ({"rbac": {"tenantSecrets": "Write"}}, "tenantSecrets"),
         ({"rbac": {"tenantAccess": "Namespaced"}}, "tenantAccess"),
+        ({"retention": {"runs": 0}}, "runs"),
+        ({"retention": {"days": "30d"}}, "days"),
         ({"metrics": {"renderMode": "never"}}, "renderMode"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"replicas": "two"}, "replicas"),

@@ -15,6 +15,7 @@ from builders import NEW, NOON, OLD, RUN, UPGRADE, a_record, a_status, after, an
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.profile import Change, PreservedConfig
+from tenantwave.api.run_records import SecretRecord, SecretState
 from tenantwave.api.tenant_run import (
     Direction,
     Intent,
@@ -44,6 +45,7 @@ from tenantwave.core.changes import (
 )
 from tenantwave.core.changes import TAKEN_BACK as TAKEN_BACK_ACTION
 from tenantwave.core.world import Action, VersionRecord
+from tenantwave.engine.news import event_of
 
 S = TenantState
 A, B, C = ("sha256:" + letter * 64 for letter in "abc")
@@ -411,3 +413,18 @@ def test_the_page_for_people_names_every_action() -> None:
     assert all(f"`{action}`" in page for action in (CREATED, UPGRADED, DELETED, TAKEN_BACK_ACTION, RECORDED, RESCHEDULED))
     assert all(f"`{kind}`" in page for kind in DecisionType)
     assert f"the newest {MAX_CHANGES}, of at most {LONGEST} bytes each" in page
+
+
+@pytest.mark.parametrize(
+    ("state", "action"),
+    [(SecretState.CHANGED, "SecretChanged"), (SecretState.DELETED, "SecretDeleted"), (SecretState.SAME, ""), (SecretState.UNKNOWN, "")],
+)
+def test_what_somebody_did_to_a_secret_is_told_without_a_digest(state: SecretState, action: str) -> None:
+    """Not by us: the record says so."""
+    secret = SecretRecord(name="database", digest="hmac-sha256:" + "a" * 64, state=state, time=NOON)
+    known = changes_known("acme", [Here(a_status(S.SOAKING, secrets=(secret,)))], {}, (), ())
+    found = [entry.change for entry in known if entry.change.object == "Secret/database"]
+    assert [(change.action, change.actor, change.from_, change.to) for change in found] == (
+        [(action, "somebody (not known)", "", "")] if action else []
+    )
+    assert [event_of(change) for change in found] == ([f"Tenant{action}"] if action else [])

@@ -81,19 +81,27 @@ async def compare(work: Work) -> None:
     _stage(work, [await _compared(work, seal, one) for one in work.status.secrets])
 
 
-async def put_back(work: Work, *, is_forced: bool) -> None:
+async def put_back(work: Work, *, is_forced: bool, is_last: bool) -> None:
     """Put back what was saved and deleted since; with `is_forced` also over a change. Secrets that somebody writes again by himself never.
 
     Only a run that has written in the tenant takes anything back. Each write goes through the journal. What is not put back is named.
-    Raises: Failed where the API server refuses it for good; faults after which another look helps.
+    Raises: faults after which another look helps; with `is_last` also Failed and Forbidden, where the API server refuses it for good. Before
+        that a refusal stops nothing: the workloads must go back all the same.
     """
     wrote = any(one.state in (IntentState.LANDED, IntentState.REVERTED) for one in work.status.intents)
     if not wrote or not any(one.snapshot for one in work.status.secrets):
         return
     seal = await work.seals.seal()
     for one in work.status.secrets:
-        if one.snapshot:
-            _stage(work, [await _put_back(work, seal, one, is_forced) if known == one else known for known in work.status.secrets])
+        if not one.snapshot:
+            continue
+        try:
+            after = await _put_back(work, seal, one, is_forced)
+        except (Failed, Forbidden):
+            if is_last:
+                raise
+            continue
+        _stage(work, [after if known.name == one.name else known for known in work.status.secrets])
 
 
 async def _live(work: Work, referred: Iterable[str]) -> list[_Found]:

@@ -34,7 +34,7 @@ async def take_back(work: Work) -> None:
         if any(intent.state is IntentState.ISSUED for intent in work.ledger.of(document.ref)):
             await work.settle(document, by_order=True if _is_ordered(work) else None)
     if any(work.ledger.standing(ref) for ref in work.ledger.touched()):
-        await put_back(work, is_forced=_is_forced(work))  # before the workloads: their pods do not start without
+        await put_back(work, is_forced=_is_forced(work), is_last=False)  # before the workloads: their pods do not start without
     for group in _groups(work):
         for document in [documents[name] for name in group]:
             if work.ledger.standing(document.ref):
@@ -43,7 +43,7 @@ async def take_back(work: Work) -> None:
         for document in [documents[name] for name in group]:
             if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
                 return
-    await put_back(work, is_forced=_is_forced(work))
+    await put_back(work, is_forced=_is_forced(work), is_last=True)
     for document in documents.values():
         await _verify(work, document)
     await compare(work)

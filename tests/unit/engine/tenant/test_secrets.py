@@ -336,6 +336,7 @@ async def test_no_value_leaves_secrets(capsys: pytest.CaptureFixture[str], caplo
     story.order_back()
     await story.run(S.ROLLBACK_FAILED)
     assert "putting back Secret database was refused" in story.status.message
+    assert story.image("api") == "shop/api:2.3.1", "the workloads are back all the same"
     shown = json.dumps(story.cluster.see(TENANT_RUN, OWN, f"shop.{ACME}")) + caplog.text + "".join(capsys.readouterr())
     shown += json.dumps([body for key, body in story.cluster.objects.items() if key[0] != SECRET.plural])
     shown += " ".join(name for _, _, name in story.cluster.objects)
