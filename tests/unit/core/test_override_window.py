@@ -163,16 +163,24 @@ def test_it_ends_by_itself_or_when_it_is_deleted(whom: Block) -> None:
     assert starts(decide(replace(world, actions=()), NOON)) == []
 
 
-@pytest.mark.parametrize("now", [NOON, after(hours=3)], ids=["while it lasts", "after it expired"])
-def test_it_is_no_window_end(now: datetime) -> None:
-    """Who started by it goes on: in preflight, and afterwards without a close."""
+BEGUN: dict[str, tuple[TenantState, bool, datetime, Deed]] = {
+    "preflight, while it lasts": (S.PREFLIGHT, False, NOON, Deed.PREPARE),
+    "applying, while it lasts": (S.APPLYING, False, NOON, Deed.APPLY),
+    "preflight, hours after it expired": (S.PREFLIGHT, False, after(hours=3), Deed.LET_GO),
+    "applying, hours after it expired": (S.APPLYING, False, after(hours=3), Deed.APPLY),
+    "preflight of a retry after a write, hours after it expired": (S.PREFLIGHT, True, after(hours=3), Deed.PREPARE),
+}
+
+
+@pytest.mark.parametrize(("state", "written", "now", "deed"), BEGUN.values(), ids=BEGUN)
+def test_it_is_no_window_end(state: TenantState, written: bool, now: datetime, deed: Deed) -> None:
+    """Who started by it goes on without a close; but who still prepares at its end, perhaps for an outage, waits for the next start."""
     override = an_override("TenantWindows", tenants=["acme"])
     begun = decide(shut_world("TenantWindows", override), NOON)
     (status,) = (move.status for move in begun.moves)
     assert status.opening_end_time is None
-    for state, deed in ((S.PREFLIGHT, Deed.PREPARE), (S.APPLYING, Deed.APPLY)):
-        flies = a_tenant("acme", status.model_copy(update={"state": state}), calendar=shut_by("TenantWindows"))
-        assert [step.deed for step in decide(running(flies, actions=[override]), now).steps] == [deed]
+    flies = a_tenant("acme", status.model_copy(update={"state": state, "written": written}), calendar=shut_by("TenantWindows"))
+    assert [step.deed for step in decide(running(flies, actions=[override]), now).steps] == [deed]
 
 
 def test_deleting_it_stops_who_has_changed_nothing() -> None:

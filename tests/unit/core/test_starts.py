@@ -119,3 +119,24 @@ def test_the_older_yields_to_a_younger_that_goes_higher(claim: Claim, skipped: b
 def test_nothing_starts_by_a_clock_that_is_wrong() -> None:
     """ClockSkew."""
     assert waits(decide(in_one_wave(a_tenant("acme", a_status()), clock_is_right=False), NOON)) == {"acme": "ClockSkew"}
+
+
+BUSY_AT: dict[str, tuple[TenantState, str, object, list[str]]] = {
+    "a moment ago": (S.WAITING, "TenantBusy", after(seconds=-29), []),
+    "a while ago": (S.WAITING, "TenantBusy", after(seconds=-30), ["acme"]),
+    "never: it waited for a claim that is gone": (S.WAITING, "TenantBusy", None, ["acme"]),
+    "it waited for its window": (S.WAITING, "OutsideWindow", after(seconds=-1), ["acme"]),
+    "it is planned again": (S.QUEUED, "TenantBusy", after(seconds=-1), ["acme"]),
+}
+
+
+@pytest.mark.parametrize(("state", "reason", "preflight_time", "expected"), BUSY_AT.values(), ids=BUSY_AT)
+def test_a_lock_that_somebody_had_is_asked_for_now_and_then(
+    state: TenantState, reason: str, preflight_time: object, expected: list[str]
+) -> None:
+    """No claim shows whom: without a pause the tenant would go to and fro between Preflight and Waiting."""
+    status = a_status(state, reason=reason, message="old.acme has acme", preflight_time=preflight_time)
+    plan = decide(in_one_wave(a_tenant("acme", status)), NOON)
+    assert started(plan) == expected
+    if not expected:
+        assert (plan.holds["acme"].message, plan.wake_time, plan.moves) == ("old.acme has acme", after(seconds=1), ())

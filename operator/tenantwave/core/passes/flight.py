@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 from tenantwave.api.action import Resolution
@@ -18,8 +17,6 @@ from tenantwave.core.world import Progress, Tenant
 
 S = TenantState
 
-A_WHILE = timedelta(hours=1)
-"""Any time ahead: what is lifted is lifted for the question that is asked now."""
 TRY_AGAIN_EVERY = timedelta(minutes=5)
 """How often a rollback past its deadline is tried again."""
 
@@ -77,15 +74,17 @@ def _wait_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 
 def _shut_since(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Closed | None:
-    """Return what shut the tenant's door while it prepared: a freeze or other windows that were stated meanwhile. Nothing is changed yet."""
+    """Return what shut the tenant's door while it prepared: a freeze or other windows that were stated meanwhile, or the end of an override.
+
+    It is asked as for a start now. An override closes nothing that is begun; but who still prepares at its end, perhaps after hours in which
+    nobody looked, has not begun.
+    """
     if tenant.calendar is None or status.written or draft.ground is None:
         return None
-    begun = status.preflight_time or draft.now
-    lifted = overrides_for(draft.ground.overrides, draft.run.id, tenant.name, status.wave, begun)
     terms = Terms(
         choice=ruling_of(draft, tenant, status).choice,  # a decision may have been made before the start, and seen after it
         force_time=draft.ground.terms.force_time,
-        overrides=tuple(replace(one, expire_time=draft.now + A_WHILE) for one in lifted),  # an override bounds starts and closes nothing
+        overrides=overrides_for(draft.ground.overrides, draft.run.id, tenant.name, status.wave, draft.now),
     )
     hold = planned_start(tenant.calendar, terms, draft.now, SKEW).hold
     return hold if hold is not None and hold.reason is not WaitReason.TOO_LITTLE_TIME_LEFT else None  # it had enough when it started

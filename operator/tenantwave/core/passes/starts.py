@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 from tenantwave.api.conditions import RunReason, SkipReason, WaitReason
 from tenantwave.api.policy import ApprovalTime, FreeSlotOn
@@ -20,6 +21,9 @@ from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Claim, Tenant
 
 S = TenantState
+
+ASK_FOR_THE_LOCK_EVERY = timedelta(seconds=30)
+"""How often a preflight asks for a lock that another run has, although no run in sight wants the tenant."""
 
 
 # Waves.
@@ -163,7 +167,18 @@ def _tenant_is_free(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Ho
             return Hold(
                 WaitReason.TENANT_BUSY, f"run {claim.run} of {claim.upgrade} comes first; wait for it, or suspend or abort {claim.upgrade}"
             )
-    return None
+    return _lock_may_be_free(draft, status)
+
+
+def _lock_may_be_free(draft: Draft, status: TenantRunStatus) -> Hold | None:
+    """Leave alone for a while a tenant whose lock somebody had a moment ago. No claim shows whom: only another preflight can tell."""
+    if status.state is not S.WAITING or status.reason != WaitReason.TENANT_BUSY or status.preflight_time is None:
+        return None
+    again = status.preflight_time + ASK_FOR_THE_LOCK_EVERY
+    if draft.now >= again:
+        return None
+    draft.wake(again)
+    return Hold(WaitReason.TENANT_BUSY, status.message)
 
 
 def _is_older(draft: Draft, other: Claim) -> bool:

@@ -1,23 +1,38 @@
 """The lock of one tenant: a Lease in our namespace, named by the namespace's UID, held by a TenantRun, without expiry.
 
-An expiring lock would admit a second upgrade onto a half-upgraded tenant. It is broken only where its holder has nothing more to write.
+An expiring lock would admit a second upgrade onto a half-upgraded tenant. It is broken only where its holder has nothing more to write, by
+a handshake of two: who breaks it announces that on the Lease, and only then looks at the holder's TenantRun; the holder moves its TenantRun,
+and only then looks at the Lease. The API server puts these four in one order, so at least one of the two sees the other:
+
+- the breaker's look at the TenantRun comes after the holder's move: it finds the holder at work, and waits (`Busy`);
+- else the holder's look at the Lease comes after the announcement: it takes the announcement off, which moves the Lease's resourceVersion, so
+  that the delete of the breaker fails (`Conflict`), or it finds the Lease gone, and asks for it anew.
+
+So no run writes under a lock that was broken, and `apply` need not look at the Lease before each write: what it writes is announced by a CAS
+on the TenantRun (`Ledger`), and a TenantRun with an announced write is `written`, which no breaker passes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from tenantwave.api.kinds import LEASE, ROLE_LABEL, TENANT_LABEL, TENANT_RUN
+from tenantwave.api.kinds import INTENT_ANNOTATION, LEASE, ROLE_LABEL, TENANT_LABEL, TENANT_RUN
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.engine.tenant.failure import Busy
-from tenantwave.faults import AlreadyExists, NotFound
+from tenantwave.faults import AlreadyExists, Fault, NotFound
 from tenantwave.ports import Cluster
 
 HOLDER_ANNOTATION = "tenantwave.io/holder"
 """The name of the TenantRun that `holderIdentity` names by UID."""
 
+BREAKER_ANNOTATION = "tenantwave.io/breaker"
+"""UID of the TenantRun that is about to break the lock."""
+
 _THROUGH = frozenset({TenantState.SUCCEEDED, TenantState.ROLLED_BACK, TenantState.SKIPPED, TenantState.ORPHANED})
+_IDLE = frozenset({TenantState.QUEUED, TenantState.WAITING, TenantState.HELD})
+"""Through as long as nothing is written: what goes on from here moves the TenantRun first, and then asks for the lock."""
 
 
 class TenantLock:
@@ -34,9 +49,13 @@ class TenantLock:
         self._wanted = False
 
     async def is_ours(self) -> bool:
-        """Tell whether we have the lock."""
-        lease = await self._look()
-        self._ours = lease if lease is not None and _holder(lease) == self._run_uid else None
+        """Tell whether we have the lock, and keep it: a breaker that has announced itself meanwhile fails.
+
+        Raises: Conflict or NotFound where the breaker was faster: look again.
+        """
+        self._ours = await self._our_lease()
+        if self._ours is not None and _breaker(self._ours):
+            self._ours = await self._cluster.replace(LEASE, _announced(self._ours, ""))
         return self._ours is not None
 
     async def take(self, is_marked: Callable[[str], Awaitable[bool]]) -> None:
@@ -58,8 +77,7 @@ class TenantLock:
 
     async def release(self) -> None:
         """Give the lock back, if we have it."""
-        if self._ours is None and not await self.is_ours():
-            return
+        self._ours = self._ours or await self._our_lease()
         if self._ours is not None:
             await self._delete(self._ours)
             self._ours = None
@@ -67,14 +85,27 @@ class TenantLock:
     async def abandon(self) -> None:
         """Give back a lock that we took too late: the run is through with the tenant already, for another process was faster.
 
-        The Lease is looked at before the TenantRun: one that belongs to a later turn of the run is younger than what we see, and stays.
+        It is broken like anybody else's, for a later turn of the run may be asking for it. What fails here is let be: the lock of a run that is
+        through goes to whoever asks for the tenant next.
         """
-        if not self._wanted or not await self.is_ours():
+        if not self._wanted:
             return
-        lease, run = self._ours, await self._stored_run(self._run)
-        if lease is not None and run is not None and run["metadata"]["uid"] == self._run_uid and _is_through(run):
-            await self._delete(lease)
-            self._ours = None
+        with suppress(Fault):
+            lease = await self._our_lease()
+            if lease is None or not await self._are_we_through():
+                return
+            lease = await self._announce(lease)
+            if await self._are_we_through():
+                await self._delete(lease)
+                self._ours = None
+
+    async def _are_we_through(self) -> bool:
+        run = await self._stored_run(self._run)
+        return run is not None and run["metadata"]["uid"] == self._run_uid and is_through(run)
+
+    async def _our_lease(self) -> dict[str, Any] | None:
+        lease = await self._look()
+        return lease if lease is not None and _holder(lease) == self._run_uid else None
 
     async def _look(self) -> dict[str, Any] | None:
         try:
@@ -83,17 +114,27 @@ class TenantLock:
             return None
 
     async def _break(self, lease: dict[str, Any], is_marked: Callable[[str], Awaitable[bool]]) -> None:
-        """Take the lock away from a run that is through with the tenant. Raises Busy."""
-        name = str((lease["metadata"].get("annotations") or {}).get(HOLDER_ANNOTATION, ""))
-        if not await self._may_break(_holder(lease), name, is_marked):
-            raise Busy(f"{name or _holder(lease)} has {self._tenant}; wait for it, or settle it")
+        """Take the lock away from a run that is through with the tenant. Raises Busy; Conflict where the holder asks for it meanwhile."""
+        await self._refuse_busy(lease, is_marked)  # most often it is; then nothing is announced
+        lease = await self._announce(lease)
+        await self._refuse_busy(lease, is_marked)
         await self._delete(lease)
 
-    async def _may_break(self, holder: str, name: str, is_marked: Callable[[str], Awaitable[bool]]) -> bool:
+    async def _announce(self, lease: dict[str, Any]) -> dict[str, Any]:
+        """Say on the Lease that we are about to break it. One that we announced before says so still, unless its holder came in between."""
+        return lease if _breaker(lease) == self._run_uid else await self._cluster.replace(LEASE, _announced(lease, self._run_uid))
+
+    async def _refuse_busy(self, lease: Mapping[str, Any], is_marked: Callable[[str], Awaitable[bool]]) -> None:
+        """Raise Busy unless the holder is through, or its TenantRun is gone and has left no marker in the tenant."""
+        holder = _holder(lease)
+        name = str((lease["metadata"].get("annotations") or {}).get(HOLDER_ANNOTATION, ""))
         run = await self._stored_run(name)
-        if run is None or run["metadata"]["uid"] != holder:
-            return not await is_marked(holder)
-        return _is_through(run)
+        if run is not None and run["metadata"]["uid"] == holder:
+            if not is_through(run):
+                raise Busy(f"{name} has {self._tenant}; wait for it, or settle it")
+        elif await is_marked(holder):
+            text = f"{name or holder} has {self._tenant}, and is gone: objects there carry its marker {INTENT_ANNOTATION}"
+            raise Busy(f"{text}; check what it left, and take the annotation off")
 
     async def _stored_run(self, name: str) -> dict[str, Any] | None:
         try:
@@ -126,7 +167,18 @@ def _holder(lease: Mapping[str, Any]) -> str:
     return str((lease.get("spec") or {}).get("holderIdentity", ""))
 
 
-def _is_through(run: Mapping[str, Any]) -> bool:
-    """Tell whether a TenantRun has nothing more to write in its tenant."""
+def _breaker(lease: Mapping[str, Any]) -> str:
+    return str((lease["metadata"].get("annotations") or {}).get(BREAKER_ANNOTATION, ""))
+
+
+def _announced(lease: Mapping[str, Any], breaker: str) -> dict[str, Any]:
+    """Return the Lease with this breaker announced on it, '' for none."""
+    annotations = {key: value for key, value in (lease["metadata"].get("annotations") or {}).items() if key != BREAKER_ANNOTATION}
+    announced = annotations | ({BREAKER_ANNOTATION: breaker} if breaker else {})
+    return dict(lease) | {"metadata": dict(lease["metadata"]) | {"annotations": announced}}
+
+
+def is_through(run: Mapping[str, Any]) -> bool:
+    """Tell whether a TenantRun has nothing more to write in its tenant: its lock may go."""
     status: Mapping[str, Any] = run.get("status") or {}
-    return status.get("state") in _THROUGH or (status.get("state") == TenantState.HELD and not status.get("written"))
+    return status.get("state") in _THROUGH or (status.get("state") in _IDLE and not status.get("written"))

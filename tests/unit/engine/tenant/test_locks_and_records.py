@@ -51,6 +51,11 @@ HOLDERS: dict[str, tuple[dict[str, Any] | None, Any, bool]] = {
     "succeeded": ({"state": "Succeeded"}, unmarked, True),
     "rolled back": ({"state": "RolledBack"}, unmarked, True),
     "held with nothing written": ({"state": "Held"}, unmarked, True),
+    "waiting with nothing written": ({"state": "Waiting"}, unmarked, True),
+    "queued with nothing written": ({"state": "Queued"}, unmarked, True),
+    "waiting after a write of an earlier run": ({"state": "Waiting", "written": True}, unmarked, False),
+    "queued after a write of an earlier run": ({"state": "Queued", "written": True}, unmarked, False),
+    "in preflight": ({"state": "Preflight"}, unmarked, False),
     "held after a write": ({"state": "Held", "written": True}, unmarked, False),
     "soaking": ({"state": "Soaking"}, unmarked, False),
     "rollback failed": ({"state": "RollbackFailed", "written": True}, unmarked, False),
@@ -74,6 +79,17 @@ async def test_a_lock_is_broken_only_where_its_holder_is_through(status: dict[st
     else:
         with pytest.raises(Busy):
             await second.take(is_marked)
+
+
+@pytest.mark.parametrize("state", ["Queued", "Waiting", "Held", "Skipped", "Succeeded"])
+async def test_a_lock_that_came_too_late_is_given_back(state: str) -> None:
+    """The run let go of the tenant while our create was under way."""
+    cluster = FakeCluster()
+    uid = cluster.put(TENANT_RUN, {"metadata": {"name": "a.acme", "namespace": OWN}, "status": {"state": state}})["metadata"]["uid"]
+    lock = TenantLock(cluster, OWN, "acme", "ns-1", "a.acme", uid)
+    await lock.take(unmarked)
+    await lock.abandon()
+    assert not cluster.has(LEASE, OWN, "tenant-ns-1")
 
 
 OLD = Proven("2.3.1", "2.3.1", NOON, {"app-config": "sha256:old"})
