@@ -193,10 +193,15 @@ class FakeCluster:
         self._late.clear()
 
     def play(self, broken: Callable[[str], bool] = lambda image: False) -> None:
-        """Act the controllers: each workload converges, with one Ready pod, unless one of its images is `broken`."""
+        """Act the controllers: each workload converges, with one Ready pod, unless one of its images is `broken`.
+
+        A Job ends at once: as Failed where an image is broken; one with an image of the tag `slow` runs on.
+        """
         for (plural, namespace, name), body in list(self.objects.items()):
             if plural == "deployments":
                 self._play_deployment(namespace, name, body, broken)
+            if plural == "jobs" and "status" not in body:
+                self._play_job(namespace, name, body, broken)
 
     # Inside
 
@@ -226,6 +231,15 @@ class FakeCluster:
             "status": {"conditions": [{"type": "Ready", "status": "False" if is_broken else "True"}]},
         }
         self.objects[("pods", namespace, f"{name}-pod")] = copy.deepcopy(pod)
+
+    def _play_job(self, namespace: str, name: str, body: dict[str, Any], broken: Callable[[str], bool]) -> None:
+        images = [one["image"] for one in body["spec"]["template"]["spec"]["containers"]]
+        if any(image.endswith(":slow") for image in images):
+            return
+        said = {"type": "Complete"}
+        if any(broken(image) for image in images):
+            said = {"type": "Failed", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit"}
+        self._store(("jobs", namespace, name), body | {"status": {"conditions": [said | {"status": "True"}]}}, True)
 
     def _do(self, verb: str, kind: Kind, namespace: str, name: str, body: Any, dry_run: bool, work: Callable[[bool], Any]) -> Any:
         self.requests.append(f"{verb} {kind.name}" + (" (dry-run)" if dry_run else ""))

@@ -177,5 +177,8 @@ class Driver(Protocol):
     def stuck_pods(self, live: Body, pods: Sequence[Body]) -> tuple[str, ...]:
         """Return the pods that a rollback must delete, because the controller waits for them for ever."""
 
+    def probe(self, component: Component, live: Body) -> Body | None:
+        """Return the template of a Job that proves this live object once it is written; None where nothing needs one."""
+
     def project(self, kind: Kind, raw: Body) -> dict[str, Any]:
         """Return what a cache keeps of an object: all that this driver reads."""

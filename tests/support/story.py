@@ -327,7 +327,7 @@ class Story:
         found = [
             f"{tenant}/{kind}/{body['metadata']['name']}"
             for tenant in self.tenants
-            for kind in ("ConfigMap", "apps/v1/Deployment")
+            for kind in ("ConfigMap", "apps/v1/Deployment", "batch/v1/Job")
             for body in await self.kube.list(kind, tenant)
             if MARKER in (body["metadata"].get("annotations") or {})
         ]

@@ -33,12 +33,6 @@ NOT_YET_IN_UPGRADES: tuple[NotYet, ...] = (
     NotYet("spec.components[].argoApplication", _drives_with("argo_application"), _ONLY_WORKLOADS),
     NotYet("spec.components[].customResource", _drives_with("custom_resource"), _ONLY_WORKLOADS),
     NotYet(
-        "spec.components[].workload.probe",
-        lambda spec: any(bool(component.workload and component.workload.probe) for component in spec.components),
-        "remove it: the CronJob counts as converged once its template is written",
-    ),
-    NotYet("spec.hooks", lambda spec: bool(spec.hooks), "remove the hooks, and run those Jobs by hand"),
-    NotYet(
         "spec.preservation.rules[].format Toml or Ini",
         lambda spec: any(rule.format in (ConfigFormat.TOML, ConfigFormat.INI) for rule in spec.preservation.rules_),
         "use Text or Opaque",

@@ -26,7 +26,7 @@ MOVES: dict[TenantState, frozenset[TenantState]] = {
     S.APPLYING: frozenset({S.WAITING, S.CONVERGING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
     S.CONVERGING: frozenset({S.APPLYING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
     S.SOAKING: frozenset({S.CONVERGING, S.SUCCEEDED, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.QUEUED}),
-    S.SUCCEEDED: frozenset({S.ROLLING_BACK, S.QUEUED, S.ORPHANED}),
+    S.SUCCEEDED: frozenset({S.ROLLING_BACK, S.QUEUED, S.ORPHANED, S.HELD}),
     S.ROLLING_BACK: frozenset({S.ROLLED_BACK, S.ROLLBACK_FAILED, S.ORPHANED}),
     S.ROLLBACK_FAILED: frozenset({S.ROLLING_BACK, S.ROLLED_BACK, S.SUCCEEDED, S.SKIPPED, S.ORPHANED, S.QUEUED}),
     S.ROLLED_BACK: frozenset({S.QUEUED}),
@@ -37,6 +37,7 @@ MOVES: dict[TenantState, frozenset[TenantState]] = {
 """The declared moves. Staying is always allowed; what leaves an ended state is a new run or attempt, or a rollback of the whole wave.
 
 A tenant that an earlier run wrote and nobody proved goes on from Queued in the next run; so Queued, Waiting and Preflight may go back, too.
+Whatever may go back may be Held instead: past the point of no return (ForwardOnly).
 """
 
 HOLDS_ALWAYS = frozenset(
@@ -84,20 +85,32 @@ def to(status: TenantRunStatus, state: TenantState, reason: str, message: str, n
 
 
 def going_back(status: TenantRunStatus, reason: FailReason, message: str, now: datetime) -> TenantRunStatus:
-    """Return the status with a rollback ordered; the first cause stays on record."""
+    """Return the status with a rollback ordered; the first cause stays on record.
+
+    Past the point of no return the order waits for a person: Held (ForwardOnly), and only Resolve takes the tenant back.
+    """
     order = status.take_back or TakeBack(cause=reason, message=message[:1024], time=now)
+    if status.forward_only:
+        text = f"{order.cause}: {order.message}; not taken back, for {status.forward_only}: Retry or edit the release to go on, Resolve to go back"
+        return to(status, S.HELD, FailReason.FORWARD_ONLY, text, now, take_back=order, completion_time=None)
     return to(status, S.ROLLING_BACK, reason, message, now, take_back=order, completion_time=None)
+
+
+def is_past_return(status: TenantRunStatus) -> bool:
+    """Tell whether the tenant is held past the point of no return: it goes on by Retry or another release, and back only by Resolve."""
+    return status.state is S.HELD and status.reason == FailReason.FORWARD_ONLY
 
 
 def failed(status: TenantRunStatus, reason: FailReason, message: str, now: datetime, take_back: bool) -> TenantRunStatus:
     """Return what a failure leads to.
 
     Nothing written: Held, and planned again when what held it changes. After a write: taken back, or Held as it is where the policy
-    (`take_back` False) or the reason says so. In a rollback there is no third direction: RollbackFailed.
+    (`take_back` False) or the reason says so, or ForwardOnly past the point of no return. In a rollback there is no third direction:
+    RollbackFailed.
     """
     if status.state in GOING_BACK:
         return to(status, S.ROLLBACK_FAILED, reason, message, now, resolution=None)
-    if status.written and take_back and reason not in HOLDS_ALWAYS:
+    if status.written and (take_back or status.forward_only) and reason not in HOLDS_ALWAYS:
         return going_back(status, reason, message, now)
     return to(status, S.HELD, reason, message, now)
 

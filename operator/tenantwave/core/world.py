@@ -13,6 +13,7 @@ from enum import Enum
 from tenantwave.api.action import UpgradeActionSpec
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.run_records import HookState
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core.calendar import Answer, Calendar, Decision, Forecast, NoticeRecord
@@ -68,6 +69,17 @@ class ComponentView:
     message: str = ""
     refused: tuple[FailReason, str] | None = None
     owner: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class HookJobView:
+    """A hook's Job in a tenant, as the cache has it."""
+
+    tenant: str
+    name: str
+    upgrade: str
+    state: HookState
+    message: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +161,8 @@ class Tenant:
     run: StoredRun | None = None
     calendar: Calendar | None = None
     components: tuple[ComponentView, ...] = ()
+    hook_jobs: Mapping[str, HookJobView] = field(default_factory=dict)
+    """Jobs of hooks in this tenant, by name, as far as the cache has them."""
     claims: tuple[Claim, ...] = ()
     decisions: tuple[SeenDecision, ...] = ()
     told: tuple[NoticeRecord, ...] = ()

@@ -19,7 +19,7 @@ from tenantwave.core.calendar import Calendar
 from tenantwave.core.changes import Taken
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
-from tenantwave.core.world import Action, Claim, ComponentView, Foreseen, Policy, Tenant, VersionRecord, World
+from tenantwave.core.world import Action, Claim, ComponentView, Foreseen, HookJobView, Policy, Tenant, VersionRecord, World
 from tenantwave.engine.calendars import Calendars, Hours
 from tenantwave.engine.catalogues import catalogue_of
 from tenantwave.engine.claims import claim_of, may_start
@@ -40,6 +40,7 @@ from tenantwave.engine.views import (
 )
 from tenantwave.ports import Body, Driver
 
+NO_JOBS: Mapping[str, HookJobView] = {}
 NEVER_TENANTS = ("kube-", "default")
 
 
@@ -94,6 +95,8 @@ class Store:
     """UID of the namespace -> products with a version record."""
     _catalogue: dict[str, dict[str, CatalogueView]] = field(default_factory=lambda: defaultdict(dict))
     _workloads: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: defaultdict(dict))
+    _hook_jobs: dict[str, dict[str, HookJobView]] = field(default_factory=lambda: defaultdict(dict))
+    """tenant -> Job of a hook -> what became of it."""
     _views: dict[tuple[str, str], tuple[TenantUpgradeSpec, tuple[ComponentView, ...]]] = field(default_factory=dict)
     """(upgrade, tenant) -> (the spec that was asked about, component views); dropped when a workload of the tenant changes."""
     foreseen: dict[str, Foreseen] = field(default_factory=dict)
@@ -193,6 +196,16 @@ class Store:
             self.wake.profile(changed.tenant)
         if changed is not None and (old is None or new is None):
             self._wake_decisions(self.decisions.of(changed.run.upgrade, changed.tenant))
+
+    def hook_job_changed(self, old: HookJobView | None, new: HookJobView | None) -> None:
+        """Take over a Job of a hook: its upgrade may wait for its end."""
+        if old is not None:
+            self._hook_jobs[old.tenant].pop(old.name, None)
+        if new is not None:
+            self._hook_jobs[new.tenant][new.name] = new
+        changed = new or old
+        if changed is not None and old != new:
+            self.wake.upgrade(changed.upgrade)
 
     def config_map_changed(self, old: OwnConfigMap | None, new: OwnConfigMap | None) -> None:
         """Take over a ConfigMap of our own namespace: a journal, a version record or a catalogue entry."""
@@ -412,6 +425,7 @@ class Store:
             run=run.run if run is not None else None,
             calendar=self.calendar_of(name, hours),
             components=self._components(upgrade.upgrade.name, name, spec),
+            hook_jobs=self._hook_jobs.get(name, NO_JOBS),
             claims=tuple(self._claims(upgrade, name)),
             decisions=self.decisions.seen(upgrade.upgrade.name, name),
             told=profile.told.get(upgrade.upgrade.name, ()) if profile is not None else (),

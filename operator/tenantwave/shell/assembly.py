@@ -19,6 +19,7 @@ from tenantwave.adapters.prometheus import PrometheusMetrics
 from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.kinds import (
     CONFIG_MAP,
+    JOB,
     NAMESPACE,
     ROLLOUT_POLICY,
     SECRET,
@@ -27,9 +28,12 @@ from tenantwave.api.kinds import (
     TENANT_RUN,
     TENANT_UPGRADE,
     UPGRADE_ACTION,
+    UPGRADE_LABEL,
     Kind,
 )
 from tenantwave.core.gates import QueryFailure, Rows, Source
+from tenantwave.core.hooks import view_of
+from tenantwave.core.retention import Keeping
 from tenantwave.engine import tenant_views, views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.figures import fleet_figures
@@ -183,9 +187,9 @@ def assemble(parts: Parts) -> Engine:
 
 def _reflectors(parts: Parts, store: Store, driver: WorkloadDriver) -> Sequence[Reflector[Any]]:
     def watch(
-        kind: Kind, project: Callable[[Mapping[str, Any]], Any], tell: Callable[[Any, Any], None], namespace: str = ""
+        kind: Kind, project: Callable[[Mapping[str, Any]], Any], tell: Callable[[Any, Any], None], namespace: str = "", labels: str = ""
     ) -> Reflector[Any]:
-        return Reflector(parts.cluster, kind, project, on_change=tell, telemetry=parts.telemetry, namespace=namespace)
+        return Reflector(parts.cluster, kind, project, on_change=tell, telemetry=parts.telemetry, namespace=namespace, labels=labels)
 
     def projected(kind: Kind) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
         return lambda raw: driver.project(kind, raw)
@@ -195,6 +199,7 @@ def _reflectors(parts: Parts, store: Store, driver: WorkloadDriver) -> Sequence[
     return (
         watch(NAMESPACE, views.namespace_view, store.namespace_changed),
         *(watch(kind, projected(kind), store.workload_changed) for kind in WORKLOADS),
+        watch(JOB, view_of, store.hook_job_changed, labels=UPGRADE_LABEL),  # those of hooks alone
         watch(CONFIG_MAP, views.own_config_map_view, store.config_map_changed, own),
         watch(TENANT_RUN, views.run_view, store.run_changed, own),
         watch(TENANT_PROFILE, tenant_views.profile_view, store.profile_changed),

@@ -30,7 +30,6 @@ UPGRADE: dict[str, Any] = {
                 ]
             },
         ),
-        ("spec.hooks", {"hooks": [{"name": "smoke", "at": "PostApply", "jobTemplate": {"spec": {}}}]}),
         ("Toml or Ini", {"preservation": {"rules": [{"configMap": "app", "key": "a.toml", "format": "Toml"}]}}),
     ],
 )
@@ -46,6 +45,7 @@ def test_a_field_of_an_upgrade_that_is_not_supported_yet_is_named(field: str, ch
     [
         {"urgency": "Security"},
         {"preservation": {"secrets": "Snapshot"}},
+        {"hooks": [{"name": "smoke", "at": "PostApply", "jobTemplate": {"spec": {}}}]},
         {"notice": {"title": "Shop 2.4"}},
         {"deadlineTime": "2027-03-20T00:00:00Z"},
         {"forceTime": "2027-03-20T00:00:00Z"},

@@ -115,6 +115,11 @@ class WorkloadDriver:
             return frozenset(live[_PROJECTION]["secrets"])
         return frozenset(_secret_references(_template(live).get("spec") or {}))
 
+    def probe(self, component: Component, live: Body) -> Body | None:
+        """Return the template of the Job that proves a CronJob once it is written; None where `probe` does not ask for one."""
+        asks = _workload(component).probe and live.get("kind") == CRON_JOB.name
+        return (live.get("spec") or {}).get("jobTemplate") or {} if asks else None
+
     def managers(self, live: Body, fields: Iterable[str]) -> tuple[str, ...]:
         """Return the field managers of these fields, sorted."""
         if _PROJECTION in live:

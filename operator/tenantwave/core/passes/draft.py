@@ -332,7 +332,8 @@ def planned_status(draft: Draft, tenant: str, wave: str, why: str, previous: Ten
     if previous.to_version == fresh.to_version:
         kept += ("notice_time", "notice_digest")  # a Retry, or another run to the same version, needs no other notice
     if previous.written and (previous.state is TenantState.HELD or tenant_run.is_unproven(previous)):
-        kept += ("intents", "snapshots", "secrets", "written", "from_version", "plan", "start_time")  # the baseline is of before the first write
+        kept += ("intents", "snapshots", "secrets", "written", "forward_only")
+        kept += ("from_version", "plan", "start_time")  # the baseline is of before the first write
     return fresh.model_copy(update={field: getattr(previous, field) for field in kept})
 
 

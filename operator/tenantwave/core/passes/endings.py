@@ -89,7 +89,9 @@ def end_run(draft: Draft) -> None:
         going = failures.pending(draft) or draft.any_in(tenant_run.IN_FLIGHT | {S.ROLLING_BACK})
         if not going:
             draft.set_run(completion_time=draft.now)
-            failed = [name for name, status in draft.statuses().items() if status.state is S.ROLLBACK_FAILED]
+            failed = [
+                name for name, status in draft.statuses().items() if status.state is S.ROLLBACK_FAILED or tenant_run.is_past_return(status)
+            ]
             if failed:
                 draft.note(
                     "RollbackIncomplete", f"{named(failed)} could not be taken back; see their TenantRuns, then Resolve", warning=True

@@ -228,8 +228,9 @@ def take_back(draft: Draft) -> None:
     for name in pending(draft):
         if active >= limit:
             break
-        draft.set_status(name, tenant_run.going_back(draft.statuses()[name], cause, order.message, draft.now))
-        active += 1
+        after = tenant_run.going_back(draft.statuses()[name], cause, order.message, draft.now)
+        draft.set_status(name, after)
+        active += after.state is S.ROLLING_BACK
 
 
 def pending(draft: Draft) -> list[str]:

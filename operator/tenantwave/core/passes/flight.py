@@ -7,8 +7,10 @@ from datetime import datetime, timedelta
 
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
+from tenantwave.api.run_records import HookState
 from tenantwave.api.tenant_run import Direction, TakeBack, TenantRunStatus, TenantState
-from tenantwave.core import tenant_run
+from tenantwave.api.upgrade import HookTime
+from tenantwave.core import hooks, tenant_run
 from tenantwave.core.calendar import AtClose, Closed, Terms, close_wake_time, overrides_for, planned_start, what_at_close
 from tenantwave.core.passes.draft import Draft, is_at_release
 from tenantwave.core.passes.terms import SKEW, ruling_of
@@ -149,7 +151,23 @@ def _is_shaken(draft: Draft) -> bool:
 
 def _applying(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     if draft.run.order is None and not _is_stopped_by_its_window(draft, tenant, status):
-        draft.do(tenant.name, Deed.APPLY)
+        _do_unless_a_hook_runs(draft, tenant, status, Deed.APPLY, HookTime.PRE_APPLY)
+
+
+def _do_unless_a_hook_runs(
+    draft: Draft, tenant: Tenant, status: TenantRunStatus, deed: Deed, at: HookTime, *, overwrite: bool = False
+) -> None:
+    """Want a step, unless it would only find that a hook's Job still runs: then the Job's end wakes us, or its being overdue.
+
+    A Job that the cache does not have is looked at live: it may be gone.
+    """
+    record = hooks.running(status, at)
+    seen = tenant.hook_jobs.get(record.job) if record is not None else None
+    due = hooks.due_time(draft.spec, record) if record is not None else None
+    if seen is not None and seen.state is HookState.RUNNING and due is not None and draft.now < due:
+        draft.wake(due)
+        return
+    draft.do(tenant.name, deed, overwrite=overwrite)
 
 
 def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
@@ -158,10 +176,10 @@ def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         return
     component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)]
     view = next((view for view in tenant.components if view.name == component.name), None)
-    deadline = _seen(draft, status.applied_time or status.state_since_time or draft.now) + draft.spec.health.timeout
+    deadline = _seen(draft, hooks.converging_since(status) or status.state_since_time or draft.now) + draft.spec.health.timeout
     if view is not None and view.progress is Progress.CONVERGED and view.at_release:
         # Never failed by what a cache shows: past the deadline it is the live look of CONFIRM that says so.
-        draft.do(tenant.name, Deed.CONFIRM)
+        _do_unless_a_hook_runs(draft, tenant, status, Deed.CONFIRM, HookTime.POST_APPLY)
         draft.wake(deadline)
         return
     if _is_shaken(draft):
@@ -261,7 +279,8 @@ def _rolling_back(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None
         )
         return
     draft.wake(deadline)
-    draft.do(tenant.name, Deed.TAKE_BACK, overwrite=status.resolution is Resolution.FORCE_PRE_IMAGE)
+    overwrite = status.resolution is Resolution.FORCE_PRE_IMAGE
+    _do_unless_a_hook_runs(draft, tenant, status, Deed.TAKE_BACK, HookTime.ON_ROLLBACK, overwrite=overwrite)
 
 
 def _seen(draft: Draft, time: datetime) -> datetime:

@@ -180,7 +180,8 @@ def _is_to_be_planned(draft: Draft, tenant: Tenant) -> bool:
     status = draft.status(tenant.name)
     if status is None or not tenant_run.must_be_settled(status):
         return True
-    return status.state is TenantState.HELD and is_earlier_attempt(draft, status)
+    goes_forward = tenant_run.is_past_return(status) and draft.spec.release.version != status.from_version
+    return status.state is TenantState.HELD and (is_earlier_attempt(draft, status) or goes_forward)
 
 
 def _has_soaked_on_this(draft: Draft, previous: TenantRunStatus) -> bool:

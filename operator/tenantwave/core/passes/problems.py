@@ -10,6 +10,7 @@ from tenantwave.api.limits import unsupported_fields
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import missing_in, past_times
+from tenantwave.core.hooks import template_problems
 from tenantwave.core.journal import WaveProgress
 from tenantwave.core.passes.draft import Draft, runs_version
 
@@ -32,7 +33,7 @@ def check_spec(draft: Draft) -> None:
     if upgrade.spec is None:
         draft.stall(ReadyReason.INVALID_SPEC, upgrade.problem)
         return
-    problems = [*unsupported_fields(upgrade.spec)]
+    problems = [*unsupported_fields(upgrade.spec), *template_problems(upgrade.spec)]
     if upgrade.spec.release.from_versions and (problem := versions.range_problem(upgrade.spec.release.from_versions)):
         problems.append(problem)
     problems += [problem for problem in _calendar_problems(draft) if problem]

@@ -8,7 +8,7 @@ from typing import Any
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, POD
 from tenantwave.api.tenant_run import PlannedObject, TenantState
-from tenantwave.api.upgrade import Component
+from tenantwave.api.upgrade import Component, HookTime
 from tenantwave.core import tenant_run
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
@@ -17,6 +17,7 @@ from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_
 from tenantwave.engine.tenant.documents import Values
 from tenantwave.engine.tenant.drafting import DELETE, live_objects
 from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.hooks import hooks_succeeded, jobs_succeeded, probes_of
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
@@ -27,11 +28,14 @@ async def apply(work: Work) -> None:
     component = work.spec.components[work.status.component]
     driver = work.driver_of(component)
     targets = driver.targets(component, work.namespace, work.version, await live_objects(work, component))
-    if not targets:
-        if component.optional:
-            await _advance(work)
-            return
+    if not targets and not component.optional:
         raise Failed(FailReason.DELETED, f"{component.name} is gone; create it again, then Retry or Resolve")
+    if not await hooks_succeeded(work, HookTime.PRE_APPLY, component, is_there=bool(targets)):
+        return
+    if not targets:
+        if await hooks_succeeded(work, HookTime.POST_APPLY, component, is_there=False):
+            await _advance(work)
+        return
     contents = await _write_configuration(work, component, frozenset().union(*(driver.references(raw) for raw in targets)))
     for raw in targets:
         seen = {name: content for name, content in contents.items() if name in driver.references(raw)}
@@ -69,7 +73,10 @@ async def confirm(work: Work) -> None:
             if work.converge_deadline is not None and work.now() >= work.converge_deadline and not work.is_shaken:
                 raise Failed(FailReason.NOT_CONVERGED, f"{component.name} did not converge within health.timeout: {missing}")
             return
-    await _advance(work)
+    if await jobs_succeeded(work, probes_of(work, component, targets)) and await hooks_succeeded(
+        work, HookTime.POST_APPLY, component, is_there=bool(targets)
+    ):
+        await _advance(work)
 
 
 def foreign(raw: Body, path: str, value: str) -> str:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.run_records import MAX_CONFLICTS, Conflict
-from tenantwave.core import preservation
+from tenantwave.core import blobs, preservation
 from tenantwave.core.ownership import managers_of, owner_of
 from tenantwave.core.preservation import ConflictKind, why_too_large
 from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft
 from tenantwave.engine.tenant.failure import Failed, lasting
+from tenantwave.engine.tenant.hooks import ask_for_hooks, probes_of
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import AlreadyExists, Fault
 from tenantwave.ports import Body
@@ -44,6 +45,15 @@ def check(work: Work, draft: Draft) -> None:
                 raise Failed(FailReason.PREFLIGHT_FAILED, problem)
 
 
+def check_room(work: Work, draft: Draft) -> None:
+    """Raise Failed (PreflightFailed) if what the run saves of this tenant may not fit any more.
+
+    An object is saved as it was, and of ConfigMaps what they held and are to hold; compressed it takes about as much as the plain object.
+    """
+    if problem := work.ports.snapshots.why_no_room(sum(len(blobs.canonical(raw)) for _, _, raw, _ in draft.present())):
+        raise Failed(FailReason.PREFLIGHT_FAILED, problem)
+
+
 def refuse_immutable(
     name: str, raw: Body | None, before: preservation.ConfigMapContent | None, after: preservation.ConfigMapContent | None
 ) -> None:
@@ -61,7 +71,12 @@ def refuse_immutable(
 
 
 async def ask_the_server(draft: Draft, work: Work) -> None:
-    """Have the API server judge every planned write, and the PUT of what is there: a newer policy might refuse the way back."""
+    """Have the API server judge every planned write, all Jobs of hooks, and the PUT of what is there: a newer policy might refuse the way back."""
+    await _ask_for_writes(draft, work)
+    await ask_for_hooks(work, [probe for one in draft.workloads for probe in probes_of(work, one.component, [one.raw])])
+
+
+async def _ask_for_writes(draft: Draft, work: Work) -> None:
     cluster, namespace = work.ports.cluster, work.namespace
     try:
         for kind, _, raw, is_written in draft.present():

@@ -9,7 +9,9 @@ from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, merged, pristine_of_release
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.hooks import let_job_go
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
+from tenantwave.engine.tenant.jobs import JobDocument
 from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare
 from tenantwave.engine.tenant.work import Work
@@ -60,6 +62,8 @@ async def _unmark(work: Work) -> None:
                 await work.ledger.unmark(document)
             case SecretDocument():
                 await work.ledger.unmark(document)
+            case JobDocument():
+                await let_job_go(work, document)
             case _:
                 await work.ledger.unmark(document)
 

@@ -65,6 +65,17 @@ class Ledger:
         """Return what a rollback of this and all earlier writes aims at."""
         return await self.part(document, intent.goal or intent.before)
 
+    def is_marked(self, raw: Body | None) -> bool:
+        """Tell whether an object carries a marker of this TenantRun."""
+        return self._marked(raw) != 0
+
+    def adopt(self, ref: ObjectRef) -> None:
+        """Stage that our last write to an object landed after all: it is there, and known as ours by more than its marker."""
+        last = self.of(ref)[-1]
+        if last.state is IntentState.SUPERSEDED:
+            state = IntentState.LANDED if last.direction is Direction.FORWARD else IntentState.REVERTED
+            self._handle.stage_intent(last.model_copy(update={"state": state}))
+
     # Reading and writing
 
     async def get(self, document: Document[T]) -> dict[str, Any] | None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, POD
+from tenantwave.api.kinds import CONFIG_MAP, JOB, POD
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantState
 from tenantwave.core import blobs, tenant_run
@@ -14,7 +14,9 @@ from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.documents import ConfigDocument, Document, WorkloadDocument
 from tenantwave.engine.tenant.failure import Busy, Failed
+from tenantwave.engine.tenant.hooks import ready_to_go_back
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
+from tenantwave.engine.tenant.jobs import JobDocument
 from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare, put_back
 from tenantwave.engine.tenant.work import Work
@@ -23,16 +25,18 @@ from tenantwave.ports import Body
 
 T = TypeVar("T")
 
-AnyDocument = ConfigDocument | WorkloadDocument | SecretDocument
+AnyDocument = ConfigDocument | WorkloadDocument | SecretDocument | JobDocument
 
 
 async def take_back(work: Work) -> None:
     """Take back what this run wrote, as far as it is still as we wrote it. Returns before the end where pods must come up first."""
-    documents = {_name(ref): await work.written(ref) for ref in work.ledger.touched()}
+    documents = {_name(ref): await work.written(ref) for ref in work.ledger.touched() if ref.kind != JOB.name}
     await _have_lock(work, documents)
     for document in documents.values():
         if any(intent.state is IntentState.ISSUED for intent in work.ledger.of(document.ref)):
             await work.settle(document, by_order=True if _is_ordered(work) else None)
+    if not await ready_to_go_back(work):
+        return
     if any(work.ledger.standing(ref) for ref in work.ledger.touched()):
         await put_back(work, is_forced=_is_forced(work), is_last=False)  # before the workloads: their pods do not start without
     for group in _groups(work):
@@ -63,7 +67,8 @@ async def take_back(work: Work) -> None:
         else f"nothing had been written; {work.status.message}"
     )
     status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
-    await work.handle.save(status.model_copy(update={"rolled_back_version": _version(work) if landed else status.rolled_back_version}))
+    ended = {"rolled_back_version": _version(work) if landed else status.rolled_back_version, "forward_only": ""}
+    await work.handle.save(status.model_copy(update=ended))
 
 
 def _is_ordered(work: Work) -> bool:
@@ -80,7 +85,7 @@ def _groups(work: Work) -> list[list[tuple[str, str]]]:
     """Return the objects to take back, component by component, last written first; in each its configuration first, then its version."""
     order: dict[str, list[Intent]] = {}
     for intent in work.status.intents:
-        if intent.direction is Direction.FORWARD:
+        if intent.direction is Direction.FORWARD and intent.target.kind != JOB.name:
             order.setdefault(intent.component, []).append(intent)
     groups = []
     for intents in reversed(list(order.values())):

@@ -8,11 +8,12 @@ from datetime import datetime
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, NAMESPACE, SECRET, Kind
+from tenantwave.api.kinds import CONFIG_MAP, JOB, NAMESPACE, SECRET, Kind
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.policy import TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import Component, SecretHandling, TenantUpgradeSpec
+from tenantwave.core.hooks import converging_since
 from tenantwave.core.journal import RunRecord
 from tenantwave.core.plan import Step
 from tenantwave.core.preservation import Format, ListRule, OnConflict, OnUnknownBase, Rule, Rules, Subject
@@ -20,6 +21,7 @@ from tenantwave.core.world import Tenant, World
 from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
 from tenantwave.engine.tenant.failure import NamespaceGone
 from tenantwave.engine.tenant.intents import Ledger, marker_of
+from tenantwave.engine.tenant.jobs import JobDocument
 from tenantwave.engine.tenant.locks import TenantLock
 from tenantwave.engine.tenant.records import Records
 from tenantwave.engine.tenant.run_handle import RunHandle
@@ -102,6 +104,11 @@ class Work:
         return self.status.namespace_uid or self.tenant.uid
 
     @property
+    def upgrade(self) -> str:
+        """Return the TenantUpgrade's name."""
+        return self.tenant.run.upgrade if self.tenant.run is not None else ""
+
+    @property
     def product(self) -> str:
         """Return the product."""
         return self.spec.release.product
@@ -142,12 +149,14 @@ class Work:
         paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live)} - {""}
         return WorkloadDocument(self.namespace, live["metadata"]["name"], driver.kind(component), driver, tuple(sorted(paths)))
 
-    async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument | SecretDocument:
+    async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument | SecretDocument | JobDocument:
         """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names."""
         if ref.kind == CONFIG_MAP.name:
             return self.config(ref.name)
         if ref.kind == SECRET.name:
             return SecretDocument(self.namespace, ref.name, await self.seals.seal())
+        if ref.kind == JOB.name:
+            return JobDocument(self.namespace, ref.name)
         driver, kind = self._driver_for(ref)
         document = WorkloadDocument(self.namespace, ref.name, kind, driver, ())
         paths: set[str] = set()
@@ -156,7 +165,9 @@ class Work:
             paths |= set(before or {})
         return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(paths)))
 
-    async def settle(self, document: ConfigDocument | WorkloadDocument | SecretDocument, by_order: bool | None = None) -> None:
+    async def settle(
+        self, document: ConfigDocument | WorkloadDocument | SecretDocument | JobDocument, by_order: bool | None = None
+    ) -> None:
         """Find out what became of open writes to one object (see `Ledger.settle`)."""
         match document:
             case ConfigDocument():
@@ -185,7 +196,7 @@ class Work:
 
     async def is_marked(self, run_uid: str) -> bool:
         """Tell whether any object of the tenant carries the marker of a TenantRun."""
-        kinds = {CONFIG_MAP, *(kind for driver in self.ports.drivers.values() for kind in driver.kinds())}
+        kinds = {CONFIG_MAP, JOB, *(kind for driver in self.ports.drivers.values() for kind in driver.kinds())}
         if self.spec.preservation.secrets is SecretHandling.SNAPSHOT:
             kinds.add(SECRET)
         for kind in sorted(kinds, key=lambda kind: kind.name):
@@ -225,9 +236,10 @@ def rules_of(spec: TenantUpgradeSpec) -> Rules:
 def _converge_deadline(world: World, status: TenantRunStatus) -> datetime | None:
     """Return until when the component may converge. Time in which we did not see the cluster does not count."""
     spec = world.upgrade.spec or world.planned_spec
-    if status.applied_time is None or spec is None:
+    begun = converging_since(status)
+    if begun is None or spec is None:
         return None
-    since = max(status.applied_time, world.seen_since) if world.seen_since is not None else status.applied_time
+    since = max(begun, world.seen_since) if world.seen_since is not None else begun
     return since + spec.health.timeout
 
 
