@@ -33,7 +33,6 @@ from tenantwave.api.kinds import (
 )
 from tenantwave.core.gates import QueryFailure, Rows, Source
 from tenantwave.core.hooks import view_of
-from tenantwave.core.retention import Keeping
 from tenantwave.engine import tenant_views, views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.figures import fleet_figures
