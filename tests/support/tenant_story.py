@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -190,6 +191,25 @@ class Story:
             except Fault:
                 continue
         assert self.status.state is until, f"{self.status.state}: {self.status.reason}: {self.status.message}"
+
+    async def run_until_death(self, turns: int = 40) -> None:
+        """Step on until the process dies. Raises CrashNow."""
+        for _ in range(turns):
+            with suppress(Fault):
+                await self.step()
+
+    async def run_to_rest(self, turns: int = 40) -> None:
+        """Step on, restarting the process whenever it dies, until the tenant soaks or its turn is over."""
+        for _ in range(turns):
+            if self.status.state not in DEED_OF or self.status.state is S.SOAKING:
+                return
+            try:
+                await self.step()
+            except CrashNow:
+                self.restart()
+            except Fault:
+                continue
+        raise AssertionError(f"no rest: {self.status.state}: {self.status.reason}: {self.status.message}")
 
     def order_back(self) -> None:
         """Order a rollback, as the planner does."""

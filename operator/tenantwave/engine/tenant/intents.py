@@ -88,6 +88,7 @@ class Ledger:
     async def settle(self, document: Document[T], raw: Body | None, refused: int = 0, by_order: bool | None = None) -> None:
         """Find out what became of the writes to this object that are not settled, and stage it.
 
+        A write whose precondition still holds has not landed, and still may: it stays Issued until something moves the object.
         Args:
             refused: the intent whose request the server has just refused for its precondition: without its marker it did not land.
             by_order: what a person's order says of writes that the object does not tell about: True (Resolve, going back), they landed;
@@ -107,8 +108,28 @@ class Ledger:
                 landed = by_order and raw is not None
             if landed:
                 await self._land(document, intent)
-            elif not late:
-                self._handle.stage_intent(intent.model_copy(update={"state": IntentState.SUPERSEDED}))
+            elif not late and (intent.seq == refused or not _may_arrive(intent, raw)):
+                self._give_up(intent)
+
+    async def bar(self, document: Document[T], by_order: bool | None = None) -> dict[str, Any] | None:
+        """Settle the writes to one object for good, and return it: what may still arrive is kept from arriving, by one write where there is such.
+
+        Without it a write could arrive after the last look at the object and before its marker comes off: then nobody would take it back.
+        Raises: what `settle` raises; Conflict after TRIES.
+        """
+        for _ in range(TRIES):
+            raw = await self.get(document)
+            await self.settle(document, raw, by_order=by_order)
+            still_open = [one for one in self.of(document.ref) if one.state is IntentState.ISSUED]
+            if still_open and raw is not None:
+                try:
+                    raw = await self._fence(document, raw)
+                except (Conflict, NotFound):
+                    continue
+            for intent in still_open:
+                self._give_up(intent)
+            return raw
+        raise Conflict(f"{document.kind.name} {document.ref.name} is being changed all the time; looked at again at the next look")
 
     async def write(
         self,
@@ -149,7 +170,7 @@ class Ledger:
                     raise NamespaceGone(FailReason.DELETED, f"namespace {document.ref.namespace} is gone") from fault
                 continue
             except Fault as fault:
-                self._handle.stage_intent(intent.model_copy(update={"state": IntentState.SUPERSEDED}))
+                self._give_up(intent)
                 raise lasting(fault, document.ref.namespace) from fault
             await self._land(document, intent)
             fields = document.fields(before, after)
@@ -252,7 +273,13 @@ class Ledger:
         return False
 
     async def _land(self, document: Document[T], intent: Intent) -> None:
-        """Stage that a write landed: forwards with the rebased goal, backwards with all that it takes back."""
+        """Stage that a write landed: forwards with the rebased goal, backwards with all that it takes back.
+
+        It has moved the object's version: no other that was open can land any more.
+        """
+        for other in self.of(document.ref):
+            if other.state is IntentState.ISSUED and other.seq != intent.seq:
+                self._give_up(other)
         landed = intent.model_copy(update={"state": IntentState.LANDED})
         if intent.direction is Direction.ROLLBACK:
             self._handle.stage_intent(landed.model_copy(update={"state": IntentState.REVERTED}))
@@ -273,6 +300,9 @@ class Ledger:
         for intent in self.standing(ref):
             self._handle.stage_intent(intent.model_copy(update={"state": IntentState.REVERTED}))
 
+    def _give_up(self, intent: Intent) -> None:
+        self._handle.stage_intent(intent.model_copy(update={"state": IntentState.SUPERSEDED}))
+
     # The end
 
     async def unmark(self, document: Document[T]) -> None:
@@ -286,15 +316,15 @@ class Ledger:
                 return
             metadata = raw["metadata"]
             if not self._marked(raw):
-                if not any(self._may_arrive(intent, raw) for intent in self.of(document.ref)):
+                expected = [one for one in self.of(document.ref) if one.state in _UNLANDED and _may_arrive(one, raw)]
+                if not expected:
                     return
-                fence: dict[str, Any] = {"metadata": {"annotations": {INTENT_ANNOTATION: f"{self._handle.uid}/{FENCE}"}}}
                 try:
-                    raw = await self._cluster.merge_patch(
-                        document.kind, metadata["namespace"], metadata["name"], fence, resource_version=metadata["resourceVersion"]
-                    )
+                    raw = await self._fence(document, raw)
                 except Conflict:
                     continue
+                for intent in expected:
+                    self._give_up(intent)
             clean: dict[str, Any] = {"metadata": {"annotations": {INTENT_ANNOTATION: None}}}
             version = raw["metadata"]["resourceVersion"]
             try:
@@ -306,9 +336,19 @@ class Ledger:
             return
         raise Conflict(f"{document.kind.name} {document.ref.name} is being changed all the time; its marker comes off at the next look")
 
-    def _may_arrive(self, intent: Intent, raw: Body) -> bool:
-        """Tell whether a request that was given up could still be taken by the server: its precondition still holds."""
-        return intent.state is IntentState.SUPERSEDED and intent.resource_version == raw["metadata"].get("resourceVersion")
+    async def _fence(self, document: Document[T], raw: Body) -> dict[str, Any]:
+        """Move the object's version, which breaks the precondition of every request that is still on its way."""
+        patch: dict[str, Any] = {"metadata": {"annotations": {INTENT_ANNOTATION: f"{self._handle.uid}/{FENCE}"}}}
+        where, version = document.ref, raw["metadata"]["resourceVersion"]
+        return await self._cluster.merge_patch(document.kind, where.namespace, where.name, patch, resource_version=version)
+
+
+_UNLANDED = frozenset({IntentState.ISSUED, IntentState.SUPERSEDED})
+
+
+def _may_arrive(intent: Intent, raw: Body | None) -> bool:
+    """Tell whether the server would take the request if it came now: its precondition still holds."""
+    return intent.resource_version == ("" if raw is None else raw["metadata"].get("resourceVersion"))
 
 
 def marker_of(raw: Body | None) -> str:

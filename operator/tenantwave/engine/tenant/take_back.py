@@ -195,18 +195,17 @@ async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
 
 async def _verify(work: Work, document: AnyDocument) -> None:
     """Prove that every path of ours is at its goal or is a later edit. Raises Conflict where a write of ours has arrived late."""
-    raw = await _get(work, document)
     match document:
         case ConfigDocument():
-            await _verify_part(work, document, raw)
+            await _verify_part(work, document)
         case WorkloadDocument():
-            await _verify_part(work, document, raw)
+            await _verify_part(work, document)
         case SecretDocument():
-            await _verify_part(work, document, raw)
+            await _verify_part(work, document)
 
 
-async def _verify_part(work: Work, document: Document[T], raw: dict[str, Any] | None) -> None:
-    await work.ledger.settle(document, raw)
+async def _verify_part(work: Work, document: Document[T]) -> None:
+    raw = await work.ledger.bar(document, by_order=True if _is_ordered(work) else None)
     if work.ledger.standing(document.ref):
         await work.handle.save()
         raise Conflict(f"a write to {document.kind.name} {document.ref.name} arrived late; it is taken back at the next look")
