@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import itertools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -84,15 +84,25 @@ class FakeCluster:
         return copy.deepcopy(self._found((kind.plural, namespace, name)))
 
     async def list(self, kind: Kind, namespace: str = "", labels: str = "") -> tuple[list[dict[str, Any]], str]:
-        """Return the objects with these labels (equality only)."""
+        """Return the objects with these labels (equality, and `!label` for those without)."""
         self.requests.append(f"list {kind.name}")
-        wanted = dict(part.split("=") for part in labels.split(",") if part)
+        parts = [part for part in labels.split(",") if part]
+        wanted, without = dict(part.split("=") for part in parts if "=" in part), {part[1:] for part in parts if part.startswith("!")}
         found = [
             copy.deepcopy(body)
             for (plural, where, _), body in sorted(self.objects.items())
             if plural == kind.plural and namespace in ("", where) and wanted.items() <= (body["metadata"].get("labels") or {}).items()
+            if not without & (body["metadata"].get("labels") or {}).keys()
         ]
         return found, "0"
+
+    async def pages(
+        self, kind: Kind, namespace: str = "", labels: str = "", *, metadata_only: bool = False
+    ) -> AsyncGenerator[tuple[Sequence[dict[str, Any]], str]]:
+        """Yield the objects one by one: a page each."""
+        found, version = await self.list(kind, namespace, labels)
+        for body in found:
+            yield [{"metadata": body["metadata"]} if metadata_only else body], version
 
     async def create(self, kind: Kind, body: Body, *, dry_run: bool = False) -> dict[str, Any]:
         """Create the object."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -95,6 +95,18 @@ class Metrics(Protocol):
         """Ask one instant query at `time`. What goes wrong is a value, never an exception."""
 
 
+class Pages(Protocol):
+    """Reads long lists without holding them whole."""
+
+    def pages(
+        self, kind: Kind, namespace: str = "", labels: str = "", *, metadata_only: bool = False
+    ) -> AsyncGenerator[tuple[Sequence[dict[str, Any]], str]]:
+        """Yield the objects in pages of 500, and the list's resourceVersion; `metadata_only`: nothing of them but their metadata.
+
+        Raises: Expired where the list took too long, Forbidden, Unavailable.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class SavedBlob:
     """A blob that is stored: sha256 of its content as `sha256:<hex>`, and in how many chunks."""
@@ -111,6 +123,9 @@ class Snapshots(Protocol):
 
     async def load(self, digest: str) -> bytes:
         """Return the blob. Raises SnapshotCorrupt where a chunk is missing or its digest differs."""
+
+    def why_no_room(self, more_bytes: int) -> str:
+        """Return '' if so much more may be stored, else a sentence: how much there is, and how to get room."""
 
 
 @dataclass(frozen=True, slots=True)

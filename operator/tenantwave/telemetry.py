@@ -118,6 +118,14 @@ class Telemetry(ApiTelemetry, WatchTelemetry, QueueTelemetry, EventTelemetry, Pr
         """Count one query; `result` is ok, or the class of its failure."""
         ...
 
+    def snapshots(self, state: str, count: int, size: int) -> None:
+        """Replace how many snapshots there are, and their bytes; `state` is Needed or Unneeded."""
+        ...
+
+    def retention(self, kind: str) -> None:
+        """Count an object of ours that was deleted because nothing needs it any more."""
+        ...
+
     def status_write(self, kind: str) -> None:
         """Count one write of a status."""
         ...

@@ -17,6 +17,8 @@ VERSION_LABEL = f"{GROUP}/version"
 ROLE_LABEL = f"{GROUP}/role"
 """What an object in our own namespace is for: `journal`, `record` or `snapshot`."""
 
+SNAPSHOT_ROLE = "snapshot"
+
 INTENT_ANNOTATION = f"{GROUP}/intent"
 CONFIG_DIGEST_ANNOTATION = f"{GROUP}/config-digest"
 TARGET_ANNOTATION = f"{GROUP}/target"

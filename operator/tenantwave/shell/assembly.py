@@ -33,6 +33,7 @@ from tenantwave.api.kinds import (
 )
 from tenantwave.core.gates import QueryFailure, Rows, Source
 from tenantwave.core.hooks import view_of
+from tenantwave.core.retention import Keeping
 from tenantwave.engine import tenant_views, views
 from tenantwave.engine.decisions import Answers, Decisions
 from tenantwave.engine.figures import fleet_figures
@@ -43,6 +44,7 @@ from tenantwave.engine.prober import Prober
 from tenantwave.engine.profiles import Policies, Profiles
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.reconcile import Reconciler
+from tenantwave.engine.retention import Retention, Rules
 from tenantwave.engine.store import WORKLOADS, Store, Wake
 from tenantwave.engine.tenant import TenantSteps
 from tenantwave.faults import NotFound
@@ -122,7 +124,10 @@ def assemble(parts: Parts) -> Engine:
         profile=lambda tenant: profiles.add_after(tenant, PROFILE_COALESCE),
         decision=decisions.add,
     )
-    snapshots = SecretSnapshots(parts.cluster, namespace)
+    tuning = parts.settings.tuning
+    snapshots = SecretSnapshots(parts.cluster, namespace, grace=tuning.snapshot_grace, limit_bytes=tuning.snapshot_limit_bytes)
+    kept = Rules(Keeping(tuning.retention_count, tuning.retention_age), tuning.sweep_every, tuning.snapshot_grace)
+    retention = Retention(parts.cluster, parts.cluster, namespace, parts.clock, telemetry, snapshots.counted, kept)
     metrics = PrometheusMetrics(_secret_reader(parts.cluster, namespace))
     per_minute = parts.settings.tuning.queries_per_minute
     prober = Prober(CountedMetrics(metrics, telemetry), parts.clock, upgrades.add, queries_per_minute=per_minute)
@@ -179,7 +184,7 @@ def assemble(parts: Parts) -> Engine:
         run=run,
         close=close,
         resync=resync,
-        tasks={"figures of the fleet": count_fleet},
+        tasks={"figures of the fleet": count_fleet, "retention": retention.run},
         standby_tasks={"event recorder": parts.recorder.run},
     )
 

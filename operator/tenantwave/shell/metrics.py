@@ -82,6 +82,9 @@ class PrometheusTelemetry:
         self._api_requests = counter("api_requests", "Requests to the API server; code 0 means no answer.", "verb", "kind", "code")
         self._api_request_seconds = histogram("api_request_seconds", "Duration of a request to the API server.", FAST, "verb")
         self._counted: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        self._snapshots = gauge("snapshots", "Secrets that hold snapshots, by whether anything refers to them.", "state")
+        self._snapshot_bytes = gauge("snapshot_bytes", "Bytes of snapshots, by whether anything refers to them.", "state")
+        self._retention_deletions = counter("retention_deletions", "Objects of ours that were deleted as no longer needed.", "kind")
         self._status_writes = counter("status_writes", "Writes of a status.", "kind")
         self._events = counter("events", "Kubernetes Events; reason _dropped: no room.", "type", "reason")
         self._loop_lag = histogram("event_loop_lag_seconds", "How late the event loop wakes whoever sleeps.", LAG)
@@ -195,6 +198,15 @@ class PrometheusTelemetry:
         """Count a query."""
         self._prometheus_queries.labels(result).inc()
         self._prometheus_query_seconds.observe(seconds)
+
+    def snapshots(self, state: str, count: int, size: int) -> None:
+        """Replace the figures of snapshots."""
+        self._snapshots.labels(state).set(count)
+        self._snapshot_bytes.labels(state).set(size)
+
+    def retention(self, kind: str) -> None:
+        """Count a deletion."""
+        self._retention_deletions.labels(kind).inc()
 
     def status_write(self, kind: str) -> None:
         """Count a status."""

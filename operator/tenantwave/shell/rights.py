@@ -64,10 +64,10 @@ def needed(namespace: str, watched: Iterable[tuple[Kind, str]]) -> tuple[Right, 
     stored = [
         Right(verb, kind, namespace)
         for kind, verbs in (
-            (TENANT_RUN, ("get", "list", "watch", "create", "update", "patch")),
+            (TENANT_RUN, ("get", "list", "watch", "create", "update", "patch", "delete")),
             (LEASE, ("get", "create", "update")),
-            (CONFIG_MAP, ("get", "list", "watch", "create", "update")),
-            (SECRET, ("get", "create")),
+            (CONFIG_MAP, ("get", "list", "watch", "create", "update", "patch", "delete")),
+            (SECRET, ("get", "list", "create", "patch", "delete")),
         )
         for verb in verbs
     ]

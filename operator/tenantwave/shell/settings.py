@@ -23,6 +23,11 @@ class Tuning:
     resync: timedelta = timedelta(minutes=10)
     drain: timedelta = timedelta(seconds=10)
     queries_per_minute: int = 300
+    retention_count: int = 3
+    retention_age: timedelta = timedelta(days=30)
+    snapshot_grace: timedelta = timedelta(hours=24)
+    snapshot_limit_bytes: int = 1024 * 1024 * 1024
+    sweep_every: timedelta = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)

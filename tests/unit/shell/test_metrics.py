@@ -48,6 +48,9 @@ NAMES = [
     "watch_relists_total",
     "api_requests_total",
     "api_request_seconds",
+    "snapshots",
+    "snapshot_bytes",
+    "retention_deletions_total",
     "status_writes_total",
     "events_total",
     "event_loop_lag_seconds",
@@ -86,6 +89,8 @@ def count_all(telemetry: Telemetry) -> None:
     telemetry.gate_evaluation("Healthy", "Hold")
     telemetry.prometheus_query("ok", 0.1)
     telemetry.status_write("TenantUpgrade")
+    telemetry.snapshots("Needed", 12, 4096)
+    telemetry.retention("Secret")
     telemetry.api_request("get", "ConfigMap", 200, 0.01)
     telemetry.clock_skew(0.5)
     telemetry.watch_relist("Namespace", "Start")

@@ -41,6 +41,7 @@ MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
 APPLY = "application/apply-patch+yaml"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +113,17 @@ class KubeClient:
         raise AssertionError("the loop returns or raises")
 
     async def pages(
-        self, kind: Kind, namespace: str = "", labels: str = "", fields: str = ""
+        self, kind: Kind, namespace: str = "", labels: str = "", fields: str = "", *, metadata_only: bool = False
     ) -> AsyncGenerator[tuple[Sequence[dict[str, Any]], str]]:
-        """Yield the objects in pages of 500, with the list's resourceVersion. Raises Expired in the middle of a list that took too long."""
+        """Yield the objects in pages of 500, with the list's resourceVersion; `metadata_only`: nothing of them but their metadata.
+
+        Raises Expired in the middle of a list that took too long.
+        """
+        accept = METADATA_LIST if metadata_only else JSON
         doing = _doing("list", kind, namespace)
         query = {"limit": str(PAGE_SIZE)} | _selectors(labels, fields)
         while True:
-            page = _object(await self._read("list", kind, Request("GET", _path(kind, namespace), query), doing))
+            page = _object(await self._read("list", kind, Request("GET", _path(kind, namespace), query, accept=accept), doing))
             metadata = page.get("metadata") or {}
             yield page.get("items") or [], str(metadata.get("resourceVersion", ""))
             if not (token := metadata.get("continue")):

@@ -46,6 +46,7 @@ class Request:
     body: bytes | None = None
     content_type: str = ""
     timeout_seconds: float = CALL_SECONDS
+    accept: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +123,7 @@ class HttpTransport:
         headers = dict(self._access.headers)
         if request.content_type:
             headers["Content-Type"] = request.content_type
-        headers["Accept"] = "application/json"
+        headers["Accept"] = request.accept
         try:
             response = await self._pool().request(
                 request.method,

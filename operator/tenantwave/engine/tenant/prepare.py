@@ -8,7 +8,7 @@ from tenantwave.api.conditions import FailReason, RunReason, WaitReason
 from tenantwave.api.profile import PreservedConfig
 from tenantwave.api.tenant_run import IntentState, PlannedObject, SnapshotRef, TenantPlan, TenantRunStatus, TenantState
 from tenantwave.core import blobs, preservation, tenant_run
-from tenantwave.engine.tenant.checks import ask_the_server, check, show_conflicts
+from tenantwave.engine.tenant.checks import ask_the_server, check, check_room, show_conflicts
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.drafting import KEEP, UPDATE, Draft, draft_of
 from tenantwave.engine.tenant.failure import Busy, Failed
@@ -44,6 +44,7 @@ async def preview(work: Work) -> None:
         await check_rights(work, draft.secrets)
         await compare(work)
         if work.status.state is TenantState.HELD:
+            check_room(work, draft)
             await ask_the_server(draft, work)
     except Failed as failure:
         if work.status.state is TenantState.HELD:
@@ -74,6 +75,7 @@ async def prepare(work: Work) -> None:
         await work.settle(await work.written(ref), by_order=False)
     draft = await draft_of(work)
     check(work, draft)
+    check_room(work, draft)
     await ask_the_server(draft, work)
     await record(work, draft.secrets)
     snapshots = await _save_objects(work, draft)
