@@ -1,12 +1,11 @@
-"""Properties of whole ConfigMaps: merging forwards (P13, P15, P21), taking back (P15, P16), and what is sent for it."""
+"""Properties of whole ConfigMaps: merging forwards (P5, P6, P13, P14, P21), taking back (P15, P16), and what is sent for it."""
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings
 
-from support.documents import JSON_STYLE, PROPERTIES_STYLE, YAML_STYLE, Triple, triples
+from support.documents import CHOICES, JSON_STYLE, STYLES, TOML_STYLE, YAML_STYLE, Choices, a_case
 from tenantwave.core.preservation import (
     ConfigMapContent,
     MergeResult,
@@ -29,30 +28,32 @@ from tenantwave.core.preservation import (
 SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
 BACK = Subject("app-config", "the state before the upgrade", "our own write")
 
-TEXTS = st.sampled_from(["", "1", "2", "a\nb\n"])
-NAMES = st.sampled_from(["a", "b", "c", "db.pool"])
+TEXTS = ("", "1", "2", "a\nb\n")
+NAMES = ("a", "b", "c", "db.pool")
+
+of_choices = given(CHOICES)
+cases = settings(max_examples=2000, deadline=None)
 
 
-@st.composite
-def contents(draw: st.DrawFn) -> ConfigMapContent:
+def a_content(choices: Choices) -> ConfigMapContent:
     """A small ConfigMap whose keys, labels and values collide often with those of the next one."""
-    keys = draw(st.dictionaries(NAMES, st.tuples(TEXTS, st.booleans())))
+    keys = {choices.of(NAMES): (choices.of(TEXTS), choices.one_in(3)) for _ in range(choices.below(5))}
     return ConfigMapContent(
         data={key: text for key, (text, is_binary) in keys.items() if not is_binary},
         binary_data={key: text.encode() for key, (text, is_binary) in keys.items() if is_binary},
-        labels=draw(st.dictionaries(NAMES, st.sampled_from("xy"), max_size=2)),
-        annotations=draw(st.dictionaries(NAMES, st.sampled_from("xy"), max_size=2)),
-        immutable=draw(st.sampled_from([None, None, False, True])),
+        labels={choices.of(NAMES): choices.of("xy") for _ in range(choices.below(3))},
+        annotations={choices.of(NAMES): choices.of("xy") for _ in range(choices.below(3))},
+        immutable=choices.of((None, None, False, True)),
     )
 
 
-@st.composite
-def structured(draw: st.DrawFn) -> tuple[ConfigMapContent, ConfigMapContent, ConfigMapContent]:
+def three_sides(choices: Choices) -> tuple[ConfigMapContent, ConfigMapContent, ConfigMapContent]:
     """Base, live and new of a ConfigMap with one structured file besides the small keys."""
-    file: Triple = draw(triples((YAML_STYLE, JSON_STYLE, PROPERTIES_STYLE)))
-    sides = [draw(contents()) for _ in range(3)]
-    texts = (file.base, file.live, file.new)
-    base, live, new = (replace(side, data={**side.data, file.style.key: text}) for side, text in zip(sides, texts, strict=True))
+    file = a_case(choices, choices.of(STYLES))
+    base, live, new = (
+        replace(side, data={**side.data, file.style.key: text})
+        for side, text in ((a_content(choices), text) for text in (file.base, file.live, file.new))
+    )
     return base, live, new
 
 
@@ -83,10 +84,11 @@ def _patched(target: object, patch: object) -> object:
     return result
 
 
-@settings(deadline=None)
-@given(contents(), contents())
-def test_a_patch_makes_after_out_of_before(before: ConfigMapContent, after: ConfigMapContent) -> None:
+@cases
+@of_choices
+def test_a_patch_makes_after_out_of_before(choices: Choices) -> None:
     """It touches changed keys alone, and nothing that belongs to other tools."""
+    before, after = a_content(choices), a_content(choices)
     foreign = {"annotations": {"meta.helm.sh/release-name": "shop", "tenantwave.io/intent": "u/1"}}
     raw = _patched(body_of(before), {"metadata": foreign})
     patched = _patched(raw, changes(before, after))
@@ -96,19 +98,21 @@ def test_a_patch_makes_after_out_of_before(before: ConfigMapContent, after: Conf
     assert (changes(before, after) == {}) == (before == after)
 
 
-@settings(deadline=None)
-@given(contents(), contents())
-def test_a_restart_recognises_its_own_write(before: ConfigMapContent, after: ConfigMapContent) -> None:
+@cases
+@of_choices
+def test_a_restart_recognises_its_own_write(choices: Choices) -> None:
     """All touched fields equal after the write, none of them before it."""
+    before, after = a_content(choices), a_content(choices)
     fields = touched_fields(before, after)
     assert matches(after, after, fields)
     assert matching_fields(before, after, fields) == ()
 
 
-@settings(deadline=None)
-@given(contents())
-def test_a_content_survives_the_wire(content: ConfigMapContent) -> None:
+@cases
+@of_choices
+def test_a_content_survives_the_wire(choices: Choices) -> None:
     """Reading what is written gives the same content and digest, whatever the order of keys."""
+    content = a_content(choices)
     turned = ConfigMapContent(
         data=dict(reversed(list(content.data.items()))),
         binary_data=dict(reversed(list(content.binary_data.items()))),
@@ -121,10 +125,11 @@ def test_a_content_survives_the_wire(content: ConfigMapContent) -> None:
     assert same_configuration(turned, content)
 
 
-@settings(deadline=None)
-@given(contents(), contents(), contents())
-def test_every_place_is_somebodys(base: ConfigMapContent, live: ConfigMapContent, new: ConfigMapContent) -> None:
+@cases
+@of_choices
+def test_every_place_is_somebodys(choices: Choices) -> None:
     """P5 and P6 for keys, labels, annotations and `immutable`: with a halt all conflicts are listed, else each place is one side's."""
+    base, live, new = (a_content(choices) for _ in range(3))
     result = merge(base, live, new, Rules(), SUBJECT)
     out = _values(result.content or ConfigMapContent())
     sides = [_values(side) for side in (base, live, new)]
@@ -138,10 +143,11 @@ def test_every_place_is_somebodys(base: ConfigMapContent, live: ConfigMapContent
     assert len(result.conflicts) == conflicts
 
 
-@settings(deadline=None)
-@given(contents(), contents(), contents())
-def test_the_order_of_keys_does_not_matter(base: ConfigMapContent, live: ConfigMapContent, new: ConfigMapContent) -> None:
+@cases
+@of_choices
+def test_the_order_of_keys_does_not_matter(choices: Choices) -> None:
     """P13: the same plan for the same content."""
+    base, live, new = three_sides(choices)
 
     def turned(content: ConfigMapContent) -> ConfigMapContent:
         return replace(content, data=dict(reversed(list(content.data.items()))), labels=dict(reversed(list(content.labels.items()))))
@@ -149,11 +155,11 @@ def test_the_order_of_keys_does_not_matter(base: ConfigMapContent, live: ConfigM
     assert merge(base, live, new, Rules(), SUBJECT) == merge(turned(base), turned(live), turned(new), Rules(), SUBJECT)
 
 
-@settings(deadline=None)
-@given(structured())
-def test_a_rollback_without_later_edits_restores_every_byte(sides: tuple[ConfigMapContent, ConfigMapContent, ConfigMapContent]) -> None:
+@cases
+@of_choices
+def test_a_rollback_without_later_edits_restores_every_byte(choices: Choices) -> None:
     """P15: also keys that moved, comments, line ends; and P21: going forward again gives what it gave before."""
-    base, live, new = sides
+    base, live, new = three_sides(choices)
     after = _written(base, live, new)
     back = merge_back(after, after, live, Rules(), BACK)
     assert back.content == live
@@ -161,13 +167,13 @@ def test_a_rollback_without_later_edits_restores_every_byte(sides: tuple[ConfigM
     assert _written(base, live, new) == after
 
 
-@settings(deadline=None)
-@given(structured(), st.data())
-def test_a_rollback_keeps_later_edits(sides: tuple[ConfigMapContent, ConfigMapContent, ConfigMapContent], data: st.DataObject) -> None:
+@cases
+@of_choices
+def test_a_rollback_keeps_later_edits(choices: Choices) -> None:
     """P16: what was edited since our write stays or is listed; every other place is restored."""
-    base, before, new = sides
+    base, before, new = three_sides(choices)
     after = _written(base, before, new)
-    edits = data.draw(st.dictionaries(NAMES, st.sampled_from(["edited", "edited too"]), max_size=2))
+    edits = {choices.of(NAMES): choices.of(("edited", "edited too")) for _ in range(choices.below(3))}
     later = replace(after, data={**after.data, **edits}, binary_data={k: v for k, v in after.binary_data.items() if k not in edits})
     back: MergeResult = merge_back(after, later, before, Rules(), BACK)
     assert back.may_write
@@ -181,38 +187,36 @@ def test_a_rollback_keeps_later_edits(sides: tuple[ConfigMapContent, ConfigMapCo
         assert back.content.values.get(key) == before.values.get(key)
 
 
-@settings(deadline=None)
-@given(structured(), st.data())
-def test_a_later_edit_inside_a_file_survives_the_rollback(
-    sides: tuple[ConfigMapContent, ConfigMapContent, ConfigMapContent], data: st.DataObject
-) -> None:
-    """S6: the tenant edits a file that the release had changed; the edit stays, the release's own changes go or are listed."""
-    base, before, new = sides
+@cases
+@of_choices
+def test_a_later_edit_inside_a_file_survives_the_rollback(choices: Choices) -> None:
+    """P16 inside a file: the edit stays, the release's own changes go or are listed."""
+    style = choices.of(STYLES)
+    file = a_case(choices, style)
+    base, before, new = (ConfigMapContent({style.key: text}) for text in (file.base, file.live, file.new))
     after = _written(base, before, new)
-    key = next(key for key in before.data if key in (YAML_STYLE.key, JSON_STYLE.key, PROPERTIES_STYLE.key))
-    style = {style.key: style for style in (YAML_STYLE, JSON_STYLE, PROPERTIES_STYLE)}[key]
-    value = {YAML_STYLE.key: "later: edit", JSON_STYLE.key: '"later": "edit"', PROPERTIES_STYLE.key: "later=edit"}[key]
-    text = after.data[key]
+    text = after.data[style.key]
+    if style in (YAML_STYLE, JSON_STYLE) and not style.paths(text):
+        return  # there is nothing to write an entry above in `{}`
     line_end = "\r\n" if "\r\n" in text else "\n"
     if style is JSON_STYLE:
-        assume("\n" in text)
-        later_text = text.replace("{", "{" + line_end + "  " + value + ",", 1)
-    else:
-        later_text = text + ("" if text.endswith("\n") else line_end) + value + ("" if not text.endswith("\n") else line_end)
-    later = replace(after, data={**after.data, key: later_text})
-    back = merge_back(after, later, before, Rules(), BACK)
+        later_text = text.replace("{", "{" + line_end + '  "later": "edit",', 1)
+    else:  # the first line, because behind the last one of INI and TOML a table may be open
+        bom = "\ufeff" if text.startswith("\ufeff") else ""
+        entry = {YAML_STYLE: "later: edit", TOML_STYLE: 'later = "edit"'}.get(style, "later=edit")
+        later_text = bom + entry + line_end + text.removeprefix(bom)
+    back = merge_back(after, ConfigMapContent({style.key: later_text}), before, Rules(), BACK)
     assert back.content is not None
-    paths, wanted = style.paths(back.content.data[key]), style.paths(before.data[key])
+    paths, wanted = style.paths(back.content.data[style.key]), style.paths(before.data[style.key])
     assert paths["/later"] == repr("edit")
     assert {path: leaf for path, leaf in paths.items() if path != "/later"} == wanted or back.settled
 
 
-@settings(deadline=None)
-@given(contents(), contents(), contents(), contents())
-def test_the_goal_follows_edits_between_two_writes(
-    goal: ConfigMapContent, after: ConfigMapContent, found: ConfigMapContent, target: ConfigMapContent
-) -> None:
+@cases
+@of_choices
+def test_the_goal_follows_edits_between_two_writes(choices: Choices) -> None:
     """D5: two writes with an edit between them go back to the first pre-image with that edit. (A move between the rooms is no edit.)"""
+    goal, after, found, target = (a_content(choices) for _ in range(4))
     rebased = rebase_goal(goal, after, found, Rules(), BACK)
     assert rebased is not None
     unchanged = rebase_goal(goal, after, after, Rules(), BACK)

@@ -1,45 +1,93 @@
-"""Hypothesis strategies for configuration files: a base, and what a tenant and a release make of it, with comments, frames and styles.
+"""Configuration files for property tests: a base, and what a tenant and a release make of it, with comments, frames and styles.
 
-A document is a small model that is rendered to text and read back by parsers that the product does not use, so that its own parsers are
-checked, too.
+A document is a small model. It is rendered to text, and its leaves are known without reading that text; what a merge makes of it is read by
+parsers that the product does not use. One string of bytes decides a whole case, so 2,000 cases of a format cost seconds, and a failing case
+shrinks: zero is always the simplest choice.
 """
 
+import configparser
 import json
-from collections.abc import Callable, Iterator, Mapping
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from io import StringIO
+from typing import TypeAlias, TypeVar
 
 import javaproperties
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+T = TypeVar("T")
+
 NAMES = ("a", "b", "c", "db", "pool", "x.y", "k1")
 COMMENTS = ("", "", "", "# kept", "# why: because", "#")
 
 
+class Choices:
+    """Choices out of a string of bytes; when it is used up, the first of everything."""
+
+    def __init__(self, source: bytes) -> None:
+        self._source = iter(source)
+
+    def below(self, bound: int) -> int:
+        """Return a number from 0 to `bound` - 1."""
+        return next(self._source, 0) % bound
+
+    def one_in(self, count: int) -> bool:
+        """Return whether something that is seldom happens."""
+        return self.below(count) == count - 1
+
+    def of(self, options: Sequence[T]) -> T:
+        """Return one of some options."""
+        return options[self.below(len(options))]
+
+
+CHOICES = st.binary(min_size=160, max_size=160).map(Choices)
+
+
 @dataclass(frozen=True)
 class Entry:
-    """One entry: a scalar token or entries below, with a comment line above and a comment behind."""
+    """One entry: a scalar token, entries below, or a list of items with entries. With a comment line above and a comment behind.
+
+    `form`: in which of its spellings a mapping is written, where the format has several.
+    """
 
     name: str
-    value: "str | Document"
+    value: "str | Document | Items"
     above: str = ""
     behind: str = ""
+    form: int = 0
 
 
-Document = tuple[Entry, ...]
-Paths = dict[str, str]
+@dataclass(frozen=True)
+class Items:
+    """A list of mappings."""
+
+    documents: "tuple[Document, ...]"
+
+
+Document: TypeAlias = tuple[Entry, ...]
+Paths: TypeAlias = dict[str, str]
+Line: TypeAlias = tuple[str, str]
+"""The path of the entry that a line belongs to, and the line."""
 
 
 @dataclass(frozen=True)
 class Style:
-    """One format: its key's name, its scalar tokens, how it is written, and how an independent parser reads it."""
+    """One format: its key's name, its scalar tokens, how deep it nests, how it is written, and how an independent parser reads it."""
 
     key: str
     tokens: tuple[str, ...]
-    is_nested: bool
-    render: Callable[[Document], str]
+    depth: int
+    has_lists: bool
+    has_behind: bool
+    write: Callable[[Document], list[Line]]
     read: Callable[[str], object]
+
+    def render(self, document: Document) -> str:
+        """Return the document as text, without a last newline."""
+        return "\n".join(line for _, line in self.write(document))
 
     def paths(self, text: str) -> Paths:
         """Return every leaf by its path, as the independent parser sees it; a list is a leaf, an empty mapping is nothing.
@@ -47,48 +95,168 @@ class Style:
         A file is read as if it had a last newline: without it a YAML block scalar at the end has none, which counts as no change.
         """
         bare = text.removeprefix("\ufeff").replace("\r\n", "\n")
-        return dict(_leaves(self.read(bare if bare.endswith("\n") else bare + "\n"), ""))
+        return _read_paths(self.key, bare if bare.endswith("\n") else bare + "\n")
+
+    def leaves(self, document: Document) -> Paths:
+        """Return every leaf of a document by its path: what `paths` says of its text."""
+        return dict(_flat(self.value(document), ""))
+
+    def value(self, document: Document) -> dict[str, object]:
+        """Return what a document stands for."""
+        return {entry.name: self._value_of(entry.value) for entry in document}
+
+    def _value_of(self, value: "str | Document | Items") -> object:
+        if isinstance(value, Items):
+            return [self.value(document) for document in value.documents]
+        return _scalar(self.key, value) if isinstance(value, str) else self.value(value)
 
 
-def _leaves(value: object, path: str) -> Iterator[tuple[str, str]]:
+@cache
+def _read_paths(key: str, text: str) -> Paths:
+    return dict(_flat(STYLE_OF[key].read(text), ""))
+
+
+@cache
+def _scalar(key: str, token: str) -> object:
+    style = STYLE_OF[key]
+    read = style.read(style.render((Entry("a", token),)) + "\n")
+    assert isinstance(read, dict)
+    return read["a"]
+
+
+def _flat(value: object, path: str) -> Iterator[tuple[str, str]]:
     if isinstance(value, Mapping):
         for name, below in value.items():
-            yield from _leaves(below, f"{path}/{name}")
+            yield from _flat(below, f"{path}/{name}")
     else:
-        yield path, repr(value)
+        yield path, repr(_sorted(value))
 
 
-def _yaml(document: Document, indent: int = 0) -> str:
-    pad = "  " * indent
-    lines = []
+def _sorted(value: object) -> object:
+    if isinstance(value, Mapping):
+        return sorted((name, _sorted(below)) for name, below in value.items())
+    return [_sorted(item) for item in value] if isinstance(value, list) else value
+
+
+# How each format is written. A line's owner is the entry that it is about.
+
+
+def _behind(entry: Entry) -> str:
+    return f"  {entry.behind}" if entry.behind else ""
+
+
+def _yaml(document: Document, path: str = "", pad: str = "") -> list[Line]:
+    lines: list[Line] = []
     for entry in document:
-        lines += [f"{pad}{entry.above}"] if entry.above else []
-        behind = f"  {entry.behind}" if entry.behind else ""
-        if isinstance(entry.value, str):
-            value = entry.value.replace("\n", f"\n{pad}")
-            lines.append(f"{pad}{entry.name}: {value}" + ("" if "\n" in value else behind))
-        elif entry.value:
-            lines.append(f"{pad}{entry.name}:{behind}\n{_yaml(entry.value, indent + 1)}")
-        else:
-            lines.append(f"{pad}{entry.name}: {{}}{behind}")
-    return "\n".join(lines) if lines else f"{pad}{{}}"
+        own = f"{path}/{entry.name}"
+        lines += [(own, f"{pad}{entry.above}")] if entry.above else []
+        match entry.value:
+            case str() as token:
+                first, *others = token.split("\n")
+                lines.append((own, f"{pad}{entry.name}: {first}" + ("" if others else _behind(entry))))
+                lines += [(own, pad + line) for line in others]
+            case Items(documents):
+                lines.append((own, f"{pad}{entry.name}:{_behind(entry)}" if documents else f"{pad}{entry.name}: []"))
+                for item in documents:
+                    below = _yaml(_bare(item), own, pad + "  ")
+                    lines += [(own, line if n else f"{pad}- {line[len(pad) + 2 :]}") for n, (_, line) in enumerate(below)]
+            case _ if not entry.value:
+                lines.append((own, f"{pad}{entry.name}: {{}}{_behind(entry)}"))
+            case _:
+                lines.append((own, f"{pad}{entry.name}:{_behind(entry)}"))
+                lines += _yaml(entry.value, own, pad + "  ")
+    return lines or [(path, f"{pad}{{}}")]
 
 
-def _read_yaml(text: str) -> object:
-    return YAML(typ="base", pure=True).load(StringIO(text))
-
-
-def _json(document: Document, indent: int = 1) -> str:
+def _json(document: Document, path: str = "", pad: str = "") -> list[Line]:
     if not document:
-        return "{}"
-    pad = "  " * indent
-    lines = []
+        return [(path, "{}")]
+    lines: list[Line] = [(path, "{")]
     for position, entry in enumerate(document):
-        lines += [f"{pad}//{entry.above[1:]}"] if entry.above else []
-        value = entry.value if isinstance(entry.value, str) else _json(entry.value, indent + 1)
+        own, indent = f"{path}/{entry.name}", pad + "  "
+        lines += [(own, f"{indent}//{entry.above[1:]}")] if entry.above else []
+        match entry.value:
+            case str() as token:
+                below = [(own, token)]
+            case Items(documents):
+                items = ("{" + ", ".join(f"{json.dumps(e.name)}: {e.value}" for e in item) + "}" for item in documents)
+                below = [(own, f"[{', '.join(items)}]")]
+            case _:
+                below = _json(entry.value, own, indent)
         comma = "," if position < len(document) - 1 else ""
-        lines.append(f"{pad}{json.dumps(entry.name)}: {value}{comma}" + (f" //{entry.behind[1:]}" if entry.behind else ""))
-    return "{\n" + "\n".join(lines) + "\n" + "  " * (indent - 1) + "}"
+        below = [(below[0][0], f"{indent}{json.dumps(entry.name)}: {below[0][1]}"), *below[1:]]
+        below[-1] = (below[-1][0], below[-1][1] + comma + (f" //{entry.behind[1:]}" if entry.behind else ""))
+        lines += below
+    return [*lines, (path, pad + "}")]
+
+
+def _bare(document: Document) -> Document:
+    return tuple(replace(entry, above="", behind="") for entry in document)
+
+
+def _flat_lines(document: Document, path: str = "") -> list[Line]:
+    """Properties and `.env`: the token begins with what stands between name and value."""
+    lines: list[Line] = []
+    for entry in document:
+        own = f"{path}/{entry.name}"
+        lines += [(own, entry.above)] if entry.above else []
+        lines += [(own, line) for line in f"{entry.name}{entry.value}".split("\n")]
+    return lines
+
+
+def _ini(document: Document) -> list[Line]:
+    """Keys first, then sections."""
+    lines: list[Line] = []
+    for entry in sorted(document, key=lambda entry: not isinstance(entry.value, str)):
+        own = f"/{entry.name}"
+        if isinstance(entry.value, str):
+            lines += _flat_lines((entry,))
+        elif not isinstance(entry.value, Items):
+            lines += [*([(own, "")] if lines else []), *([(own, entry.above)] if entry.above else []), (own, f"[{entry.name}]")]
+            lines += _flat_lines(entry.value, own)
+    return lines
+
+
+def _toml_key(name: str) -> str:
+    return name if name.isalnum() else f'"{name}"'
+
+
+def _toml(document: Document, path: str = "", parents: tuple[str, ...] = ()) -> list[Line]:
+    """Values, inline tables and dotted keys first, then tables and arrays of tables."""
+    lines: list[Line] = []
+    for entry in sorted(document, key=_is_toml_table):
+        own, key = f"{path}/{entry.name}", _toml_key(entry.name)
+        above = [(own, entry.above)] if entry.above else []
+        if isinstance(entry.value, str):
+            first, *others = entry.value.split("\n")
+            lines += [*above, (own, f"{key} = {first}" + ("" if others else _behind(entry))), *((own, line) for line in others)]
+        elif not _is_toml_table(entry):
+            assert not isinstance(entry.value, Items)
+            if entry.form == 2 and entry.value:
+                lines += [*above, *((f"{own}/{e.name}", f"{key}.{_toml_key(e.name)} = {e.value}{_behind(e)}") for e in entry.value)]
+            else:
+                inner = ", ".join(f"{_toml_key(e.name)} = {e.value}" for e in entry.value)
+                lines += [*above, (own, f"{key} = {{{inner}}}{_behind(entry)}")]
+        else:
+            blank: list[Line] = [(own, "")] if lines else []
+            header = ".".join((*parents, key))
+            if isinstance(entry.value, Items):
+                for item in entry.value.documents:
+                    lines += [*above, (own, f"[[{header}]]"), *((own, line) for _, line in _toml(item, own, (*parents, key)))]
+            else:
+                lines += [*blank, *above, (own, f"[{header}]{_behind(entry)}"), *_toml(entry.value, own, (*parents, key))]
+    return lines
+
+
+def _is_toml_table(entry: Entry) -> bool:
+    if isinstance(entry.value, str):
+        return False
+    if isinstance(entry.value, Items):
+        return True
+    return entry.form == 0 or any(not isinstance(e.value, str) or "\n" in e.value for e in entry.value)
+
+
+# How each format is read by somebody else.
 
 
 def _read_json(text: str) -> object:
@@ -96,12 +264,12 @@ def _read_json(text: str) -> object:
     return json.loads("\n".join(line.partition("//")[0] for line in text.split("\n")))
 
 
-def _properties(document: Document) -> str:
-    lines = []
-    for entry in document:
-        lines += [entry.above] if entry.above else []
-        lines.append(f"{entry.name}{entry.value}")
-    return "\n".join(lines)
+def _read_ini(text: str) -> object:
+    parser = configparser.ConfigParser(interpolation=None, default_section="\0", allow_no_value=True, empty_lines_in_values=False)
+    parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case
+    parser.read_string("[\1]\n" + text)
+    sections: dict[str, object] = {name: dict(section) for name, section in parser.items() if name not in ("\0", "\1")}
+    return {**parser["\1"], **sections}
 
 
 YAML_STYLE = Style(
@@ -122,86 +290,139 @@ YAML_STYLE = Style(
         "|\n  line\n  next",
         ">-\n  folded",
     ),
+    2,
+    True,
     True,
     _yaml,
-    _read_yaml,
+    lambda text: YAML(typ="base", pure=True).load(StringIO(text)),
 )
-JSON_STYLE = Style("settings.json", ("1", "2", "1.0", "true", "null", '"x"', '"\\u00e9"', '"é"', "[1, 2]", "[]"), True, _json, _read_json)
+JSON_STYLE = Style(
+    "settings.json", ("1", "2", "1.0", "true", "null", '"x"', '"\\u00e9"', '"é"', "[1, 2]", "[]"), 2, True, True, _json, _read_json
+)
+TOML_STYLE = Style(
+    "telegraf.toml",
+    (
+        "1",
+        "2",
+        "0x1F",
+        "1.0",
+        "true",
+        '"x"',
+        "'x'",
+        '"\\u00e9"',
+        "1979-05-27",
+        "07:32:00",
+        "[1, 2]",
+        "[\n  1,  # one\n  2,\n]",
+        '"""\ntwo\nlines"""',
+    ),
+    2,
+    True,
+    True,
+    _toml,
+    tomllib.loads,
+)
+INI_STYLE = Style(
+    "grafana.ini", ("=1", " = 2", ": 3", " = two words", "=", "", ' = "quoted"', " = a ; b", "=é"), 1, False, False, _ini, _read_ini
+)
+ENV_STYLE = Style("worker.env", ("=1", "=2", "=", '="x y"', "='x'", "=a=b", "=é"), 0, False, False, _ini, _read_ini)
 PROPERTIES_STYLE = Style(
     "app.properties",
     ("=1", "=2", ":1", " 1", " = spaced out", "=", "=a\\\n  continued", "=\\u00e9", "=é"),
+    0,
     False,
-    _properties,
-    lambda text: javaproperties.loads(text),
+    False,
+    _flat_lines,
+    javaproperties.loads,
 )
-STYLES = (YAML_STYLE, JSON_STYLE, PROPERTIES_STYLE)
+STYLES = (YAML_STYLE, JSON_STYLE, TOML_STYLE, INI_STYLE, ENV_STYLE, PROPERTIES_STYLE)
+STYLE_OF: Mapping[str, Style] = {style.key: style for style in STYLES}
 
 
-@st.composite
-def documents(draw: st.DrawFn, style: Style, depth: int = 2, min_size: int = 1) -> Document:
+# What people make of them.
+
+
+def a_document(choices: Choices, style: Style, depth: int, min_size: int = 1) -> Document:
     """A document with unique names on each level."""
-    names = draw(st.lists(st.sampled_from(NAMES), unique=True, min_size=min_size, max_size=5))
-    return tuple([draw(_entries(style, name, depth)) for name in names])
+    count = min_size + choices.below(5)
+    names = dict.fromkeys(choices.of(NAMES) for _ in range(count))
+    return tuple(_entry(choices, style, name, depth) for name in names)
 
 
-@st.composite
-def _entries(draw: st.DrawFn, style: Style, name: str, depth: int) -> Entry:
-    is_scalar = not (style.is_nested and depth and draw(st.integers(0, 2)) == 0)
-    value = draw(st.sampled_from(style.tokens)) if is_scalar else draw(documents(style, depth - 1))
-    behind = draw(st.sampled_from(COMMENTS)) if style.is_nested else ""
-    return Entry(name, value, draw(st.sampled_from(COMMENTS)), behind)
+def _entry(choices: Choices, style: Style, name: str, depth: int) -> Entry:
+    behind = choices.of(COMMENTS) if style.has_behind else ""
+    return Entry(name, _value(choices, style, depth), choices.of(COMMENTS), behind, choices.below(3))
 
 
-@st.composite
-def edited(draw: st.DrawFn, style: Style, document: Document, depth: int = 2) -> Document:
-    """The document after somebody's edits: values, entries, comments; most of it stays."""
+def _value(choices: Choices, style: Style, depth: int) -> "str | Document | Items":
+    kind = choices.below(6)
+    if kind == 4 and style.has_lists and depth == style.depth:
+        return Items(tuple(a_document(choices, style, 0) for _ in range(1 + choices.below(2))))
+    if kind >= 4 and depth:
+        return a_document(choices, style, depth - 1, min_size=0)
+    return choices.of(style.tokens)
+
+
+def edited(choices: Choices, style: Style, document: Document, depth: int) -> Document:
+    """The document after somebody's edits: values, entries, comments, seldom their order; most of it stays."""
     entries: list[Entry] = []
     for entry in document:
-        match draw(st.integers(0, 9)):
-            case 0:
+        match choices.below(10):
+            case 9:
                 continue
-            case 1 | 2:
-                entries.append(replace(entry, value=draw(st.sampled_from(style.tokens))))
-            case 3:
-                entries.append(replace(entry, above=draw(st.sampled_from(COMMENTS))))
+            case 8 | 7:
+                entries.append(replace(entry, value=_value(choices, style, depth)))
+            case 6:
+                entries.append(replace(entry, above=choices.of(COMMENTS)))
+            case _ if isinstance(entry.value, str | Items):
+                entries.append(entry)
             case _:
-                below = entry.value if isinstance(entry.value, str) else draw(edited(style, entry.value, depth - 1))
-                entries.append(replace(entry, value=below))
-    if draw(st.integers(0, 2)) == 0 or not entries:
-        free = [name for name in NAMES if name not in {entry.name for entry in entries}]
-        position = draw(st.integers(0, len(entries)))
-        entries.insert(position, draw(_entries(style, draw(st.sampled_from(free)), depth)))
+                entries.append(replace(entry, value=edited(choices, style, entry.value, depth - 1)))
+    free = [name for name in NAMES if name not in {entry.name for entry in entries}]
+    if choices.one_in(3) or not entries:
+        entries.insert(choices.below(len(entries) + 1), _entry(choices, style, choices.of(free), depth))
+    if choices.one_in(8):
+        entries.append(entries.pop(0))
     return tuple(entries)
 
 
-@st.composite
-def frames(draw: st.DrawFn) -> Callable[[str], str]:
+def a_frame(choices: Choices) -> Callable[[str], str]:
     """What is around a text: line ends, a byte order mark, a last newline or none."""
-    is_crlf, has_bom, has_end = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
+    is_crlf, has_bom, is_open_ended = choices.one_in(3), choices.one_in(4), choices.one_in(3)
 
     def wrap(text: str) -> str:
-        whole = text + ("\n" if has_end else "")
+        whole = text + ("" if is_open_ended else "\n")
         return ("\ufeff" if has_bom else "") + (whole.replace("\n", "\r\n") if is_crlf else whole)
 
     return wrap
 
 
 @dataclass(frozen=True)
-class Triple:
-    """Three texts of one key: what the release shipped, what the tenant made of it, what the release ships now."""
+class Case:
+    """Three texts of one key: what the release shipped, what the tenant made of it, what the release ships now; and their models."""
 
     style: Style
+    documents: tuple[Document, Document, Document]
     base: str
     live: str
     new: str
 
 
-@st.composite
-def triples(draw: st.DrawFn, styles: tuple[Style, ...] = STYLES) -> Triple:
+def a_case(choices: Choices, style: Style) -> Case:
     """A base and two edits of it; the tenant's file may have a frame of its own."""
-    style = draw(st.sampled_from(styles))
-    base = draw(documents(style))
-    live, new = draw(edited(style, base)), draw(edited(style, base))
-    shipped = draw(frames())
-    own = shipped if draw(st.booleans()) else draw(frames())
-    return Triple(style, shipped(style.render(base)), own(style.render(live)), shipped(style.render(new)))
+    base = a_document(choices, style, style.depth)
+    live, new = edited(choices, style, base, style.depth), edited(choices, style, base, style.depth)
+    shipped = a_frame(choices)
+    own = a_frame(choices) if choices.one_in(3) else shipped
+    texts = [style.render(document) for document in (base, live, new)]
+    return Case(style, (base, live, new), shipped(texts[0]), own(texts[1]), shipped(texts[2]))
+
+
+def cases(style: Style) -> st.SearchStrategy[Case]:
+    """Cases of one format."""
+    return CHOICES.map(lambda choices: a_case(choices, style))
+
+
+def any_case(styles: Sequence[Style] = STYLES) -> st.SearchStrategy[Case]:
+    """Cases of all formats."""
+    return CHOICES.map(lambda choices: a_case(choices, choices.of(styles)))

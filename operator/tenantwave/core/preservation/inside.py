@@ -19,7 +19,7 @@ from tenantwave.core.preservation.tree import Node, UnparsableError
 MAX_STRUCTURED_CHARS = 262_144
 """Longer texts merge as plain text: a parse of 1 MiB of YAML takes seconds, and it is the tenants who choose the size."""
 
-_COMMENT_MARKS = ("#", "//", "/*", "!")
+_COMMENT_MARKS = ("#", "//", "/*", "!", ";")
 _MAX_PASSES = 3
 
 

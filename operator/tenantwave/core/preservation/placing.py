@@ -1,13 +1,15 @@
 """Writes a structural merge into the tenant's text: few small edits, tokens copied from the release's text, all else left byte for byte.
 
 Nothing here is believed: the caller parses the outcome and compares it with what should be. So these rules may be simple, and what does
-not fit them is an UnplaceableError, never a guess. Entries stand on lines (YAML blocks, properties) or in brackets (JSON, YAML flow).
+not fit them is an UnplaceableError, never a guess. Entries stand on lines (YAML blocks, properties, sections of INI and TOML) or in brackets (JSON,
+YAML flow, TOML arrays).
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
+from tenantwave.core.preservation.lines import begin_of_section, column, end_of_section, line_end
 from tenantwave.core.preservation.structure import Entry, Merged, Mixed
 from tenantwave.core.preservation.tree import Child, Container
 
@@ -41,7 +43,9 @@ def place(merged: Merged, live_root: Merged, live_text: str, new_text: str, gap:
         return live_text
     if not isinstance(merged, Mixed):
         return new_text  # the whole file is the release's
-    return _applied(live_text, list(_Placer(live_text, new_text, gap).container(merged)))
+    placed = _applied(live_text, list(_Placer(live_text, new_text, gap).container(merged)))
+    # A section that goes from the end of a file leaves the blank line above it behind.
+    return placed.rstrip("\n") + "\n" if merged.live.is_section and not live_text.endswith("\n\n") else placed
 
 
 def _applied(text: str, edits: list[Edit]) -> str:
@@ -64,14 +68,17 @@ class _Placer:
 
     def container(self, mixed: Mixed) -> Iterator[Edit]:
         """Return the edits for one container."""
-        if not any(entry.live for entry in mixed.entries):
+        if mixed.live.is_section:
+            yield from self._on_lines(mixed, self._own_entries_first(mixed))
+        elif not any(entry.live for entry in mixed.entries):
             if mixed.entries:
                 raise UnplaceableError("nothing of the tenant is left in the list or mapping to put the release's entries beside")
-            yield Edit(mixed.live.start, mixed.live.end, "{}" if mixed.live.is_mapping else "[]")
+            text = self.live[mixed.live.start : mixed.live.end].rstrip("\n")  # a block scalar at the end has its newline
+            yield Edit(mixed.live.start, mixed.live.start + len(text), "{}" if mixed.live.is_mapping else "[]")
         elif mixed.live.is_flow:
             yield from self._in_brackets(mixed)
         else:
-            yield from self._on_lines(mixed)
+            yield from self._on_lines(mixed, mixed.entries)
 
     def _change(self, entry: Entry, live: Child) -> Iterator[Edit]:
         """Return the edits for an entry that the tenant's text has already."""
@@ -84,6 +91,9 @@ class _Placer:
 
     def _value(self, live: Child, new: Child) -> Edit:
         """Replace the value alone if both stand on one line, else everything after the key or dash."""
+        if _is_section(live):
+            body = slice(line_end(self.live, live.head_end), line_end(self.live, live.node.end))
+            return Edit(body.start, body.stop, self.new[line_end(self.new, new.head_end) : line_end(self.new, new.node.end)])
         old = self.live[live.node.start : live.node.end]
         value = self.new[new.node.start : new.node.end]
         if old and value and "\n" not in old and "\n" not in value and not _is_block(live) and not _is_block(new):
@@ -94,8 +104,8 @@ class _Placer:
         end = max(live.head_end + len(self.live[live.head_end : live.node.end].rstrip("\n")), self._separator_end(live))
         head, newline, rest = tail.partition("\n")
         if _OPENS_BLOCK.search(head) and "\n" not in old:  # a comment behind the tenant's value stays on its line
-            line_end = end + len(self._rest_of_line(end).rstrip("\n"))
-            return Edit(live.head_end, line_end, f"{head}{self.live[end:line_end]}{newline}{rest}")
+            behind = end + len(self._rest_of_line(end).rstrip("\n"))
+            return Edit(live.head_end, behind, f"{head}{self.live[end:behind]}{newline}{rest}")
         return Edit(live.head_end, end, tail)
 
     def _separator_end(self, live: Child) -> int:
@@ -105,7 +115,7 @@ class _Placer:
 
     def _moved(self, text: str, new: Child, live: Child) -> str:
         """Indent the following lines of the release's text as the tenant's entry is indented."""
-        return self._indented(text, _column(self.live, live.start) - _column(self.new, new.start))
+        return self._indented(text, column(self.live, live.start) - column(self.new, new.start))
 
     @staticmethod
     def _indented(text: str, shift: int) -> str:
@@ -120,43 +130,73 @@ class _Placer:
 
     # Entries on lines
 
-    def _on_lines(self, mixed: Mixed) -> Iterator[Edit]:
-        yield from self._drop_lines(mixed)
-        kept = [entry.live for entry in mixed.entries if entry.live]
+    def _on_lines(self, mixed: Mixed, entries: Sequence[Entry]) -> Iterator[Edit]:
+        yield from self._drop_lines(mixed, entries)
+        first = next((entry.live for entry in entries if entry.live), None)
         previous: Child | None = None
-        for entry in mixed.entries:
+        for entry in entries:
             if entry.live is not None:
                 yield from self._change(entry, entry.live)
                 previous = entry.live
             elif entry.new is not None:
-                text = self._entry_text(entry.new, kept[0], mixed)
-                yield self._before(kept[0], text) if previous is None else self._after(previous, kept[0], text)
+                yield self._insert_on_lines(entry.new, previous, first, mixed)
 
-    def _entry_text(self, new: Child, like: Child, mixed: Mixed) -> str:
+    @staticmethod
+    def _own_entries_first(mixed: Mixed) -> list[Entry]:
+        """Return the entries of a section, sections among them last. What becomes a section, or stops being one, is dropped and inserted."""
+
+        def settled(entry: Entry) -> Entry:
+            is_replaced = entry.live and entry.new and entry.merged is entry.new.node
+            return replace(entry, live=None) if is_replaced and _is_section(entry.live) != _is_section(entry.new) else entry
+
+        return sorted(map(settled, mixed.entries), key=lambda entry: _is_section(entry.live or entry.new))
+
+    def _insert_on_lines(self, new: Child, previous: Child | None, first: Child | None, mixed: Mixed) -> Edit:
+        """Write the release's entry behind the one before it, else below the header, else before the first one."""
+        like = previous or first
+        text = self._entry_text(new, like, mixed)
+        indent = " " * column(self.live, like.start) if like else ""
+        start = mixed.live.start
+        if previous is not None:
+            at = line_end(self.live, previous.node.end)
+            if _is_section(previous):
+                at = end_of_section(self.live, at)
+            is_apart = not _is_section(new) or self.live[max(at - 2, 0) : at] == "\n\n"
+            return Edit(at, at, f"{indent}{text}\n" if is_apart else f"\n{indent}{text}\n")
+        if first is None and not start:  # a file without entries
+            return Edit(len(self.live), len(self.live), f"{text}\n")
+        if mixed.live.is_section and start and not _is_section(new):
+            if first is not None and start == first.start:
+                raise UnplaceableError("a section without a header has no place for an entry")
+            at = line_end(self.live, start)
+            return Edit(at, at, f"{indent}{text}\n")
+        if first is None:
+            at = end_of_section(self.live, line_end(self.live, start))
+            return Edit(at, at, f"\n{text}\n")
+        if _is_section(first):
+            at = begin_of_section(self.live, first.start)
+            return Edit(at, at, f"{indent}{text}\n\n")
+        return Edit(first.start, first.start, f"{text}\n{indent}")
+
+    def _entry_text(self, new: Child, like: Child | None, mixed: Mixed) -> str:
         """Return the release's entry with the rest of its last line (a comment there belongs to it), indented like the tenant's."""
         if mixed.new.is_flow:
-            return ("" if mixed.new.is_mapping else "- ") + self._moved(self.new[new.start : new.node.end], new, like)
-        end = _line_end(self.new, new.node.end)
-        return self._moved(self.new[new.start : end].rstrip("\n"), new, like)
+            text, dash = self.new[new.start : new.node.end], "" if mixed.new.is_mapping else "- "
+        else:
+            text, dash = self.new[new.start : line_end(self.new, new.node.end)].rstrip("\n"), ""
+        return dash + (self._moved(text, new, like) if like else text)
 
-    def _before(self, child: Child, text: str) -> Edit:
-        return Edit(child.start, child.start, f"{text}\n{' ' * _column(self.live, child.start)}")
-
-    def _after(self, previous: Child, like: Child, text: str) -> Edit:
-        at = _line_end(self.live, previous.node.end)
-        return Edit(at, at, f"{' ' * _column(self.live, like.start)}{text}\n")
-
-    def _drop_lines(self, mixed: Mixed) -> Iterator[Edit]:
+    def _drop_lines(self, mixed: Mixed, entries: Sequence[Entry]) -> Iterator[Edit]:
         """Remove the lines of entries that are gone; comments between entries stay."""
-        kept = {id(entry.live.node) for entry in mixed.entries if entry.live}
+        kept = {id(entry.live.node) for entry in entries if entry.live}
         children = mixed.live.children
         skip_until = -1
         for position, child in enumerate(children):
             if id(child.node) in kept or child.start < skip_until:
                 continue
-            line_start = child.start - _column(self.live, child.start)
+            line_start = child.start - column(self.live, child.start)
             if not self.live[line_start : child.start].strip():
-                yield Edit(line_start, _line_end(self.live, child.node.end), "")
+                yield Edit(line_start, line_end(self.live, child.node.end), "")
                 continue
             following = next((other for other in children[position:] if id(other.node) in kept), None)  # "- a: 1" loses its first key
             if following is None:
@@ -203,10 +243,10 @@ class _Placer:
             yield Edit(comma, comma + 1, "")
 
     def _is_on_own_line(self, child: Child) -> bool:
-        return not self.live[child.start - _column(self.live, child.start) : child.start].strip()
+        return not self.live[child.start - column(self.live, child.start) : child.start].strip()
 
     def _rest_of_line(self, at: int) -> str:
-        return self.live[at : _line_end(self.live, at)]
+        return self.live[at : line_end(self.live, at)]
 
     def _drop_in_brackets(self, child: Child, container: Container, is_first: bool) -> Edit:
         """Remove an entry with its comma: its whole line if it is alone there, else with the space before it (of the first ones: after)."""
@@ -214,14 +254,14 @@ class _Placer:
         end = child.node.end if comma is None else comma + 1
         rest = self._rest_of_line(end)
         if self._is_on_own_line(child) and _is_blank_or_comment(rest) and end + len(rest) <= container.end:
-            return Edit(child.start - _column(self.live, child.start), end + len(rest), "")
+            return Edit(child.start - column(self.live, child.start), end + len(rest), "")
         if is_first:
             return Edit(child.start, end + len(rest) - len(rest.lstrip(" \t")), "")
-        before = self.live[child.start - _column(self.live, child.start) : child.start]
+        before = self.live[child.start - column(self.live, child.start) : child.start]
         return Edit(child.start - len(before) + len(before.rstrip(" \t")), end, "")
 
     def _insert_in_brackets(self, text: str, previous: Child | None, first: Child) -> Edit:
-        indent = self.live[first.start - _column(self.live, first.start) : first.start] if self._is_on_own_line(first) else None
+        indent = self.live[first.start - column(self.live, first.start) : first.start] if self._is_on_own_line(first) else None
         if previous is None:
             return Edit(first.start, first.start, f"{text}\n{indent}" if indent is not None else f"{text} ")
         comma = self._comma_after(previous)
@@ -240,13 +280,5 @@ def _is_blank_or_comment(rest: str) -> bool:
     return not rest.strip() or rest.strip().startswith(("//", "#"))
 
 
-def _column(text: str, at: int) -> int:
-    return at - (text.rfind("\n", 0, at) + 1)
-
-
-def _line_end(text: str, at: int) -> int:
-    """Return where the line that holds the character before `at` ends, its newline included; a block scalar ends with its newline."""
-    if at and text[at - 1] == "\n":
-        return at
-    end = text.find("\n", at)
-    return len(text) if end < 0 else end + 1
+def _is_section(child: Child | None) -> bool:
+    return child is not None and isinstance(child.node, Container) and child.node.is_section

@@ -45,13 +45,18 @@ class Child:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Container:
-    """A mapping or list at `text[start:end]`. `is_flow`: in brackets with commas; else one entry after the other on lines."""
+    """A mapping or list at `text[start:end]`. `is_flow`: in brackets with commas; else one entry after the other on lines.
+
+    `is_section`: on lines below a header (`[name]`), which ends what stands before it, so entries that are no sections come first. Its
+    `start` is the end of that header; 0 for the root of a file; the start of its first entry where it has no header of its own.
+    """
 
     start: int
     end: int
     is_mapping: bool
     is_flow: bool
     children: tuple[Child, ...]
+    is_section: bool = False
     shape: Shape = field(init=False)
 
     def __post_init__(self) -> None:
@@ -65,7 +70,7 @@ class Container:
 Node: TypeAlias = Leaf | Container
 
 
-def mapping(start: int, end: int, is_flow: bool, children: Iterable[Child]) -> Container:
+def mapping(start: int, end: int, is_flow: bool, children: Iterable[Child], is_section: bool = False) -> Container:
     """Return a mapping. Raises: UnparsableError if two entries have one name, since readers differ in which of them counts."""
     entries = tuple(children)
     seen: set[str] = set()
@@ -73,7 +78,7 @@ def mapping(start: int, end: int, is_flow: bool, children: Iterable[Child]) -> C
         if child.name in seen:
             raise UnparsableError(f'the key "{child.name}" is there twice')
         seen.add(child.name)
-    return Container(start, end, is_mapping=True, is_flow=is_flow, children=entries)
+    return Container(start, end, is_mapping=True, is_flow=is_flow, children=entries, is_section=is_section)
 
 
 def refuse_template_marks(text: str) -> None:

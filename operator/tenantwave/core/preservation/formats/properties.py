@@ -36,7 +36,7 @@ def parse_properties(text: str) -> Node:
             children.append(Child(_decoded(line["key"]), line.start("key"), line.end("key"), value))
         at = line.end()
     end = children[-1].node.end if children else 0
-    return mapping(children[0].start if children else 0, end, False, children)
+    return mapping(0, end, False, children, is_section=True)
 
 
 def _decoded(raw: str) -> str:
