@@ -6,7 +6,7 @@ A row goes when its feature comes. Only a use counts: a field with its default v
 from collections.abc import Callable
 from typing import NamedTuple
 
-from tenantwave.api.upgrade import ConfigFormat, TenantUpgradeSpec
+from tenantwave.api.upgrade import TenantUpgradeSpec
 
 
 class NotYet(NamedTuple):
@@ -32,11 +32,6 @@ NOT_YET_IN_UPGRADES: tuple[NotYet, ...] = (
     NotYet("spec.components[].fluxKustomization", _drives_with("flux_kustomization"), _ONLY_WORKLOADS),
     NotYet("spec.components[].argoApplication", _drives_with("argo_application"), _ONLY_WORKLOADS),
     NotYet("spec.components[].customResource", _drives_with("custom_resource"), _ONLY_WORKLOADS),
-    NotYet(
-        "spec.preservation.rules[].format Toml or Ini",
-        lambda spec: any(rule.format in (ConfigFormat.TOML, ConfigFormat.INI) for rule in spec.preservation.rules_),
-        "use Text or Opaque",
-    ),
 )
 
 
