@@ -98,9 +98,10 @@ class SecretSnapshots:
         if (known := self._known.get(digest)) is not None:
             self._known.move_to_end(digest)
             return known.blob
-        blob, count = await self._read(digest)
-        # It may be marked, and is only read: whoever saves the same content asks the API server again.
-        self._remember(digest, _Known(blob, count, float("-inf")))
+        begun = self._monotonic()
+        blob, count, is_marked = await self._read(digest)
+        # What is marked was only read: whoever saves the same content takes the mark off at the API server.
+        self._remember(digest, _Known(blob, count, float("-inf") if is_marked else begun + self._trusted_seconds))
         return blob
 
     def counted(self, stored_bytes: int) -> None:
@@ -128,7 +129,7 @@ class SecretSnapshots:
                 return _payload(digest, number, stored)[0]
             try:
                 found = await self._cluster.get(SECRET, self._namespace, name)
-                if MARK_ANNOTATION in (found["metadata"].get("annotations") or {}):
+                if _is_marked(found):
                     clean = {"metadata": {"annotations": {MARK_ANNOTATION: None}}}
                     version = found["metadata"]["resourceVersion"]
                     found = await self._cluster.merge_patch(SECRET, self._namespace, name, clean, resource_version=version)
@@ -137,18 +138,20 @@ class SecretSnapshots:
             return _payload(digest, number, found)[0]
         raise Conflict(f"Secret {name} is being marked and deleted all the time; stored at the next look")
 
-    async def _read(self, digest: str) -> tuple[bytes, int]:
-        first, count = await self._chunk(digest, 0)
-        parts = [first] + [(await self._chunk(digest, number))[0] for number in range(1, count)]
-        return _unpacked(digest, parts), count
+    async def _read(self, digest: str) -> tuple[bytes, int, bool]:
+        """Return the blob, how many chunks it has, and whether any of them is marked."""
+        chunks = [await self._chunk(digest, 0)]
+        part, count = _payload(digest, 0, chunks[0])
+        chunks += [await self._chunk(digest, number) for number in range(1, count)]
+        parts = [part] + [_payload(digest, number, chunk)[0] for number, chunk in enumerate(chunks[1:], start=1)]
+        return _unpacked(digest, parts), count, any(_is_marked(chunk) for chunk in chunks)
 
-    async def _chunk(self, digest: str, number: int) -> tuple[bytes, int]:
+    async def _chunk(self, digest: str, number: int) -> dict[str, Any]:
         name = secret_name(digest, number)
         try:
-            secret = await self._cluster.get(SECRET, self._namespace, name)
+            return await self._cluster.get(SECRET, self._namespace, name)
         except NotFound as error:
             raise SnapshotCorrupt(f"chunk {number} of {digest} is missing: {_mend(name)}") from error
-        return _payload(digest, number, secret)
 
     def _secret(self, digest: str, number: int, count: int, part: bytes) -> dict[str, Any]:
         return {
@@ -175,6 +178,10 @@ class SecretSnapshots:
         while self._known_bytes > REMEMBERED_BYTES:
             _, forgotten = self._known.popitem(last=False)
             self._known_bytes -= len(forgotten.blob)
+
+
+def _is_marked(secret: Mapping[str, Any]) -> bool:
+    return MARK_ANNOTATION in (secret["metadata"].get("annotations") or {})
 
 
 def _size(part: bytes) -> int:
