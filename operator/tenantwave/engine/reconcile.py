@@ -152,36 +152,39 @@ class Reconciler:
             if plan.save_policy and world.upgrade.spec is not None:
                 await self.journals.save_planned(plan.journal, world.upgrade.spec)
             await self.journals.save(plan.journal, decided_on)
-        moved = await self._work_in_tenants(world, plan)
+        moved, behind = await self._work_in_tenants(world, plan)
         await self._answer_tenants(world, plan.decision_answers)
         for answer in plan.answers:
-            await self._answer(world.upgrade.name, answer)
+            await self._answer(world.upgrade.name, answer, behind)
         if plan.finalizer is False:
             await self._set_finalizer(world, present=False)
         return moved
 
-    async def _work_in_tenants(self, world: World, plan: Plan) -> bool:
+    async def _work_in_tenants(self, world: World, plan: Plan) -> tuple[bool, frozenset[str]]:
         """Carry out moves and steps, tenant by tenant. What fails in one is tried again later, with patience, and stops no other.
 
-        Returns: whether any tenant was moved on.
+        Returns: whether any tenant was moved on, and the tenants in which something of the plan was not done this time.
         """
         name = world.upgrade.name
-        moves = [move for move in plan.moves if self._patience.is_over(name, move.tenant, self.clock.monotonic())][:EFFECTS_PER_ROUND]
-        steps = [step for step in self._due(world, plan.steps) if self._patience.is_over(name, step.tenant, self.clock.monotonic())]
+        ready = {one.tenant for one in (*plan.moves, *plan.steps) if self._patience.is_over(name, one.tenant, self.clock.monotonic())}
+        moves = [move for move in plan.moves if move.tenant in ready][:EFFECTS_PER_ROUND]
+        steps = [step for step in self._due(world, plan.steps) if step.tenant in ready]
         work = [(move.tenant, self.journals.move(world, move)) for move in moves] + [
             (step.tenant, self._step(world, step)) for step in steps
         ]
         results = await self._all(effect for _, effect in work)
-        moved = False
+        owed = {move.tenant for move in plan.moves} | {step.tenant for step in plan.steps if _pace(step) is None}
+        moved, behind = False, owed - {tenant for tenant, _ in work}
         for (tenant, _), result in zip(work, results, strict=True):
             if isinstance(result, Fault):
                 self._bear(world, tenant, result)
+                behind.add(tenant)
             elif isinstance(result, BaseException):
                 raise result
             else:
                 self._patience.forget(name, tenant)
                 moved = moved or result is not False
-        return moved
+        return moved, frozenset(behind)
 
     async def _answer_tenants(self, world: World, answers: Iterable[DecisionAnswer]) -> None:
         """Answer TenantDecisions. One that cannot be answered is tried again later, with patience of its own, and stops nothing else."""
@@ -247,9 +250,11 @@ class Reconciler:
         patch = {"metadata": {"finalizers": [*others, FINALIZER] if present else others}}
         await self.cluster.merge_patch(TENANT_UPGRADE, "", world.upgrade.name, patch, resource_version=view.resource_version)
 
-    async def _answer(self, upgrade: str, answer: Answer) -> None:
+    async def _answer(self, upgrade: str, answer: Answer, behind: frozenset[str]) -> None:
+        """Answer an order, unless its effect has still to come to a tenant that it names: the planner repeats what is not answered."""
         view = next((action for action in self.store.actions_of(upgrade) if action.name == answer.action), None)
-        if view is not None:
+        named = view.action.spec.tenants if view is not None and view.action is not None else ()
+        if view is not None and not (answer.accepted and behind.intersection(named)):
             await self._write_answer(view, answer)
 
     async def _write_answer(self, view: ActionView, answer: Answer) -> None:
