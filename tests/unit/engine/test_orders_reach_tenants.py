@@ -34,7 +34,7 @@ async def test_a_skip_whose_write_failed_is_done_again(fault: Fault) -> None:
     """Answered at once it would be said to be done, and never be done."""
     story = await a_held_tenant()
     order(story, "SkipTenant")
-    failed = []
+    failed: list[Request] = []
 
     def fail_once(number: int, request: Request) -> None:
         if request.kind == "TenantRun" and not failed:
