@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from localcluster.cluster import LocalCluster
 from support.clusters import OPERATOR_NAMESPACE
 
 Object = dict[str, Any]
+MARKER = "tenantwave.io/intent"
 IN_FLIGHT = frozenset({"Preflight", "Applying", "Converging"})
 WRITES = frozenset({"create", "update", "patch", "delete"})
 
@@ -93,3 +94,16 @@ def twice(found: list[Write]) -> list[str]:
             repeated.append("/".join(key))
         last[key] = content
     return repeated
+
+
+def landed(cluster: LocalCluster, since: int, tenants: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the operator's writes of content to objects of tenants since a mark: the object, as `tenant/plural/name`, and the marker."""
+    found: list[tuple[str, str]] = []
+    last: dict[str, str] = {}
+    for write in in_tenants(writes(cluster, since), list(tenants)):
+        place = f"{write.namespace}/{write.resource}/{write.name}"
+        marker = (write.body.get("metadata", {}).get("annotations") or {}).get(MARKER, "")
+        if marker and marker != last.get(place) and marker.rpartition("/")[2].isdecimal():
+            found.append((place, marker))
+        last[place] = marker
+    return found

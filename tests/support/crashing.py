@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +15,9 @@ from localcluster.client import ApiError, KubeClient, eventually
 from localcluster.cluster import LocalCluster
 
 from support import audit
-from support.checker import MARKER, Expected, faults, look
+from support.checker import Expected, faults, look
 from support.clusters import OPERATOR_NAMESPACE
-from support.crash import COUNT_FILE_VARIABLE, CRASH_CODE, HELD_FILE_VARIABLE, VARIABLE
+from support.crash import CRASH_CODE, HELD_FILE_VARIABLE, VARIABLE
 from support.nursery import Nursery
 from support.story import IMAGE, PROFILE, RUN, UPGRADE, Story, condition
 
@@ -30,8 +29,6 @@ LATER = {"own": "changed", "late": "edit", "cache": "off"}
 """What it edits while it soaks; one of them a key that the release has brought."""
 
 SEED_VARIABLE = "TENANTWAVE_TEST_SEED"
-ALL_VARIABLE = "TENANTWAVE_TEST_ALL_CRASHES"
-SAMPLE_COUNT = 24
 
 
 def chosen_seed() -> int:
@@ -39,15 +36,6 @@ def chosen_seed() -> int:
     seed = int(os.environ.get(SEED_VARIABLE) or secrets.randbelow(10**6))
     print(f"{SEED_VARIABLE}={seed}")
     return seed
-
-
-def crash_points(write_count: int, sample_count: int = SAMPLE_COUNT) -> list[str]:
-    """Return the writes to die before and after: all of them if TENANTWAVE_TEST_ALL_CRASHES is set, else a sample; and print them."""
-    points = [f"{moment}:{number}" for number in range(1, write_count + 1) for moment in ("before", "after")]
-    if not os.environ.get(ALL_VARIABLE):
-        points = random.Random(chosen_seed()).sample(points, min(sample_count, len(points)))
-    print(f"{write_count} writes; dying at", *points)
-    return points
 
 
 def own_edits(tenant: str) -> dict[str, str]:
@@ -64,20 +52,24 @@ class Trial:
 
     def upgraded(self) -> Expected:
         """Return what it is like after an upgrade."""
-        return Expected(f"{IMAGE}:2.4.0", NEW | self.own, "2.4.0", {self.upgrade: "Succeeded"})
+        return _expected("2.4.0", NEW | self.own, "2.4.0", {self.upgrade: "Succeeded"})
 
     def taken_back(self) -> Expected:
         """Return what it is like after a rollback, with what it has edited meanwhile."""
-        return Expected(f"{IMAGE}:2.3.1", OLD | self.own | LATER, "2.3.1", {self.upgrade: "RolledBack"})
+        return _expected("2.3.1", OLD | self.own | LATER, "2.3.1", {self.upgrade: "RolledBack"})
 
-    def aborted(self, edits: Mapping[str, str] | None = None) -> Expected:
+    def aborted(self) -> Expected:
         """Return what it is like if its upgrade was aborted early, when perhaps nothing of it had landed."""
-        return Expected(f"{IMAGE}:2.3.1", OLD | self.own | dict(edits or {}), None, {self.upgrade: "RolledBack|Skipped"})
+        return _expected("2.3.1", OLD | self.own, None, {self.upgrade: "RolledBack|Skipped"})
 
     @property
     def own(self) -> dict[str, str]:
         """Return what it had edited before the upgrade. It differs from tenant to tenant, and so do the objects that are saved."""
         return own_edits(self.tenant)
+
+
+def _expected(version: str, data: Mapping[str, str], recorded: str | None, states: Mapping[str, str]) -> Expected:
+    return Expected({"Deployment/api": f"{IMAGE}:{version}"}, {"app-config": data}, recorded, states)
 
 
 class Trials:
@@ -158,15 +150,7 @@ class Trials:
 
     def landed(self, mark: int, tenants: Sequence[str]) -> list[tuple[str, str]]:
         """Return the operator's writes of content to objects of tenants since a mark of the audit log: the object, and the marker."""
-        found: list[tuple[str, str]] = []
-        last: dict[str, str] = {}
-        for write in audit.in_tenants(audit.writes(self.cluster, mark), list(tenants)):
-            place = f"{write.namespace}/{write.resource}/{write.name}"
-            marker = (write.body.get("metadata", {}).get("annotations") or {}).get(MARKER, "")
-            if marker and marker != last.get(place) and marker.rpartition("/")[2].isdecimal():
-                found.append((place, marker))
-            last[place] = marker
-        return found
+        return audit.landed(self.cluster, mark, tenants)
 
     async def assert_written_once(self, mark: int, tenants: Sequence[str]) -> None:
         """Require one landed write of content to each ConfigMap and each Deployment since a mark, and that the journal knows of it."""
@@ -187,27 +171,6 @@ class Trials:
 
     # Disturbance.
 
-    async def count_writes(self, folder: Path, trial: Trial, reason: str, expected: Expected | None = None) -> int:
-        """Put a trial through undisturbed until its upgrade is Ready or not for this reason, and return how many writes that took."""
-        file = folder / "writes"
-        mark = self.cluster.audit_mark()
-        operator = await self.nursery.operator(**{COUNT_FILE_VARIABLE: str(file)})
-        await self.story.until(trial.upgrade, reason, timeout=120)
-        if expected is not None:
-            await self.is_well({trial.tenant: expected})
-        count = 0
-
-        async def is_quiet() -> bool:
-            nonlocal count
-            before, count = count, len(file.read_text().splitlines())
-            return before == count
-
-        await eventually(is_quiet, pause=0.5)
-        await operator.kill()
-        await self.assert_written_once(mark, [trial.tenant])
-        print("undisturbed writes:", *file.read_text().splitlines(), sep="\n  ")
-        return count
-
     async def die(self, fault: str, trial: Trial, reason: str, held_file: Path | None = None) -> bool:
         """Start an operator that dies at a write. Returns False if it came to the end without that write."""
         environment = {VARIABLE: fault} | ({HELD_FILE_VARIABLE: str(held_file)} if held_file else {})
@@ -222,12 +185,6 @@ class Trials:
             return False
         assert await operator.ends(1) == CRASH_CODE, operator.log()[-3000:]
         return True
-
-    async def resume(self, trial: Trial, reason: str, expected: Expected) -> None:
-        """Let a calm operator bring a trial to its end."""
-        operator = await self.nursery.operator()
-        await self.ends(trial, reason, expected)
-        await operator.kill()
 
     async def deliver(self, held_file: Path, as_operator: KubeClient) -> int:
         """Send a request that was held back, and return the answer's code."""

@@ -4,59 +4,106 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Sequence
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from localcluster.client import eventually
+from localcluster.client import ApiError, eventually
 
-from support.checker import Expected
-from support.crashing import Trials
-from support.nursery import Operator
-from support.story import IMAGE, Story
+from support.between import Call
+from support.checker import Expected, Named
+from support.clusters import OPERATOR_NAMESPACE
+from support.story import RUN, Story, condition
+from support.workloads import config_map, cron_job, is_rolled_out, namespace, workload
 
 Object = dict[str, Any]
 
 FIRST = "2.1.0"
+IMAGE = "registry.example.com/shop"
+CONFIG, FILE = "app-config", "settings.yaml"
 EDIT_PAUSE_SECONDS = 0.06
+MEDDLE_SHARE = 0.3
+"""Of the writes to objects of tenants."""
 ABORT_REASON = "this round goes back"
+STUBBORN_KEY = "pool"
+"""What each release changes; who edits it is held until it is settled."""
+
+KINDS: Mapping[str, str] = {"api": "Deployment", "store": "StatefulSet", "agent": "DaemonSet", "nightly": "CronJob"}
+"""Component -> kind; each tenant has one of them, in turn."""
 
 
 def release(version: str) -> dict[str, str]:
-    """Return a version's pristine configuration: a key that changes, one that never does, and one that only this version has."""
-    return {"pool": version, "mode": "fast", "greeting": "hello", f"only-in-{version}": "yes"}
+    """Return a version's pristine configuration: keys that change, some that never do, one that only this version has, and a file."""
+    text = f"# settings of {version}\nevery: {version.split('.')[1]}\nlevel: info\ntitle: shop\n"
+    return {"pool": version, "limit": version, "mode": "fast", "greeting": "hello", f"only-in-{version}": "yes", FILE: text}
 
 
 @dataclass(slots=True)
 class Member:
-    """One tenant, and what it must be like: the release that it runs, its edits, and how each upgrade ended in it."""
+    """One tenant, and what it must be like: the release that it runs, all its edits, and how each upgrade ended in it."""
 
     name: str
     ring: str
+    component: str
     version: str = FIRST
     recorded: str = ""
-    edits: dict[str, str] = field(default_factory=dict)
+    edits: dict[str, str | None] = field(default_factory=dict)
+    """Key -> the value that the tenant gave it last; None: it deleted the key."""
+    lines: dict[str, str | None] = field(default_factory=dict)
+    """The same for what stands in the file."""
+    notes: dict[str, str] = field(default_factory=dict)
+    """Annotations that it put on its workload."""
     states: dict[str, str] = field(default_factory=dict)
+    hand: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """A tenant edits one thing at a time: so the model knows what came last."""
+
+    @property
+    def workload(self) -> str:
+        """Return its workload as `Deployment/api`."""
+        return f"{KINDS[self.component]}/{self.component}"
 
     def expected(self) -> Expected:
         """Return what the checker is told."""
-        return Expected(f"{IMAGE}:{self.version}", release(self.version) | self.edits, self.recorded, dict(self.states))
+        data: dict[str, str | Mapping[str, str]] = dict(_edited(release(self.version), self.edits))
+        data[FILE] = _edited(_lines(release(self.version)[FILE]), self.lines)
+        return Expected(
+            images={self.workload: f"{IMAGE}/{self.component}:{self.version}"},
+            configs={CONFIG: data},
+            version=self.recorded,
+            states=dict(self.states),
+            annotations={self.workload: dict(self.notes)},
+        )
+
+    def objects(self, product: str) -> list[Object]:
+        """Return what is there before the first upgrade."""
+        kind, image = KINDS[self.component], f"{IMAGE}/{self.component}:{FIRST}"
+        container: Object = {"name": self.component, "image": image, "envFrom": [{"configMapRef": {"name": CONFIG}}]}
+        if kind == "CronJob":
+            body = cron_job(self.component, self.name, image=image)
+            body["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"] = [container]
+        else:
+            pods: Object = {"containers": [container]}
+            slow: Object = {"progressDeadlineSeconds": 300} if kind == "Deployment" else {}
+            body = workload(kind, self.component, self.name, image=image, spec=slow, pod_spec=pods)
+        labels = {f"tenantwave.io/product-{product}": "true", "tenantwave.io/ring": self.ring}
+        return [namespace(self.name, labels), config_map(CONFIG, self.name, release(FIRST)), body]
 
 
 class Fleet:
-    """Tenants in two waves. What is random comes from one seed."""
+    """Tenants in two waves. What is random comes from one seed. `edit_count` and `upgrade_ends` say what has happened."""
 
-    def __init__(self, trials: Trials, seed: int) -> None:
-        self.trials = trials
+    def __init__(self, story: Story, seed: int) -> None:
+        self.story = story
         self.members: list[Member] = []
-        self.upgrade_names: list[str] = []
+        self.edit_count = 0
+        self.upgrade_ends: dict[str, str] = {}
+        self.conflict_count = 0
+        """Edits that were named in a conflict, with both values."""
+        self.meddle_count = 0
+        """Edits that were made between an operator's read of the object and its write."""
         self._random = random.Random(seed)
-        self._edit_count = 0
-
-    @property
-    def story(self) -> Story:
-        return self.trials.story
 
     @property
     def names(self) -> list[str]:
@@ -67,12 +114,18 @@ class Fleet:
         await self.story.pristine(FIRST, release(FIRST))
         for number in range(canaries + others):
             ring = "canary" if number < canaries else "rest"
-            name = await self.story.tenant(f"f{number}", labels={"tenantwave.io/ring": ring}, config=release(FIRST))
-            self.members.append(Member(name, ring))
-        await self.story.ready()
+            member = Member(self.story.unique(f"f{number}"), ring, list(KINDS)[number % len(KINDS)])
+            for body in member.objects(self.story.product):
+                await (self.story.apply if body["kind"] == "Namespace" else self.story.kube.apply)(body)
+            self.members.append(member)
+        for member in self.members:
+            if member.component != "nightly":
+                kind, _, name = member.workload.partition("/")
+                await self.story.kube.wait_until(kind, name, member.name, is_rolled_out, saying="rolled out", timeout=60)
         canary = {"name": "canary", "selector": {"matchLabels": {"tenantwave.io/ring": "canary"}}, "maxParallel": 2, "soak": "0s"}
-        await self.story.policy("quick", waves=[canary, {"name": "rest", "maxParallel": 4, "soak": "1s"}])
-        await self.story.policy("slow", waves=[canary, {"name": "rest", "maxParallel": 4, "soak": "1h"}])
+        rest = {"name": "rest", "maxParallel": 4, "failureBudget": "90%"}
+        await self.story.policy("quick", waves=[canary, rest | {"soak": "1s"}])
+        await self.story.policy("slow", waves=[canary, rest | {"soak": "1h"}])
 
     def expected(self) -> dict[str, Expected]:
         """Return the model of all tenants."""
@@ -82,7 +135,7 @@ class Fleet:
 
     @asynccontextmanager
     async def editing(self) -> AsyncIterator[None]:
-        """Let random tenants set and delete keys at random moments; the model learns of each edit once the API server has taken it."""
+        """Let random tenants edit at random moments; the model learns of each edit once the API server has taken it."""
         is_over = asyncio.Event()
         editor = asyncio.create_task(self._edit(is_over))
         try:
@@ -90,87 +143,140 @@ class Fleet:
         finally:
             is_over.set()
             await editor  # to its end: an edit that is under way belongs to the model
-        print(f"{self._edit_count} edits")
 
     async def _edit(self, is_over: asyncio.Event) -> None:
         while not is_over.is_set():
             await asyncio.sleep(self._random.uniform(0, 2 * EDIT_PAUSE_SECONDS))
-            await self._edit_once(self._random.choice(self.members))
+            await self.edit_once(self._random.choice(self.members))
 
-    async def _edit_once(self, member: Member) -> None:
-        own = [key for key in member.edits if key.startswith("own-")]
-        self._edit_count += 1
-        if own and self._random.random() < 0.2:
-            key, value = self._random.choice(own), None
-        else:
-            key, value = self._random.choice(["greeting", *(f"own-{number}" for number in range(6))]), f"edit {self._edit_count}"
-        await self.story.kube.patch("ConfigMap", "app-config", member.name, {"data": {key: value}})
-        if value is None:
-            del member.edits[key]
-        else:
-            member.edits[key] = value
+    async def edit_once(self, member: Member) -> None:
+        """Let a tenant change something of its own, or of the release."""
+        deed = self._random.choice((self._edit_key, self._edit_key, self._edit_file, self._edit_workload))
+        self.edit_count += 1
+        text = f"edit {self.edit_count}"
+        async with member.hand:
+            await deed(member, text)
+
+    async def _edit_key(self, member: Member, text: str) -> None:
+        key = self._random.choice(["greeting", "limit", *(f"own-{number}" for number in range(5))])
+        value = None if self._random.random() < 0.2 and key != "limit" else text
+        await self.story.kube.patch("ConfigMap", CONFIG, member.name, {"data": {key: value}})
+        member.edits[key] = value
+
+    async def _edit_file(self, member: Member, text: str) -> None:
+        """Change one line as an editor does: read, change, write back if nobody was faster."""
+        key = self._random.choice(["title", *(f"own{number}" for number in range(3))])
+        while True:
+            body = await self.story.kube.get("ConfigMap", CONFIG, member.name)
+            old = str(body["data"][FILE])
+            line = f"{key}: {text}\n"
+            new, count = re.subn(rf"(?m)^{key}: .*\n", line, old)
+            patch = {"data": {FILE: new if count else old + line}, "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}}
+            try:
+                await self.story.kube.patch("ConfigMap", CONFIG, member.name, patch)
+            except ApiError as error:
+                if error.status != 409:
+                    raise
+                continue
+            member.lines[key] = text
+            return
+
+    async def _edit_workload(self, member: Member, text: str) -> None:
+        kind, _, name = member.workload.partition("/")
+        key = f"example.com/note-{self._random.randrange(3)}"
+        await self.story.kube.patch(kind, name, member.name, {"metadata": {"annotations": {key: text}}})
+        member.notes[key] = text
+
+    async def meddle(self, call: Call) -> None:
+        """Let a tenant, now and then, edit the very object that an operator's write is on its way to."""
+        found = next((member for member in self.members if f"/namespaces/{member.name}/" in call.path), None)
+        if found is not None and call.method == "PATCH" and self._random.random() < MEDDLE_SHARE:
+            self.meddle_count += 1
+            await self.edit_once(found)
 
     # What the platform does.
 
     async def round(self, number: int) -> None:
-        """Play one upgrade to its end: every second one is aborted when the first wave has it and the second is under way."""
+        """Play one upgrade to its end: every second one is aborted when the first wave has it and the second is under way.
+
+        In each one tenant of the second wave has edited what the release changes: it must be held, and both values named.
+        """
         version = f"2.{number}.0"
-        await self.story.pristine(version, release(version))
         goes_back = number % 2 == 1
+        stubborn = self._random.choice([member for member in self.members if member.ring == "rest"])
+        mine = f"mine in round {number}"
+        await self.story.kube.patch("ConfigMap", CONFIG, stubborn.name, {"data": {STUBBORN_KEY: mine}})
+        stubborn.edits[STUBBORN_KEY] = mine
+        self.edit_count += 1
+        await self.story.pristine(version, release(version))
         upgrade = await self.story.upgrade(
-            f"up-{number}", version, policy="slow" if goes_back else "quick", release={"assumedVersion": FIRST}
+            f"up-{number}",
+            version,
+            policy="slow" if goes_back else "quick",
+            release={"assumedVersion": FIRST},
+            components=[self._component(component, version) for component in KINDS],
+            preservation={"rules": [{"configMap": CONFIG, "key": "limit", "onConflict": "TenantWins"}]},
         )
-        self.upgrade_names.append(upgrade)
+        await self._is_held(upgrade, stubborn, Named(CONFIG, STUBBORN_KEY, mine, version))
         if goes_back:
-            await self._under_way(upgrade)
+            await self._under_way(upgrade, stubborn)
             await self.story.act(upgrade, "Abort", reason=ABORT_REASON)
-        await self.story.until(upgrade, "Aborted" if goes_back else "Succeeded", timeout=240)
+        else:
+            await self.story.act(upgrade, "SkipTenant", tenants=[stubborn.name], reason="it keeps its own")
+        ends = ("Aborted",) if goes_back else ("Succeeded", "SucceededWithSkips")
+        body = await self.story.until(upgrade, *ends, timeout=240)
+        self.upgrade_ends[upgrade] = str(condition(body, "Ready")["reason"])
         for member in self.members:
-            if goes_back and member.ring == "rest":
+            if member is stubborn:
+                member.states[upgrade] = "Skipped"
+            elif goes_back and member.ring == "rest":
                 member.states[upgrade] = "RolledBack|Skipped"
             else:
                 member.states[upgrade] = "Succeeded"
                 member.version = member.recorded = version
+        given_in = release(stubborn.version)[STUBBORN_KEY]
+        await self.story.kube.patch("ConfigMap", CONFIG, stubborn.name, {"data": {STUBBORN_KEY: given_in}})
+        del stubborn.edits[STUBBORN_KEY]
 
-    async def _under_way(self, upgrade: str) -> None:
+    def _component(self, component: str, version: str) -> Object:
+        containers = [{"name": component, "image": f"{IMAGE}/{component}:{version}"}]
+        return {
+            "name": component,
+            "optional": True,
+            "workload": {"kind": KINDS[component], "name": component, "containers": containers},
+        }
+
+    async def _is_held(self, upgrade: str, stubborn: Member, named: Named) -> None:
+        """Wait until the stubborn tenant is held with nothing written, and the conflict names both values."""
+
+        async def look() -> bool:
+            body = await self.story.kube.find(RUN, f"{upgrade}.{stubborn.name}", OPERATOR_NAMESPACE)
+            status = (body or {}).get("status") or {}
+            return status.get("state") == "Held" and any(
+                (one["configMap"], one.get("key"), one.get("live"), one.get("new")) == (named.config_map, named.key, named.live, named.new)
+                for one in status.get("conflicts") or []
+            )
+
+        await eventually(look, timeout=240, saying=f"{stubborn.name} is held in {upgrade}, and {named} is named", pause=0.1)
+        self.conflict_count += 1
+
+    async def _under_way(self, upgrade: str, stubborn: Member) -> None:
         """Wait until the first wave is through, and some tenants of the second have been written to."""
-        wanted_count = self._random.randint(1, 4)
+        others = {member.name for member in self.members if member.ring == "rest"} - {stubborn.name}
+        wanted_count = self._random.randint(1, min(4, len(others)))
 
         async def look() -> bool:
             states = await self.story.states(upgrade)
             canaries = [states.get(member.name) for member in self.members if member.ring == "canary"]
-            begun = [state for name, state in states.items() if state in ("Applying", "Converging", "Soaking") and name in self._rest]
+            begun = [state for name, state in states.items() if state in ("Applying", "Converging", "Soaking") and name in others]
             return set(canaries) == {"Succeeded"} and len(begun) >= wanted_count
 
-        await eventually(look, timeout=240, saying=f"{upgrade} is under way in {wanted_count} tenants of the second wave")
-
-    @property
-    def _rest(self) -> set[str]:
-        return {member.name for member in self.members if member.ring == "rest"}
+        await eventually(look, timeout=240, saying=f"{upgrade} is under way in {wanted_count} tenants of the second wave", pause=0.1)
 
 
-@dataclass(slots=True)
-class Killer:
-    """Ends operators at random moments, and starts the next one at once."""
-
-    trials: Trials
-    seed: int
-    kill_count: int = 0
-
-    async def run(self, kill_count: int, longest_life_seconds: float) -> None:
-        """Kill so often; the last successor lives."""
-        rng = random.Random(self.seed)
-        while self.kill_count < kill_count:
-            operator = await self.trials.nursery.operator()
-            await operator.says("all caches are warm")
-            assert operator.is_running, operator.log()[-3000:]
-            await asyncio.sleep(rng.uniform(0, longest_life_seconds))
-            assert operator.is_running, operator.log()[-3000:]
-            await operator.kill()
-            self.kill_count += 1
-        await self.trials.nursery.operator()
+def _edited(pristine: Mapping[str, str], edits: Mapping[str, str | None]) -> dict[str, str]:
+    return {key: value for key, value in {**pristine, **edits}.items() if value is not None}
 
 
-def tracebacks(operators: Sequence[Operator]) -> list[str]:
-    """Return the ends of logs in which an error was nobody's."""
-    return [operator.log()[-3000:] for operator in operators if "Traceback" in operator.log()]
+def _lines(text: str) -> dict[str, str]:
+    return dict(line.split(": ", 1) for line in text.splitlines() if not line.startswith("#"))

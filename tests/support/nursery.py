@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,14 @@ class Operator:
             with suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
             await self.ends(10)
+
+    def pause(self) -> None:
+        """Stop its clock: it holds what it holds, and knows nothing of the time that passes."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it go on after a pause."""
+        os.kill(self.pid, signal.SIGCONT)
 
     async def ends(self, timeout: float) -> int:
         """Return its exit code, once it has ended."""
@@ -68,6 +76,10 @@ class Nursery:
 
     async def operator(self, **environment: str) -> Operator:
         """Start one, without leader election: a test that runs two at once wants them confused."""
+        return await self.operator_at(self._kubeconfig, "--no-leader-election", **environment)
+
+    async def operator_at(self, kubeconfig: Path, /, *flags: str, **environment: str) -> Operator:
+        """Start one with another kubeconfig, such as that of a proxy, and these flags."""
         loop = asyncio.get_running_loop()
         name = f"operator-{len(self.operators)}"
         self._born[name], self._ended[name] = loop.create_future(), loop.create_future()
@@ -76,10 +88,10 @@ class Nursery:
             "--namespace",
             OPERATOR_NAMESPACE,
             "--kubeconfig",
-            str(self._kubeconfig),
+            str(kubeconfig),
             "--listen",
             "127.0.0.1:0",
-            "--no-leader-election",
+            *flags,
         ]
         order = {
             "id": name,
@@ -131,3 +143,8 @@ async def nursery(kubeconfig: Path, folder: Path, environment: Mapping[str, str]
         async with asyncio.timeout(10):
             await process.wait()
         hearing.cancel()
+
+
+def tracebacks(operators: Sequence[Operator]) -> list[str]:
+    """Return the ends of logs in which an error was nobody's."""
+    return [operator.log()[-3000:] for operator in operators if "Traceback" in operator.log()]

@@ -1,0 +1,110 @@
+"""Another writer who edits a tenant's objects at every point between an operator's requests: after its reads, and before its writes."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from localcluster.client import KubeClient
+
+from support.between import Answer, Call, Faithful, Forward
+from support.cases import COMPONENTS, Case
+from support.checker import Expected
+from support.labels import case_of, label_of
+
+CONFIG = "app-config"
+
+
+class Other:
+    """Somebody with rights in all tenants. It remembers what it did: `data`, `notes` and `secrets`, by case."""
+
+    def __init__(self, kube: KubeClient, cases: Sequence[Case]) -> None:
+        self._kube = kube
+        self.data: dict[str, dict[str, str | None]] = {case.name: {} for case in cases}
+        self.notes: dict[str, dict[str, dict[str, str]]] = {case.name: {} for case in cases}
+        self.secrets: dict[str, dict[str, str]] = {case.name: {} for case in cases}
+        self.deeds: Mapping[str, Callable[[str, int], Awaitable[None]]] = {
+            "own key": self._own_key,
+            "release's key": self._key_of_release,
+            "deleted key": self._delete_key,
+            "ConfigMap's annotation": self._annotate,
+            "Secret": self._secret,
+            "workloads": self._note_workloads,
+        }
+
+    async def _edit(self, case: str, edits: Mapping[str, str | None]) -> None:
+        await self._kube.patch("ConfigMap", CONFIG, case, {"data": edits})
+        self.data[case].update(edits)
+
+    async def _own_key(self, case: str, number: int) -> None:
+        await self._edit(case, {"own": f"edit {number}", f"own-{number}": "new"})
+
+    async def _key_of_release(self, case: str, number: int) -> None:
+        await self._edit(case, {"mode": f"edit {number}"})
+
+    async def _delete_key(self, case: str, number: int) -> None:
+        await self._edit(case, {"mode": None})
+
+    async def _annotate(self, case: str, number: int) -> None:
+        await self._put_note(case, f"ConfigMap/{CONFIG}", number)
+
+    async def _secret(self, case: str, number: int) -> None:
+        value = f"c2VjcmV0{number:04d}"
+        await self._kube.patch("Secret", "login", case, {"data": {"password": value}})
+        self.secrets[case] = {"password": value}
+
+    async def _note_workloads(self, case: str, number: int) -> None:
+        for name, (kind, _) in COMPONENTS.items():
+            await self._put_note(case, f"{kind}/{name}", number)
+
+    async def _put_note(self, case: str, place: str, number: int) -> None:
+        kind, _, name = place.partition("/")
+        note = {"example.com/note": f"edit {number}"}
+        await self._kube.patch(kind, name, case, {"metadata": {"annotations": note}})
+        self.notes[case].setdefault(place, {}).update(note)
+
+    def seen_in(self, expected: Expected, case: Case) -> Expected:
+        """Return a model with what was done to the case."""
+        data = {key: value for key, value in {**expected.configs[CONFIG], **self.data[case.name]}.items() if value is not None}
+        return dataclasses.replace(
+            expected,
+            configs={**expected.configs, CONFIG: data},
+            annotations=self.notes[case.name],
+            secrets={"login": self.secrets[case.name] or expected.secrets["login"]},
+        )
+
+
+class Meddling(Faithful):
+    """A script that lets somebody do each deed once at each point. `done`: deed and point -> the case where it was done."""
+
+    def __init__(self, uids: Mapping[str, str], deeds: Mapping[str, Callable[[str, int], Awaitable[None]]]) -> None:
+        self._uids = uids
+        self._deeds = deeds
+        self._writes: dict[str, str] = {}
+        self._hands: dict[str, asyncio.Lock] = {}
+        self.phase = ""
+        self.done: dict[str, str] = {}
+
+    async def answer(self, call: Call, forward: Forward) -> Answer:
+        if call.is_write and (case := case_of(call, self._uids)):
+            label = self._writes[case] = label_of(call, case)
+            await self._meddle(case, f"before {label}")
+            return await forward()
+        answer = await forward()
+        case = next((name for name in self._uids.values() if f"/namespaces/{name}/" in call.path), "")
+        if case and call.method == "GET":
+            place = call.path.rpartition(f"/{case}/")[2]
+            await self._meddle(case, f"after GET {place} and {self._writes.get(case, 'nothing')}")
+        return answer
+
+    async def _meddle(self, case: str, point: str) -> None:
+        """Do one deed that nobody has done at this point yet."""
+        key = next((key for deed in self._deeds if (key := f"{deed} {self.phase}{point}") not in self.done), "")
+        if not key:
+            return
+        self.done[key] = case
+        number = len(self.done)
+        deed = next(deed for name, deed in self._deeds.items() if key.startswith(f"{name} {self.phase}"))
+        async with self._hands.setdefault(case, asyncio.Lock()):
+            await deed(case, number)
