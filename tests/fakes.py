@@ -283,7 +283,9 @@ class FakeCluster:
         if key in self.objects:
             raise AlreadyExists(f"{key} exists")
         fresh = {"apiVersion": kind.api_version, "kind": kind.name} | json.loads(json.dumps(body))
-        fresh["metadata"] |= {"uid": f"uid-{next(self._uids) if commit else 'dry'}", "generation": 1}
+        number = next(self._uids) if commit else 0
+        created = datetime(2026, 12, 6, 2, tzinfo=UTC) + timedelta(seconds=number)
+        fresh["metadata"] |= {"uid": f"uid-{number or 'dry'}", "generation": 1, "creationTimestamp": f"{created:%Y-%m-%dT%H:%M:%SZ}"}
         return self._store(key, fresh, commit)
 
     def _patch(

@@ -174,6 +174,12 @@ class Driver(Protocol):
     def references(self, live: Body) -> frozenset[str]:
         """Return the names of the ConfigMaps that its pods mount or read."""
 
+    def reference_field(self, live: Body, target: str) -> str:
+        """Return the path of its references to an immutable ConfigMap; '' where we cannot repoint them."""
+
+    def managers(self, live: Body, fields: Iterable[str]) -> tuple[str, ...]:
+        """Return the field managers of these fields, sorted."""
+
     def secret_references(self, live: Body) -> frozenset[str]:
         """Return the names of the Secrets that its pods mount, read, or pull their images with."""
 

@@ -211,6 +211,45 @@ class Story:
                 continue
         raise AssertionError(f"no rest: {self.status.state}: {self.status.reason}: {self.status.message}")
 
+    async def release(self, version: str, data: Mapping[str, Mapping[str, str]], *, immutable: bool | None = None) -> None:
+        """Begin the upgrade to another version: its catalogue entries are added, and the tenant is in preflight, in a run of its own."""
+        saver, status = SecretSnapshots(self.cluster, OWN), self.status
+        kept = [one for one in self.catalogue if one.version != version]
+        for target in {one.target for one in kept}:
+            if target not in data:
+                kept.append(CatalogueRef(version=version, target=target, removed=True))
+                continue
+            saved = await saver.save(blobs.content_blob(content_of({"data": dict(data[target]), "immutable": immutable})))
+            kept.append(CatalogueRef(version=version, target=target, digest=saved.digest))
+        self.catalogue = tuple(kept)
+        record = self.record()
+        document = self.spec.document()
+        document["release"] = {"product": "shop", "version": version, "assumedVersion": "2.3.1"}
+        for component in document["components"]:
+            component["workload"]["containers"][0]["image"] = f"shop/{component['name']}:{version}"
+        self.spec = TenantUpgradeSpec.model_validate(document)
+        fresh = TenantRunStatus(
+            state=S.PREFLIGHT,
+            run=f"shop-x-{version}",
+            wave="canary",
+            attempt=1,
+            namespace_uid=status.namespace_uid,
+            from_version=record.version if record is not None else "2.3.1",
+            to_version=version,
+            state_since_time=self.clock.now(),
+            last_seq=status.last_seq,
+            epoch=status.epoch,
+        )
+        self.set_status(fresh)
+
+    def references(self, name: str) -> frozenset[str]:
+        """Return the ConfigMaps that a Deployment's pods use."""
+        return WorkloadDriver().references(self.cluster.see(DEPLOYMENT, ACME, name))
+
+    async def preview(self) -> None:
+        """Look at a tenant that is held, as the planner orders it."""
+        await self.step(Deed.PREVIEW)
+
     def order_back(self) -> None:
         """Order a rollback, as the planner does."""
         status = self.status

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from tenantwave.adapters.drivers.references import CONTAINER_LISTS, name_for, places_of, references_in, repointed
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_DIGEST_ANNOTATION, CRON_JOB, WORKLOAD_KINDS, Kind
 from tenantwave.api.upgrade import Component, Workload
+from tenantwave.core.config_versions import reference_path, referred_target
 from tenantwave.core.ownership import MARKS, escaped, managers_of, owner_of, unescaped
 from tenantwave.core.world import ComponentView, Progress
 from tenantwave.ports import Body, Change
 
-CONTAINER_LISTS = ("containers", "initContainers")
 _BEST_TO_WORST = (Progress.CONVERGED, Progress.PROGRESSING, Progress.FAILED)
 _PROJECTION = "projection"
 
@@ -90,7 +91,12 @@ class WorkloadDriver:
 
     def current(self, live: Body, fields: Iterable[str]) -> Mapping[str, str]:
         """Return field path -> value that stands there now ('' where there is none)."""
-        return {path: _value_at(live, path) for path in fields}
+        spec = _template(live).get("spec") or {}
+        return {path: name_for(spec, target) if (target := referred_target(path)) else _value_at(live, path) for path in fields}
+
+    def reference_field(self, live: Body, target: str) -> str:
+        """Return the path of its references to a ConfigMap that may have several names (see `core.config_versions`)."""
+        return reference_path((*_template_path(live), "spec"), target)
 
     def config_digest_field(self, live: Body) -> str:
         """Return the path of the pod template's annotation that forces a restart when the configuration changes."""
@@ -98,16 +104,19 @@ class WorkloadDriver:
 
     def change(self, live: Body, values: Mapping[str, str]) -> Change:
         """Return the strategic merge patch that sets these paths to these values ('' removes one), and nothing else."""
-        patch: dict[str, Any] = {}
+        names = {target: value for path, value in values.items() if (target := referred_target(path))}
+        pod_spec = repointed(_template(live).get("spec") or {}, names)
+        patch = _nested((*_template_path(live), "spec"), pod_spec) if pod_spec else {}
         for path, value in sorted(values.items()):
-            _put(patch, path, value)
+            if not referred_target(path):
+                _put(patch, path, value)
         return Change(patch=patch, strategic=True, fields=tuple(sorted(values)))
 
     def references(self, live: Body) -> frozenset[str]:
         """Return the names of the ConfigMaps that its pods mount or read."""
         if _PROJECTION in live:
             return frozenset(live[_PROJECTION]["references"])
-        return frozenset(_references(_template(live).get("spec") or {}))
+        return frozenset(references_in(_template(live).get("spec") or {}))
 
     def secret_references(self, live: Body) -> frozenset[str]:
         """Return the names of the Secrets that its pods mount, read, or pull their images with."""
@@ -125,7 +134,7 @@ class WorkloadDriver:
         if _PROJECTION in live:
             known = live[_PROJECTION]["managers"]
             return tuple(sorted({manager for path in fields for manager in known.get(path, ())}))
-        return tuple(sorted({manager for path in fields for manager in managers_of(live, path)}))
+        return tuple(sorted({manager for path in fields for place in _places(live, path) for manager in managers_of(live, place)}))
 
     def progress(self, live: Body) -> tuple[Progress, str]:
         """Return how far the rollout of the present spec is, and a sentence."""
@@ -204,7 +213,7 @@ class WorkloadDriver:
             "spec": spec | _nested(_template_path(typed)[1:], reduced),
             "status": {key: value for key, value in (raw.get("status") or {}).items() if key in _STATUS_KEPT},
             _PROJECTION: {
-                "references": sorted(_references(template.get("spec") or {})),
+                "references": sorted(references_in(template.get("spec") or {})),
                 "secrets": sorted(_secret_references(template.get("spec") or {})),
                 "managers": {path: list(managers) for path in images if (managers := managers_of(raw, path))},
             },
@@ -404,6 +413,14 @@ def _value_at(live: Body, path: str) -> str:
     return str(node)
 
 
+def _places(live: Body, path: str) -> tuple[str, ...]:
+    """Return the fields that a path stands for: itself, or all places that name a ConfigMap."""
+    if not (target := referred_target(path)):
+        return (path,)
+    where = "/" + "/".join((*_template_path(live), "spec"))
+    return tuple(where + place for place in places_of(_template(live).get("spec") or {}, target))
+
+
 def _put(patch: dict[str, Any], path: str, value: str) -> None:
     """Write one value into a strategic merge patch: what stands below `containers` or `initContainers` is an item found by its name."""
     names = [unescaped(segment) for segment in path.split("/")[1:]]
@@ -417,19 +434,6 @@ def _put(patch: dict[str, Any], path: str, value: str) -> None:
         else:
             node = node.setdefault(name, [] if name in CONTAINER_LISTS else {})
     node[names[-1]] = value or None
-
-
-def _references(spec: Mapping[str, Any]) -> set[str]:
-    """Return the ConfigMaps that a pod spec names: volumes, projected volumes, envFrom and env."""
-    found: set[str] = set()
-    for volume in spec.get("volumes") or ():
-        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
-        found |= {str(source["configMap"].get("name", "")) for source in sources if source.get("configMap")}
-    for container in [one for key in CONTAINER_LISTS for one in spec.get(key) or ()]:
-        found |= {str(one["configMapRef"].get("name", "")) for one in container.get("envFrom") or () if one.get("configMapRef")}
-        references = [(one.get("valueFrom") or {}).get("configMapKeyRef") for one in container.get("env") or ()]
-        found |= {str(reference.get("name", "")) for reference in references if reference}
-    return found - {""}
 
 
 def _secret_references(spec: Mapping[str, Any]) -> set[str]:

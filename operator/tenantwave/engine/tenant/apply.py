@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from tenantwave.api.conditions import FailReason, RunReason
@@ -10,15 +10,17 @@ from tenantwave.api.kinds import CONFIG_MAP, POD
 from tenantwave.api.tenant_run import PlannedObject, TenantState
 from tenantwave.api.upgrade import Component, HookTime
 from tenantwave.core import tenant_run
+from tenantwave.core.config_versions import referred_target, target_of, version_name
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.checks import refuse_immutable, show_conflicts
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged
 from tenantwave.engine.tenant.documents import Values
-from tenantwave.engine.tenant.drafting import DELETE, live_objects
+from tenantwave.engine.tenant.drafting import CREATE, DELETE, live_objects
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import hooks_succeeded, jobs_succeeded, probes_of
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
+from tenantwave.engine.tenant.versions import refuse_another, repointed
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
 
@@ -38,8 +40,7 @@ async def apply(work: Work) -> None:
         return
     contents = await _write_configuration(work, component, frozenset().union(*(driver.references(raw) for raw in targets)))
     for raw in targets:
-        seen = {name: content for name, content in contents.items() if name in driver.references(raw)}
-        await _write_version(work, component, raw, config_digest(seen))
+        await _write_version(work, component, raw, contents)
     text = f"{component.name} is written; it must become ready"
     await work.handle.save(
         tenant_run.to(work.status, TenantState.CONVERGING, RunReason.IN_PROGRESS, text, work.now(), applied_time=work.now())
@@ -82,6 +83,8 @@ async def confirm(work: Work) -> None:
 def foreign(raw: Body, path: str, value: str) -> str:
     """Say that somebody else has set a version field."""
     what = f"{raw.get('kind', 'object')} {raw['metadata']['name']}"
+    if target := referred_target(path):
+        return f"{what} was made to refer to {value or 'nothing'} for {target} by somebody else; have it refer to one of ours, then Retry or Resolve"
     return f"{path.split('/')[-2]} of {what} was set to {value or 'nothing'} by somebody else; agree on the version, then Retry or Resolve"
 
 
@@ -99,18 +102,41 @@ async def _advance(work: Work) -> None:
 
 
 async def _write_configuration(work: Work, component: Component, referred: frozenset[str]) -> dict[str, ConfigMapContent | None]:
-    """Write the component's ConfigMaps as planned. Return the content of all planned ConfigMaps that its pods see."""
-    planned = [one for one in _planned(work) if one.component == component.name or one.name in referred]
+    """Write the component's ConfigMaps as planned. Return target -> content of all planned ConfigMaps that its pods see."""
+    used = _targets_of(work, referred)
+    planned = [one for one in _planned(work) if one.component == component.name or _target(one) in used]
     catalogue: Mapping[str, Source] = catalogue_of(work) if planned else {}
     contents: dict[str, ConfigMapContent | None] = {}
     for one in planned:
-        document = work.config(one.name)
-        if one.component == component.name and one.action != DELETE:
-            raw = await _write_config(work, one, catalogue[one.name])
-        else:
+        document, source = work.config(one.name), catalogue[_target(one)]
+        if one.component != component.name or one.action == DELETE:
             raw = await work.ledger.get(document)
-        contents[one.name] = document.read(raw)
+        elif one.target and one.action == CREATE:
+            raw = await _make_version(work, one, source, referred)
+        else:
+            raw = await _write_config(work, one, source)
+        contents[_target(one)] = document.read(raw)
     return contents
+
+
+async def _make_version(work: Work, planned: PlannedObject, source: Source, referred: frozenset[str]) -> dict[str, Any] | None:
+    """Create the object that takes the place of an immutable ConfigMap. The one before it stays as it is."""
+    document = work.config(planned.name)
+    before = [name for name in referred if name != planned.name and _targets_of(work, {name}) == {planned.target}]
+
+    async def wanted(raw: dict[str, Any] | None, live: ConfigMapContent | None) -> ConfigMapContent | Unchanged | None:
+        if raw is not None and not before:
+            return UNCHANGED
+        old = work.config(before[0] if before else planned.target)
+        result = await merged(work, old, source, old.read(await work.ledger.get(old)))
+        after = result.content
+        if after is None or result.conflicts or version_name(planned.target, after) != planned.name:
+            text = f"{old.name} has changed since {planned.name} was planned from it; it is planned again from what is there"
+            raise Failed(FailReason.CONFIG_CONFLICT, text)
+        refuse_another(document, raw, after)
+        return after if raw is None else UNCHANGED
+
+    return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
 
 
 async def _write_config(work: Work, planned: PlannedObject, source: Source) -> dict[str, Any] | None:
@@ -130,8 +156,12 @@ async def _write_config(work: Work, planned: PlannedObject, source: Source) -> d
     return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
 
 
-async def _write_version(work: Work, component: Component, target: Body, digest: str) -> None:
-    driver, document = work.driver_of(component), work.workload(component, target)
+async def _write_version(work: Work, component: Component, target: Body, contents: Mapping[str, ConfigMapContent | None]) -> None:
+    driver = work.driver_of(component)
+    used = _targets_of(work, driver.references(target))
+    digest = config_digest({name: content for name, content in contents.items() if name in used})
+    references = repointed(work, component, target, {one.target: one.name for one in _planned(work) if one.target})
+    document = work.workload(component, target, references)
 
     async def wanted(raw: dict[str, Any] | None, live: Values | None) -> Values | Unchanged | None:
         if raw is None or live is None:
@@ -139,7 +169,7 @@ async def _write_version(work: Work, component: Component, target: Body, digest:
         view = driver.view(component, work.namespace, work.version, [raw])
         if view.refused is not None:
             raise Failed(*view.refused)
-        values = driver.values(component, work.namespace, work.version, raw)
+        values = {**driver.values(component, work.namespace, work.version, raw), **references}
         if standing := work.ledger.standing(document.ref):
             if all(live[path] == value for path, value in values.items()):
                 return UNCHANGED
@@ -153,6 +183,17 @@ async def _write_version(work: Work, component: Component, target: Body, digest:
         return after if document.fields(live, after) else UNCHANGED
 
     await work.ledger.write(document, wanted, component=component.name, known=dict(target))
+
+
+def _target(planned: PlannedObject) -> str:
+    """Return what the catalogue calls a planned ConfigMap."""
+    return planned.target or planned.name
+
+
+def _targets_of(work: Work, referred: Iterable[str]) -> set[str]:
+    """Return which planned targets the names in a pod template stand for."""
+    targets = [_target(one) for one in _planned(work)]
+    return {target for name in referred if (target := target_of(name, targets))}
 
 
 def _planned(work: Work) -> list[PlannedObject]:

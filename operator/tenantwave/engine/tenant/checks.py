@@ -23,7 +23,7 @@ SHOWN = 256
 def check(work: Work, draft: Draft) -> None:
     """Raise Failed for the first thing that stands against the plan; conflicts are staged for the status, all of them."""
     for one in draft.configs:
-        if one.raw is None or one.action == KEEP:
+        if one.raw is None or one.action == KEEP or one.version is not None:
             continue
         fields = one.document.fields(one.document.read(one.raw), one.result.content)
         managers = {manager for field in fields for manager in managers_of(one.raw, field)}
@@ -38,10 +38,11 @@ def check(work: Work, draft: Draft) -> None:
         reason = FailReason.UNKNOWN_BASE if unknown else FailReason.CONFIG_CONFLICT
         raise Failed(reason, f"{conflicts[0].message}{more}; {conflicts[0].mend}")
     for one in draft.configs:
-        refuse_immutable(one.document.name, one.raw, one.document.read(one.raw), one.result.content)
+        if one.problem:
+            raise Failed(FailReason.CONFIG_CONFLICT, one.problem)
         if one.result.content is not None:
             annotations = ((one.raw or {}).get("metadata") or {}).get("annotations")
-            if problem := why_too_large(one.document.name, one.result.content, annotations):
+            if problem := why_too_large(one.written.name, one.result.content, annotations):
                 raise Failed(FailReason.PREFLIGHT_FAILED, problem)
 
 
@@ -85,7 +86,7 @@ async def _ask_for_writes(draft: Draft, work: Work) -> None:
         for one in draft.configs:
             after = one.result.content
             if one.action == CREATE and after is not None:
-                await cluster.create(one.document.kind, one.document.body(after, None), dry_run=True)
+                await cluster.create(one.written.kind, one.written.body(after, None), dry_run=True)
             elif one.action == UPDATE and one.raw is not None and after is not None and (before := one.document.read(one.raw)) is not None:
                 patch, _ = one.document.patch(one.raw, before, after)
                 version = one.raw["metadata"]["resourceVersion"]

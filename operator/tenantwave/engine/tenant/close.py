@@ -14,6 +14,7 @@ from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.jobs import JobDocument
 from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare
+from tenantwave.engine.tenant.versions import remove_old_versions
 from tenantwave.engine.tenant.work import Work
 
 
@@ -25,6 +26,7 @@ async def finalise(work: Work) -> None:
     await _delete_dropped(work)
     await compare(work)
     await work.handle.save()
+    await remove_old_versions(work)
     await _unmark(work)
     await _record(work, is_stable=True)
     await work.lock.release()
@@ -87,7 +89,7 @@ async def _delete_dropped(work: Work) -> None:
         return
     catalogue = catalogue_of(work)
     for planned in dropped:
-        document, source = work.config(planned.name), catalogue[planned.name]
+        document, source = work.config(planned.name), catalogue[planned.target or planned.name]
 
         async def wanted(
             raw: object,

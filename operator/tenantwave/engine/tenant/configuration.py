@@ -13,6 +13,7 @@ from tenantwave.core import blobs
 from tenantwave.core.preservation import ConfigMapContent, MergeResult, merge, values_digest
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.versions import in_force
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
 
@@ -58,8 +59,10 @@ def pristine_of_release(work: Work) -> dict[str, str]:
     return {one.target: one.digest for one in work.run.catalogue if one.version == work.version and not one.removed}
 
 
-async def preserved_names(work: Work, catalogue: Mapping[str, Source], referred: Iterable[str]) -> dict[str, dict[str, Any] | None]:
-    """Return the ConfigMaps that the run may touch, with the live objects (None: not there).
+async def preserved_objects(
+    work: Work, catalogue: Mapping[str, Source], referred: Iterable[str]
+) -> dict[str, tuple[str, dict[str, Any] | None]]:
+    """Return the targets that the run may touch, each with the name that is in force and the live object of it (None: not there).
 
     Those that the selector of `preservation.configMaps` takes, else those that the components refer to; and targets that only the new
     version knows and that the tenant does not have: the release brings them. All others are the tenant's own.
@@ -67,14 +70,15 @@ async def preserved_names(work: Work, catalogue: Mapping[str, Source], referred:
     selector = work.spec.preservation.config_maps
     found, _ = await work.ports.cluster.list(CONFIG_MAP, work.namespace)
     live = {str(raw["metadata"]["name"]): {"apiVersion": "v1", "kind": "ConfigMap"} | raw for raw in found}
+    names = {target: in_force(work, target, catalogue, live, referred) for target in catalogue}
     if selector is None:
-        chosen = set(referred)
+        chosen = {target for target, name in names.items() if name in referred}
     else:
-        chosen = {name for name, raw in live.items() if selector.matches(raw["metadata"].get("labels") or {})}
-        chosen |= {name for name in referred if name not in live}
-    brought = {name for name, source in catalogue.items() if not source.base and name not in live}
-    wanted = [name for name in catalogue if name in chosen or name in brought]
-    return {name: live.get(name) for name in wanted if not _is_kept_by_a_controller(live.get(name))}
+        labels = {target: live[name]["metadata"].get("labels") or {} for target, name in names.items() if name in live}
+        chosen = {target for target, name in names.items() if (selector.matches(labels[target]) if target in labels else name in referred)}
+    brought = {target for target, source in catalogue.items() if not source.base and names[target] not in live}
+    wanted = {target: (names[target], live.get(names[target])) for target in catalogue if target in chosen or target in brought}
+    return {target: (name, raw) for target, (name, raw) in wanted.items() if not _is_kept_by_a_controller(raw)}
 
 
 async def merged(work: Work, document: ConfigDocument, source: Source, live: ConfigMapContent | None) -> MergeResult:
@@ -92,7 +96,7 @@ def _size(content: ConfigMapContent | None) -> int:
 
 
 def config_digest(contents: Mapping[str, ConfigMapContent | None]) -> str:
-    """Return one digest over the values of some ConfigMaps, as the pods that refer to them see them."""
+    """Return one digest over the values of some ConfigMaps (by target), as the pods that refer to them see them."""
     seen = {name: values_digest(content) for name, content in contents.items() if content is not None}
     return blobs.digest_of(blobs.canonical(seen)) if seen else ""
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, Kind
+from tenantwave.api.kinds import CONFIG_MAP, INTENT_ANNOTATION, TARGET_ANNOTATION, Kind
 from tenantwave.api.meta import ObjectRef
 from tenantwave.core import blobs
+from tenantwave.core.config_versions import referred_target
 from tenantwave.core.preservation import (
     ConfigMapContent,
     Rules,
@@ -82,6 +83,8 @@ class ConfigDocument:
     name: str
     rules: Rules
     subject: Subject
+    target: str = ""
+    """What the catalogue calls it, where it is one of the versions of an immutable ConfigMap."""
 
     @property
     def kind(self) -> Kind:
@@ -123,9 +126,11 @@ class ConfigDocument:
         metadata: dict[str, Any] = dict(body.pop("metadata", {}))  # type: ignore[call-overload]
         for section in ("labels", "annotations"):
             marks = ((saved or {}).get("metadata") or {}).get(section) or {}
-            kept = {key: value for key, value in marks.items() if is_never_merged(key) and not key.startswith("tenantwave.io/")}
+            kept = {key: value for key, value in marks.items() if is_never_merged(key) and key != INTENT_ANNOTATION}
             if combined := kept | dict(metadata.get(section) or {}):
                 metadata[section] = combined
+        if self.target:
+            metadata["annotations"] = {**metadata.get("annotations", {}), TARGET_ANNOTATION: self.target}
         identity = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata | {"name": self.name, "namespace": self.tenant}}
         return identity | body
 
@@ -192,7 +197,10 @@ class WorkloadDocument:
         return {path: aims[path] if path in untouched else found.get(path, "") for path in found.keys() | aims.keys()}
 
     def back(self, after: Values | None, live: Values | None, goal: Values | None) -> Values | None:
-        """Return the goal. Raises Failed where somebody else has changed the version since: then nobody knows what should run."""
+        """Return the goal. A reference to a ConfigMap that somebody has changed since stays.
+
+        Raises: Failed where somebody else has changed the version since: then nobody knows what should run.
+        """
         if live is None:
             raise Failed(FailReason.DELETED, f"{self.kind.name} {self.name} is gone; create it again, then Retry or Resolve")
         for path in self.fields(after, goal):
@@ -202,4 +210,9 @@ class WorkloadDocument:
                     FailReason.FOREIGN_VERSION_CHANGE,
                     f"{where} was set to {live.get(path) or 'nothing'} by somebody else; agree on the version, then Resolve",
                 )
-        return dict(live) | dict(goal or {})
+        edited = {
+            path
+            for path in goal or {}
+            if referred_target(path) and live.get(path, "") not in ((after or {}).get(path, ""), (goal or {})[path])
+        }
+        return dict(live) | {path: value for path, value in (goal or {}).items() if path not in edited}

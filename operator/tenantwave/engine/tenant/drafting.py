@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import Kind
 from tenantwave.api.upgrade import Component
-from tenantwave.core import preservation
 from tenantwave.core.preservation import MergeResult
-from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged, preserved_names
+from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged, preserved_objects
 from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
 from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.versions import PlannedVersion, needs_version, planned_version, repointed, user_elsewhere, why_it_must_stay
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import NotFound
 
@@ -21,17 +22,34 @@ CREATE, UPDATE, DELETE, KEEP = "Create", "Update", "Delete", "Keep"
 
 @dataclass(frozen=True, slots=True)
 class PlannedConfig:
-    """One ConfigMap of the plan: the live object, and what the merge makes of it."""
+    """One ConfigMap of the plan: the live object, and what the merge makes of it.
+
+    `version`: the new object that takes its place, where it is immutable; `problem`: why there cannot be one.
+    """
 
     document: ConfigDocument
     component: str
     source: Source
     raw: dict[str, Any] | None
     result: MergeResult
+    version: PlannedVersion | None = None
+    problem: str = ""
+
+    @property
+    def target(self) -> str:
+        """Return what the catalogue calls it."""
+        return self.document.target or self.document.name
+
+    @property
+    def written(self) -> ConfigDocument:
+        """Return the object that is to hold the merged content."""
+        return self.document if self.version is None else self.version.document
 
     @property
     def action(self) -> str:
         """Return what the run does with it."""
+        if self.version is not None:
+            return KEEP if self.version.raw is not None else CREATE
         if self.result.is_unchanged or (self.result.content is None and self.raw is None):
             return KEEP
         if self.raw is None:
@@ -61,7 +79,11 @@ class Draft:
 
     def present(self) -> list[tuple[Kind, str, dict[str, Any], bool]]:
         """Return the objects that are there: kind, name, the object, and whether the run writes it."""
-        configs = [(one.document.kind, one.document.name, one.raw, one.action != KEEP) for one in self.configs if one.raw is not None]
+        configs = [
+            (one.document.kind, one.document.name, one.raw, one.version is None and one.action != KEEP)
+            for one in self.configs
+            if one.raw is not None
+        ]
         return configs + [(one.document.kind, one.document.name, one.raw, True) for one in self.workloads]
 
 
@@ -74,29 +96,43 @@ async def draft_of(work: Work) -> Draft:
         )
     catalogue = catalogue_of(work)
     refers = {id(raw): work.driver_of(component).references(raw) for component, raw in found}
-    live = await preserved_names(work, catalogue, {name for names in refers.values() for name in names})
+    referred = frozenset(name for names in refers.values() for name in names)
     configs = []
-    for name, raw in live.items():
+    for target, (name, raw) in (await preserved_objects(work, catalogue, referred)).items():
         first = next((component for component, body in found if name in refers[id(body)]), found[0][0])
         document = work.config(name)
-        result = await merged(work, document, catalogue[name], document.read(raw))
-        configs.append(PlannedConfig(document, first.name, catalogue[name], raw, result))
-    contents = {one.document.name: one.result.content for one in configs}
-    workloads = [
-        _planned_workload(work, component, raw, {name: contents[name] for name in contents if name in refers[id(raw)]})
-        for component, raw in found
-    ]
+        result = await merged(work, document, catalogue[target], document.read(raw))
+        planned = PlannedConfig(document, first.name, catalogue[target], raw, result)
+        configs.append(await _versioned(work, planned, [body for _, body in found], is_referred=name in referred))
+    workloads = [_planned_workload(work, component, raw, refers[id(raw)], configs) for component, raw in found]
     secrets = frozenset().union(*(work.driver_of(component).secret_references(raw) for component, raw in found))
     return Draft(tuple(configs), tuple(workloads), secrets)
 
 
+async def _versioned(work: Work, planned: PlannedConfig, components: list[dict[str, Any]], *, is_referred: bool) -> PlannedConfig:
+    """Give what cannot be written under its name a new object, or say why that cannot be."""
+    after, name = planned.result.content, planned.document.name
+    if planned.result.conflicts or planned.result.is_unchanged or after is None:
+        return planned
+    if not needs_version(planned.document.read(planned.raw), after) or (planned.raw is None and not is_referred):
+        return planned
+    user = await user_elsewhere(work, name, components)
+    if user or not is_referred:
+        return replace(planned, problem=why_it_must_stay(name, user))
+    return replace(planned, version=await planned_version(work, planned.target, after))
+
+
 def _planned_workload(
-    work: Work, component: Component, raw: dict[str, Any], contents: dict[str, preservation.ConfigMapContent | None]
+    work: Work, component: Component, raw: dict[str, Any], referred: frozenset[str], configs: Sequence[PlannedConfig]
 ) -> PlannedWorkload:
-    driver, document = work.driver_of(component), work.workload(component, raw)
+    driver = work.driver_of(component)
+    seen = {one.target: one for one in configs if one.document.name in referred}
+    references = repointed(work, component, raw, {target: one.written.name for target, one in seen.items() if one.version is not None})
+    document = work.workload(component, raw, references)
     before = document.read(raw) or {}
-    after = dict(before) | dict(driver.values(component, work.namespace, work.version, raw))
-    if (digest := config_digest(contents)) and (path := driver.config_digest_field(raw)):
+    after = dict(before) | dict(driver.values(component, work.namespace, work.version, raw)) | references
+    digest = config_digest({target: one.result.content for target, one in seen.items()})
+    if digest and (path := driver.config_digest_field(raw)):
         after[path] = digest
     return PlannedWorkload(document, component, raw, before, after)
 

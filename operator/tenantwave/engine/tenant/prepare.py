@@ -139,7 +139,7 @@ def _plan(draft: Draft) -> TenantPlan:
 
 def _planned_objects(draft: Draft) -> Iterable[PlannedObject]:
     for one in draft.configs:
-        document, before, after = one.document, one.document.read(one.raw), one.result.content
+        document, before, after = one.written, one.document.read(one.raw), one.result.content
         yield PlannedObject(
             api_version=document.kind.api_version,
             kind=document.kind.name,
@@ -147,6 +147,7 @@ def _planned_objects(draft: Draft) -> Iterable[PlannedObject]:
             name=document.name,
             component=one.component,
             action=one.action,
+            target=document.target,
             before=blobs.digest_of(document.pack(before)) if before is not None else "",
             after=blobs.digest_of(document.pack(after)) if after is not None else "",
             summary=f"{len(document.fields(before, after))} changes, {one.result.kept_count} kept, {one.result.merged_count} merged",
@@ -170,7 +171,7 @@ def _planned_objects(draft: Draft) -> Iterable[PlannedObject]:
 def _preserved(draft: Draft) -> tuple[PreservedConfig, ...]:
     return tuple(
         PreservedConfig(
-            config_map=one.document.name,
+            config_map=one.target,
             digest=preservation.digest(one.result.content),
             kept=one.result.kept_count,
             merged=one.result.merged_count,

@@ -19,6 +19,7 @@ from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
 from tenantwave.engine.tenant.jobs import JobDocument
 from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare, put_back
+from tenantwave.engine.tenant.versions import user_elsewhere
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import Conflict, NotFound
 from tenantwave.ports import Body
@@ -47,6 +48,9 @@ async def take_back(work: Work) -> None:
         for document in [documents[name] for name in group]:
             if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
                 return
+    for name in _created(work):
+        await _delete_created(work, documents[name])
+    await work.handle.save()
     await put_back(work, is_forced=_is_forced(work), is_last=True)
     for document in documents.values():
         await _verify(work, document)
@@ -82,16 +86,40 @@ def _is_forced(work: Work) -> bool:
 
 
 def _groups(work: Work) -> list[list[tuple[str, str]]]:
-    """Return the objects to take back, component by component, last written first; in each its configuration first, then its version."""
+    """Return the objects to take back, component by component, last written first; in each its configuration first, then its version.
+
+    ConfigMaps that we created are not among them: they go last of all, when no pod template needs them.
+    """
     order: dict[str, list[Intent]] = {}
+    created = _created(work)
     for intent in work.status.intents:
-        if intent.direction is Direction.FORWARD and intent.target.kind != JOB.name:
+        if intent.direction is Direction.FORWARD and intent.target.kind != JOB.name and _name(intent.target) not in created:
             order.setdefault(intent.component, []).append(intent)
     groups = []
     for intents in reversed(list(order.values())):
         names = list(dict.fromkeys(_name(intent.target) for intent in intents))
         groups.append(sorted(names, key=lambda name: name[0] != "ConfigMap"))
     return groups
+
+
+def _created(work: Work) -> list[tuple[str, str]]:
+    """Return the ConfigMaps that were not there before our first write to them."""
+    first = {_name(intent.target): intent for intent in reversed(work.status.intents) if intent.state is not IntentState.SUPERSEDED}
+    return [name for name, intent in first.items() if intent.target.kind == CONFIG_MAP.name and not intent.before]
+
+
+async def _delete_created(work: Work, document: AnyDocument) -> None:
+    """Delete a ConfigMap that we created, as far as it is still as we made it. A version that a pod template refers to stays."""
+    if not work.ledger.standing(document.ref):
+        return
+    if await _is_needed(work, document):
+        work.ledger.reverted(document.ref)
+    else:
+        await _back(work, document)
+
+
+async def _is_needed(work: Work, document: AnyDocument) -> bool:
+    return isinstance(document, ConfigDocument) and bool(document.target) and bool(await user_elsewhere(work, document.name, ()))
 
 
 async def _have_lock(work: Work, documents: dict[tuple[str, str], AnyDocument]) -> None:

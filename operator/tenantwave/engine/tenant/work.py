@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,6 +13,7 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.api.policy import TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import Component, SecretHandling, TenantUpgradeSpec
+from tenantwave.core.config_versions import target_of
 from tenantwave.core.hooks import converging_since
 from tenantwave.core.journal import RunRecord
 from tenantwave.core.plan import Step
@@ -141,12 +142,14 @@ class Work:
         """Return one of the tenant's ConfigMaps as a document."""
         release = self.spec.release
         base = f"{release.product} {self.status.from_version or '(unknown version)'}"
-        return ConfigDocument(self.namespace, name, rules_of(self.spec), Subject(name, release.version, base))
+        target = target_of(name, {one.target for one in self.run.catalogue}) or name
+        subject = Subject(target, release.version, base)
+        return ConfigDocument(self.namespace, name, rules_of(self.spec), subject, target if target != name else "")
 
-    def workload(self, component: Component, live: Mapping[str, Any]) -> WorkloadDocument:
-        """Return one object of a component as a document of the fields that a release sets."""
+    def workload(self, component: Component, live: Mapping[str, Any], references: Iterable[str] = ()) -> WorkloadDocument:
+        """Return one object of a component as a document of the fields that a release sets. Args: references: paths of such fields."""
         driver = self.driver_of(component)
-        paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live)} - {""}
+        paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live), *references} - {""}
         return WorkloadDocument(self.namespace, live["metadata"]["name"], driver.kind(component), driver, tuple(sorted(paths)))
 
     async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument | SecretDocument | JobDocument:

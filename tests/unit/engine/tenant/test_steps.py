@@ -309,15 +309,6 @@ async def test_a_dropped_config_map_goes_when_the_upgrade_is_proven_and_comes_ba
     assert story.tenant_objects() == before
 
 
-async def test_an_immutable_config_map_is_never_changed_under_its_name() -> None:
-    """The message says what to do."""
-    story = await Story().begin()
-    story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"immutable": True})
-    await story.step()
-    assert (story.status.state, story.status.reason) == (S.HELD, FailReason.CONFIG_CONFLICT)
-    assert "immutable" in story.status.message
-
-
 async def test_a_tenant_that_is_at_the_release_is_recorded_without_a_write() -> None:
     """AlreadyAtRelease: a record and the status, nothing else; no lock is asked for."""
     story = await Story().begin()

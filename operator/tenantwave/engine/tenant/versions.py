@@ -1,0 +1,184 @@
+"""Immutable ConfigMaps in a run: which object is in force, which one takes its place, and which old ones go.
+
+An immutable ConfigMap is never changed, nor deleted and made again under its name, for kubelets keep what they have seen. A new content gets
+a new object, and the pod templates are pointed at it by the patch that sets the image; the one before it stays for the way back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import CONFIG_MAP, JOB, POD, Kind
+from tenantwave.api.upgrade import Component
+from tenantwave.core import preservation
+from tenantwave.core.config_versions import is_version, stands_for, target_of, version_name
+from tenantwave.core.preservation import ConfigMapContent
+from tenantwave.engine.tenant.documents import ConfigDocument
+from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.work import WORKLOAD, Work
+from tenantwave.faults import Conflict, NotFound
+from tenantwave.ports import Body, Driver
+
+VERSIONS_KEPT = 2
+"""How many versions of a target stay although nothing refers to them: the one in force, and the one before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedVersion:
+    """The object that takes the place of an immutable one. `raw`: it is there already, from an attempt before."""
+
+    document: ConfigDocument
+    raw: Body | None
+
+
+def in_force(work: Work, target: str, targets: Iterable[str], live: Mapping[str, Body], referred: Iterable[str]) -> str:
+    """Return by which name a target is in force: the version that the pod templates refer to, else its own.
+
+    Raises: Failed (ConfigConflict) where they refer to several, none of which is this run's.
+    """
+    names = {
+        name
+        for name in referred
+        if target_of(name, targets) == target and (name == target or name not in live or is_version(live[name], target))
+    }
+    ours = [ref.name for ref in work.ledger.touched() if ref.name in names and ref.kind == CONFIG_MAP.name and work.ledger.standing(ref)]
+    if ours:
+        return ours[-1]
+    if len(names) > 1:
+        text = f"the components refer to {target} by several names, {' and '.join(sorted(names))}; have them all refer to one"
+        raise Failed(FailReason.CONFIG_CONFLICT, text)
+    return next(iter(names), target)
+
+
+def needs_version(before: ConfigMapContent | None, after: ConfigMapContent | None) -> bool:
+    """Tell whether a write would change an immutable ConfigMap, or make one immutable: neither could be taken back under its name."""
+    if after is None:
+        return False
+    if before is None or not before.immutable:
+        return bool(after.immutable)
+    return not after.immutable or not preservation.same_configuration(before, after)
+
+
+async def planned_version(work: Work, target: str, after: ConfigMapContent) -> PlannedVersion:
+    """Return the object that is to hold `after`. Raises Failed (ConfigConflict) where another one has its name."""
+    document = work.config(version_name(target, after))
+    raw = await work.ledger.get(document)
+    refuse_another(document, raw, after)
+    return PlannedVersion(document, raw)
+
+
+def refuse_another(document: ConfigDocument, raw: Body | None, after: ConfigMapContent) -> None:
+    """Raise Failed (ConfigConflict) if the object of a version's name is none of ours, or holds something else."""
+    is_ours = raw is None or (is_version(raw, document.target) and preservation.same_configuration(document.read(raw), after))
+    if not is_ours:
+        text = f"{document.name} is there already, and is no version of {document.target} that we made; rename or delete it"
+        raise Failed(FailReason.CONFIG_CONFLICT, text)
+
+
+async def user_elsewhere(work: Work, name: str, components: Iterable[Body]) -> str:
+    """Return who besides these components needs a ConfigMap under this name, as `Job/report`; '' for nobody."""
+    own = {raw["metadata"].get("uid") for raw in components}
+    return next((one.called for one in await _workloads(work) if one.uid not in own and name in one.references), "")
+
+
+def why_it_must_stay(name: str, user: str) -> str:
+    """Return the message of an ImmutableChange, with the mend."""
+    needs = f"{user} needs its name" if user else "no component refers to it, so nothing could be pointed at a new one"
+    mend = "move that user to a ConfigMap of its own" if user else "refer to it in a component"
+    return (
+        f"{name} is immutable, its content changes, and {needs}; {mend}, or make it mutable (delete it and create it without `immutable`)"
+    )
+
+
+async def remove_old_versions(work: Work) -> None:
+    """Delete versions of the run's ConfigMaps to which nothing refers any more, but for the newest ones.
+
+    Each delete names uid and resourceVersion, and what it deletes nobody uses and nobody can have edited: so it needs no intent, and whoever
+    comes here again does the rest.
+    """
+    targets = {one.target for one in work.status.plan.objects if one.target} if work.status.plan is not None else set()
+    if not targets:
+        return
+    found, _ = await work.ports.cluster.list(CONFIG_MAP, work.namespace)
+    old = [raw for target in targets for raw in _versions(found, target)[VERSIONS_KEPT:] if _is_untouched(work, raw, target)]
+    if not old:
+        return
+    used = await _names_in_use(work)
+    for raw in old:
+        metadata = raw["metadata"]
+        if metadata["name"] in used:
+            continue
+        try:
+            await work.ports.cluster.delete(
+                CONFIG_MAP, work.namespace, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
+        except (NotFound, Conflict):
+            continue
+
+
+def _versions(found: Iterable[Body], target: str) -> list[Body]:
+    """Return the versions of a target, the newest first."""
+    versions = [raw for raw in found if is_version(raw, target)]
+    return sorted(versions, key=lambda raw: (raw["metadata"].get("creationTimestamp", ""), raw["metadata"]["name"]), reverse=True)
+
+
+def _is_untouched(work: Work, raw: Body, target: str) -> bool:
+    """Tell whether a version holds what its name says, and is no business of this run: neither made by it nor what it goes back to."""
+    content, name = preservation.content_of(raw), str(raw["metadata"]["name"])
+    is_ours = bool(work.ledger.of(work.config(name).ref)) or any(one.name == name for one in work.status.snapshots)
+    return bool(content.immutable) and not is_ours and version_name(target, content) == name
+
+
+async def _names_in_use(work: Work) -> set[str]:
+    used = {name for one in await _workloads(work) for name in one.references}
+    pods, _ = await work.ports.cluster.list(POD, work.namespace)
+    reads = work.ports.drivers[WORKLOAD].references
+    return used | {name for pod in pods for name in reads({"kind": POD.name, "spec": {"template": {"spec": pod.get("spec")}}})}
+
+
+@dataclass(frozen=True, slots=True)
+class _User:
+    """An object of the tenant with a pod template, and the ConfigMaps that it names."""
+
+    called: str
+    uid: str
+    references: frozenset[str]
+
+
+async def _workloads(work: Work) -> list[_User]:
+    """Return the tenant's objects with pod templates. Jobs count that may still start pods, and are nobody's."""
+    users = []
+    for driver in work.ports.drivers.values():
+        for kind in driver.kinds():
+            found, _ = await work.ports.cluster.list(kind, work.namespace)
+            users += [_user(driver, kind, raw) for raw in found]
+    jobs, _ = await work.ports.cluster.list(JOB, work.namespace)
+    return users + [_user(work.ports.drivers[WORKLOAD], JOB, raw) for raw in jobs if not _is_over(raw) and not _is_controlled(raw)]
+
+
+def _user(driver: Driver, kind: Kind, raw: Body) -> _User:
+    metadata = raw["metadata"]
+    return _User(f"{kind.name}/{metadata['name']}", str(metadata.get("uid", "")), driver.references({**raw, "kind": kind.name}))
+
+
+def _is_over(job: Body) -> bool:
+    conditions = (job.get("status") or {}).get("conditions") or ()
+    return any(one["type"] in ("Complete", "Failed") and one["status"] == "True" for one in conditions)
+
+
+def _is_controlled(raw: Body) -> bool:
+    return any(owner.get("controller") for owner in raw["metadata"].get("ownerReferences") or ())
+
+
+def repointed(work: Work, component: Component, raw: Body, names: Mapping[str, str]) -> dict[str, str]:
+    """Return reference path -> name for the targets that a workload refers to. Args: names: target -> the name that is to be in force."""
+    driver = work.driver_of(component)
+    referred = driver.references(raw)
+    return {
+        path: name
+        for target, name in names.items()
+        if any(stands_for(one, target) and target_of(one, names) == target for one in referred)
+        if (path := driver.reference_field(raw, target))
+    }
