@@ -6,10 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from builders import OLD
-from fleets.member import Member
+from fleets.member import Member, hook_end_time
 from tenantwave.api.conditions import FailReason, RunReason
-from tenantwave.api.run_records import Conflict
+from tenantwave.api.run_records import Conflict, HookRecord, HookState
 from tenantwave.api.tenant_run import TenantPlan, TenantRunStatus, TenantState
+from tenantwave.api.upgrade import HookTime
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
 from tenantwave.core.world import VersionRecord
@@ -58,7 +59,31 @@ def _prepare(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) 
     )  # fmt: skip
 
 
+def _hook_succeeded(fleet: Fleet, member: Member, status: TenantRunStatus) -> bool:
+    """Start the member's hook, look at its Job, and take down its result. Returns whether the component may be written."""
+    if member.hook_takes is None:
+        return True
+    if not status.hooks:
+        job = f"{status.run}-migrate"
+        irreversible = member.hook_is_irreversible
+        record = HookRecord(name="migrate", at=HookTime.PRE_APPLY, job=job, irreversible=irreversible, start_time=fleet.now)
+        past = {"forward_only": f"the irreversible hook migrate was started (Job {job})"} if irreversible else {}
+        fleet.store(member.name, status.model_copy(update={"hooks": (record,), "written": True, "last_seq": status.last_seq + 1} | past))
+        return False
+    record, end = status.hooks[0], hook_end_time(member)
+    if record.state is HookState.RUNNING and (end is None or fleet.now < end):
+        return False
+    state = HookState.FAILED if member.hook_fails else HookState.SUCCEEDED
+    fleet.store(member.name, status.model_copy(update={"hooks": (record.model_copy(update={"state": state}),)}))
+    if member.hook_fails:
+        raise Fails(FailReason.HOOK_FAILED, "hook migrate: its Job failed")
+    return True
+
+
 def _apply(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    if not _hook_succeeded(fleet, member, status):
+        return
+    status = fleet.run_of(member.name)
     member.live, member.touched = fleet.planned_spec().release.version, True
     changes = {"applied_time": fleet.now, "written": True, "last_seq": status.last_seq + 1}
     fleet.store(member.name, tenant_run.to(status, S.CONVERGING, RunReason.IN_PROGRESS, "api is written", fleet.now, **changes))
@@ -91,7 +116,10 @@ def _take_back(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step
         member.record = VersionRecord(member.live, member.live, fleet.now)
     cause = status.take_back.cause if status.take_back is not None else status.reason
     after = tenant_run.to(status, S.ROLLED_BACK, cause, f"taken back to {member.live}", fleet.now, completion_time=fleet.now)
-    fleet.store(member.name, after.model_copy(update={"written": False, "rolled_back_version": status.to_version if landed else ""}))
+    fleet.store(
+        member.name,
+        after.model_copy(update={"written": False, "forward_only": "", "rolled_back_version": status.to_version if landed else ""}),
+    )
 
 
 def _let_go(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:

@@ -16,10 +16,11 @@ from builders import NEW, NOON, OLD, UID, UPGRADE, Block, a_policy, a_spec, an_a
 from fleets.deeds import DEEDS, Fails
 from fleets.gates import TICK, ScriptedGates
 from fleets.invariants import check, check_rest, check_status
-from fleets.member import Broken, Member
+from fleets.member import Broken, Member, hook_end_time
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.meta import tenant_run_name
 from tenantwave.api.profile import TenantProfileSpec
+from tenantwave.api.run_records import HookState
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
@@ -34,6 +35,7 @@ from tenantwave.core.world import (
     Catalogue,
     CatalogueEntry,
     ComponentView,
+    HookJobView,
     Policy,
     Progress,
     SeenDecision,
@@ -46,6 +48,7 @@ from tenantwave.core.world import (
 S = TenantState
 TOLD = frozenset({"FleetIncident", "FleetIncidentOver", "WaveShifted", "GateOverridden", "WorseThanBefore"})
 """Events that a transcript shows: what is told of the gates shows in no state."""
+TROUBLES = ("bad", "ill", "conflict", "owner", "stuck", "fails_back", "hook_takes", "hook_fails", "hook_is_irreversible")
 PREVIEW_EVERY = timedelta(seconds=10)
 STEPS_AT_MOST = 5000
 WAYS = ("plain", "crashes", "restarts", "shuffled")
@@ -100,7 +103,7 @@ class Fleet:
             else []
         )
         troubles = {
-            name: [word for word in ("bad", "ill", "conflict", "owner", "stuck", "fails_back") if getattr(member, word)]
+            name: [word for word in TROUBLES if getattr(member, word)]
             + [word for word in ("exists", "selected") if not getattr(member, word)] + ([member.live] if member.live != OLD else [])
             for name, member in self.members.items()
         }  # fmt: skip
@@ -198,10 +201,20 @@ class Fleet:
             run=member.run,
             calendar=member.calendar,
             components=views if member.exists else (),
+            hook_jobs=self._hook_jobs(member),
             claims=member.claims,
             decisions=tuple(member.decisions.values()),
             told=tuple(member.told),
         )
+
+    def _hook_jobs(self, member: Member) -> dict[str, HookJobView]:
+        """Return the Jobs of the member's hooks as a cache has them."""
+        end = hook_end_time(member)
+        if end is None or member.run is None:
+            return {}
+        job = member.run.status.hooks[0].job
+        ended = HookState.FAILED if member.hook_fails else HookState.SUCCEEDED
+        return {job: HookJobView(member.name, job, UPGRADE, ended if self.now >= end else HookState.RUNNING)}
 
     def _view(self, member: Member, name: str, spec: TenantUpgradeSpec) -> ComponentView:
         progress = Progress.PROGRESSING if member.live in member.bad else Progress.CONVERGED
@@ -297,6 +310,7 @@ class Fleet:
         times += [
             self._tried[step.tenant] + step.at_most_every for step in self.plan.steps if step.at_most_every and step.tenant in self._tried
         ]
+        times += [ended for member in self.members.values() if (ended := hook_end_time(member)) is not None]  # its Job's end wakes us
         later = [time for time in times if time > self.now]
         if not later or min(later) > end:
             return False
@@ -323,6 +337,9 @@ class Fleet:
         """Tell whether a try is due. One that waits for pods changes nothing, so it is no reason to go on at once."""
         member = self.members[step.tenant]
         if step.deed is Deed.TAKE_BACK and member.stuck and step.at_most_every is None:
+            return False
+        ends = hook_end_time(member)
+        if step.deed is Deed.APPLY and ends is not None and self.now < ends:
             return False
         if step.deed is Deed.CONFIRM and member.live in member.bad:
             return False
@@ -352,6 +369,9 @@ class Fleet:
             raise Broken(f"{tenant}: {before} -> {status.state} is no declared move")
         if member.run is not None and before is not status.state and member.run.status.run != status.run and status.state is S.PREFLIGHT:
             raise Broken(f"{tenant} starts in a run before its place in it is stored")
+        begins_to_go_back = status.state is S.ROLLING_BACK and before not in tenant_run.GOING_BACK
+        if begins_to_go_back and status.forward_only and status.resolution is None:
+            raise Broken(f"{tenant} goes back past the point of no return, and nobody ordered it by Resolve")
         if member.run is not None and status.last_seq < member.run.status.last_seq:
             raise Broken(f"{tenant}: the numbers of intents began again")
         text = TenantRunStatus.model_validate_json(status.model_dump_json(by_alias=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from builders import OLD
 from tenantwave.api.conditions import FailReason
@@ -27,6 +28,10 @@ class Member:
     stuck: bool = False
     """A rollback does not come to its end."""
     fails_back: FailReason | None = None
+    hook_takes: timedelta | None = None
+    """A PreApply hook runs here first, for so long."""
+    hook_fails: bool = False
+    hook_is_irreversible: bool = False
     exists: bool = True
     selected: bool = True
     uid: str = ""
@@ -39,6 +44,13 @@ class Member:
     claims: tuple[Claim, ...] = ()
     run: StoredRun | None = None
     touched: bool = False
+
+
+def hook_end_time(member: Member) -> datetime | None:
+    """Return when the Job of the member's hook has ended, or will have; None where it has none."""
+    records = member.run.status.hooks if member.run is not None else ()
+    started = records[0].start_time if records else None
+    return started + member.hook_takes if started is not None and member.hook_takes is not None else None
 
 
 class Broken(AssertionError):  # noqa: N818 - an invariant, not an error of the program

@@ -35,7 +35,24 @@ WAVE_LISTS: tuple[list[Block], ...] = (
     ],
     [{"name": "canary", "size": 2, "freeSlotOn": "Converged", "maxParallel": 2}, {"name": "rest", "freeSlotOn": "FirstVerdict"}],
 )
-TROUBLES = ("none", "none", "none", "bad", "ill", "conflict", "owner", "stuck", "fails back", "gone", "unselected", "there")
+TROUBLES = (
+    "none",
+    "none",
+    "none",
+    "bad",
+    "ill",
+    "conflict",
+    "owner",
+    "stuck",
+    "fails back",
+    "gone",
+    "unselected",
+    "there",
+    "hook",
+    "hook fails",
+    "no return",
+    "no return",
+)
 DECISIONS = ("OptOut", "OptIn", "OptInEarly")
 ORDERS = ("Approve", "Reject", "Pause", "Resume", "Abort", "Retry", "SkipTenant", "Resolve", "OverrideGate")
 EVENTS = (
@@ -89,6 +106,19 @@ def fleets(draw: st.DrawFn) -> Fleet:
             case "fails back":
                 member.bad.add("2.4.0")
                 member.fails_back = FailReason.RECREATED
+            case "hook":
+                member.hook_takes = timedelta(minutes=draw(st.sampled_from((0, 2))))
+            case "hook fails":
+                member.hook_takes, member.hook_fails = timedelta(seconds=30), True
+            case "no return":
+                member.hook_takes, member.hook_is_irreversible = timedelta(minutes=1), True
+                match draw(st.sampled_from(("well", "hook fails", "bad", "ill"))):
+                    case "hook fails":
+                        member.hook_fails = True
+                    case "bad":
+                        member.bad.add("2.4.0")
+                    case "ill":
+                        member.ill.add("2.4.0")
             case "there":
                 member.live = "2.4.0"
             case "gone" if len(fleet.members) > 2:
@@ -146,7 +176,7 @@ def mend(fleet: Fleet) -> None:
     for member in fleet.members.values():
         member.bad.clear()
         member.ill.clear()
-        member.conflict, member.owner, member.stuck, member.fails_back = "", "", False, None
+        member.conflict, member.owner, member.stuck, member.fails_back, member.hook_fails = "", "", False, None, False
 
 
 happenings = st.lists(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from fleets.fleet import Fleet
-from sequences.stories import afterwards, calendar, edits, failures, gates, orders, overrides, waves
+from sequences.stories import afterwards, calendar, edits, failures, gates, hooks, orders, overrides, waves
 from sequences.stories.telling import STORIES
 
-TOLD_IN = (waves, calendar, gates, overrides, afterwards, orders, failures, edits)
+TOLD_IN = (waves, calendar, gates, overrides, afterwards, orders, failures, edits, hooks)
 """Importing them fills the collection."""
 GOLDEN = Path(__file__).parent / "golden"
 UPDATE = "TENANTWAVE_UPDATE_GOLDEN"

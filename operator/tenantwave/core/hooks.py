@@ -116,7 +116,7 @@ def probe_job(component: Component, cron_job: str, template: Mapping[str, Any], 
     """Return the Job that proves a CronJob: its own template, run once. It belongs to the component's converging."""
     return HookJob(
         name=f"probe/{cron_job}",
-        job=job_name(place.run, f"probe-{cron_job}"),
+        job=job_name(place.run, f"probe/{cron_job}"),
         at=HookTime.POST_APPLY,
         component=component.name,
         template=template,

@@ -85,13 +85,15 @@ def to(status: TenantRunStatus, state: TenantState, reason: str, message: str, n
 
 
 def going_back(status: TenantRunStatus, reason: FailReason, message: str, now: datetime) -> TenantRunStatus:
-    """Return the status with a rollback ordered; the first cause stays on record.
+    """Return the status with a rollback ordered; the first cause stays on record, but for who has been settled since.
 
     Past the point of no return the order waits for a person: Held (ForwardOnly), and only Resolve takes the tenant back.
     """
-    order = status.take_back or TakeBack(cause=reason, message=message[:1024], time=now)
+    known = status.take_back if status.state is not S.SUCCEEDED else None
+    order = known or TakeBack(cause=reason, message=message[:1024], time=now)
     if status.forward_only:
-        text = f"{order.cause}: {order.message}; not taken back, for {status.forward_only}: Retry or edit the release to go on, Resolve to go back"
+        why = f"{order.cause}: {order.message[:512]}; not taken back, for {status.forward_only}"
+        text = f"{why}: create an UpgradeAction Retry or edit the release to go on, Resolve to go back or to stay"
         return to(status, S.HELD, FailReason.FORWARD_ONLY, text, now, take_back=order, completion_time=None)
     return to(status, S.ROLLING_BACK, reason, message, now, take_back=order, completion_time=None)
 

@@ -248,8 +248,13 @@ def pending(draft: Draft) -> list[str]:
         for tenant, status in draft.in_wave(wave)
         if tenant_run.is_unproven(status)
         or (status.state is S.PREFLIGHT and status.written)
-        or (status.state is S.SUCCEEDED and tenant.name in named)
+        or (status.state is S.SUCCEEDED and tenant.name in named and not _was_settled_since(status, order))
     ]
+
+
+def _was_settled_since(status: TenantRunStatus, order: TakeBackOrder) -> bool:
+    """Tell whether the order has reached the tenant already, and a person has then accepted it as it is."""
+    return status.take_back is not None and status.take_back.time >= order.time
 
 
 def return_unstarted(draft: Draft) -> None:

@@ -66,7 +66,9 @@ def _ended(draft: Draft) -> Summary | None:
     version = draft.spec.release.version
     mend = f"Push a version other than {version}, or create an UpgradeAction Retry."
     if run.order.reason is EndReason.ABORT:
-        return Summary(ReadyReason.ABORTED, f"{run.order.message}. {mend}")
+        held = sorted(name for name, status in draft.statuses().items() if tenant_run.is_past_return(status))
+        left = f"{named(held)} held past the point of no return: Retry goes on there, Resolve takes back or accepts. " if held else ""
+        return Summary(ReadyReason.ABORTED, f"{run.order.message}. {left}{mend}")
     if any(status.state is S.HELD and status.written for status in draft.statuses().values()):
         return None
     return Summary(ReadyReason.ROLLED_BACK, f"{run.order.message}. {mend}")

@@ -1,0 +1,239 @@
+"""Which hooks run where, what their Jobs are called and look like, and what a Job says of itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from builders import NOON, a_spec, a_status
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import RUN_LABEL, TENANT_LABEL, UPGRADE_LABEL
+from tenantwave.api.run_records import HookRecord, HookState
+from tenantwave.api.tenant_run import TakeBack, TenantState
+from tenantwave.api.upgrade import HookTime, TenantUpgradeSpec
+from tenantwave.core import hooks
+from tenantwave.core.hooks import Place
+
+PLACE = Place("shop", "shop-x7f2k-1-a1", "acme", "2.4.0")
+TEMPLATE: dict[str, Any] = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": "shop/tools:{version}"}]}}}}
+
+
+def spec_with(*given: dict[str, Any]) -> TenantUpgradeSpec:
+    """A release of two components with these hooks."""
+    components = [
+        {"name": name, "workload": {"kind": "Deployment", "name": name, "containers": [{"name": name, "image": f"{name}:2"}]}}
+        for name in ("api", "worker")
+    ]
+    wanted = [{"jobTemplate": TEMPLATE} | ({"irreversible": False} if one["at"] == "PreApply" else {}) | one for one in given]
+    return a_spec("2.4.0", components=components, hooks=wanted)
+
+
+GIVEN = spec_with(
+    {"name": "a", "at": "PreApply"},
+    {"name": "b", "at": "PreApply", "component": "worker"},
+    {"name": "c", "at": "PreApply", "component": "api"},
+    {"name": "d", "at": "PostApply"},
+    {"name": "e", "at": "PostApply", "component": "api"},
+    {"name": "f", "at": "OnRollback", "component": "api"},
+    {"name": "g", "at": "OnRollback"},
+)
+
+
+@pytest.mark.parametrize(
+    ("at", "component", "is_there", "expected"),
+    [
+        pytest.param(HookTime.PRE_APPLY, 0, True, "ac", id="before the first: those that name it or none, in list order"),
+        pytest.param(HookTime.PRE_APPLY, 1, True, "b", id="before the second: who names it"),
+        pytest.param(HookTime.POST_APPLY, 0, True, "e", id="after the first: who names it"),
+        pytest.param(HookTime.POST_APPLY, 1, True, "d", id="after the last: who names none"),
+        pytest.param(HookTime.PRE_APPLY, 0, False, "a", id="a first component that is not there takes along who names it alone"),
+        pytest.param(HookTime.POST_APPLY, 1, False, "d", id="a last one that is not there takes nobody along who names none"),
+        pytest.param(HookTime.PRE_APPLY, 1, False, "", id="not there: not run"),
+        pytest.param(HookTime.ON_ROLLBACK, None, True, "fg", id="on the way back: all"),
+    ],
+)
+def test_which_hooks_run_where(at: HookTime, component: int | None, is_there: bool, expected: str) -> None:
+    """Each hook runs at exactly one place."""
+    about = GIVEN.components[component] if component is not None else None
+    assert "".join(hook.name for hook in hooks.hooks_at(GIVEN, at, about, is_there=is_there)) == expected
+
+
+def test_every_hook_runs_once_on_the_way_forward() -> None:
+    """Over all components: each PreApply and PostApply hook once."""
+    ran = [
+        hook.name for one in GIVEN.components for at in (HookTime.PRE_APPLY, HookTime.POST_APPLY) for hook in hooks.hooks_at(GIVEN, at, one)
+    ]
+    assert sorted(ran) == ["a", "b", "c", "d", "e"]
+
+
+@pytest.mark.parametrize(
+    ("run", "hook", "again", "expected"),
+    [
+        pytest.param("shop-x7f2k-1-a1", "migrate", "", "shop-x7f2k-1-a1-migrate", id="plain"),
+        pytest.param("shop-x7f2k-1-a2", "migrate", "", "shop-x7f2k-1-a2-migrate", id="another attempt"),
+    ],
+)
+def test_a_name_that_fits_is_plain(run: str, hook: str, again: str, expected: str) -> None:
+    """So people find the Job."""
+    assert hooks.job_name(run, hook, again) == expected
+
+
+def test_no_two_jobs_share_a_name() -> None:
+    """Long names, dots, orders to go back, and a hook that is called like a probe: all differ, and all are names of Jobs."""
+    asked = [
+        ("s" * 40 + "-x7f2k-1-a1", "m" * 30, ""),
+        ("s" * 40 + "-x7f2k-1-a1", "m" * 29 + "n", ""),
+        ("s" * 40 + "-x7f2k-1-a2", "m" * 30, ""),
+        ("shop-1.2-x-1-a1", "undo", ""),
+        ("shop-1-2-x-1-a1", "undo", ""),
+        ("shop-1-2-x-1-a1", "undo", "2026-12-06T01:00:00+00:00"),
+        ("shop-1-2-x-1-a1", "undo", "2026-12-06T02:00:00+00:00"),
+    ]
+    names = [hooks.job_name(*one) for one in asked]
+    assert len(set(names)) == len(asked)
+    for name in names:
+        assert len(name) <= 63
+        assert name.replace("-", "").isalnum()
+        assert name == name.lower().strip("-")
+
+
+def test_a_probe_is_no_hook_of_that_name() -> None:
+    """A hook may be called `probe-nightly`: the probe of CronJob nightly has a Job of its own."""
+    spec = spec_with({"name": "probe-nightly", "at": "PostApply"})
+    hook = hooks.hook_job(spec.hooks[0], spec, PLACE)
+    probe = hooks.probe_job(spec.components[0], "nightly", TEMPLATE, timedelta(minutes=5), PLACE)
+    assert (hook.job, hook.name) != (probe.job, probe.name)
+    assert hook.job != probe.job
+    assert (probe.reason, probe.at) == (FailReason.NOT_CONVERGED, HookTime.POST_APPLY)
+
+
+@pytest.mark.parametrize(
+    ("stated", "timeout", "expected"),
+    [(None, "90s", 90), (30, "90s", 30), (900, "90s", 90), (None, None, 600), (0, "2s", 2), ("x", "90s", 90)],
+)
+def test_the_timeout_is_in_the_job(stated: Any, timeout: str | None, expected: int) -> None:
+    """The smaller of the hook's and the template's; it holds without us."""
+    template = {"spec": TEMPLATE["spec"] | ({"activeDeadlineSeconds": stated} if stated is not None else {})}
+    spec = spec_with({"name": "a", "at": "PostApply", "jobTemplate": template} | ({"timeout": timeout} if timeout else {}))
+    assert hooks.job_body(hooks.hook_job(spec.hooks[0], spec, PLACE), PLACE)["spec"]["activeDeadlineSeconds"] == expected
+
+
+def test_a_job_is_the_template_and_ours() -> None:
+    """What the template says stays, placeholders filled; labels, names and what would take the result away are ours."""
+    template = {
+        "metadata": {
+            "name": "theirs",
+            "namespace": "other",
+            "labels": {"app": "tools", RUN_LABEL: "forged"},
+            "annotations": {"note": "{tenant}"},
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "suspend": True,
+            "ttlSecondsAfterFinished": 0,
+            "parallelism": 2,
+            "template": {
+                "metadata": {"labels": {"app": "tools"}},
+                "spec": {
+                    "restartPolicy": "OnFailure",
+                    "containers": [{"name": "run", "image": "shop/tools:{version}", "args": ["{tenant}", 7, {"{tenant}": None}]}],
+                },
+            },
+        },
+    }
+    spec = spec_with({"name": "a", "at": "PostApply", "jobTemplate": template})
+    ours = {UPGRADE_LABEL: "shop", RUN_LABEL: "shop-x7f2k-1-a1", TENANT_LABEL: "acme"}
+    assert hooks.job_body(hooks.hook_job(spec.hooks[0], spec, PLACE), PLACE) == {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {
+            "name": "shop-x7f2k-1-a1-a",
+            "namespace": "acme",
+            "labels": {"app": "tools"} | ours,
+            "annotations": {"note": "acme"},
+        },
+        "spec": {
+            "backoffLimit": 0,
+            "parallelism": 2,
+            "activeDeadlineSeconds": 600,
+            "template": {
+                "metadata": {"labels": {"app": "tools"} | ours},
+                "spec": {
+                    "restartPolicy": "OnFailure",
+                    "containers": [{"name": "run", "image": "shop/tools:2.4.0", "args": ["acme", 7, {"{tenant}": None}]}],
+                },
+            },
+        },
+    }
+
+
+@pytest.mark.parametrize(
+    "template", [{}, {"spec": []}, {"spec": {"template": "x"}}, {"metadata": [], "spec": {"template": {"metadata": 1, "spec": 2}}}]
+)
+def test_a_template_of_any_shape_is_told_and_breaks_nothing(template: dict[str, Any]) -> None:
+    """The schema lets anything through: it is InvalidSpec, with the hook's name."""
+    spec = spec_with({"name": "odd", "at": "PostApply", "jobTemplate": template}, {"name": "fine", "at": "PostApply"})
+    [problem] = hooks.template_problems(spec)
+    assert "spec.hooks[odd].jobTemplate" in problem
+    assert hooks.job_body(hooks.hook_job(spec.hooks[0], spec, PLACE), PLACE)["metadata"]["name"] == "shop-x7f2k-1-a1-odd"
+
+
+@pytest.mark.parametrize(
+    ("conditions", "state", "said"),
+    [
+        pytest.param([], HookState.RUNNING, "", id="nothing yet"),
+        pytest.param([{"type": "Complete", "status": "True"}], HookState.SUCCEEDED, "", id="Complete"),
+        pytest.param([{"type": "Complete", "status": "False"}], HookState.RUNNING, "", id="Complete, but not so"),
+        pytest.param([{"type": "FailureTarget", "status": "True"}], HookState.RUNNING, "", id="will fail, and pods run still"),
+        pytest.param([{"type": "SuccessCriteriaMet", "status": "True"}], HookState.RUNNING, "", id="will succeed, and pods run still"),
+        pytest.param([{"type": "Suspended", "status": "True"}], HookState.RUNNING, "", id="suspended"),
+        pytest.param(
+            [{"type": "Failed", "status": "True", "reason": "DeadlineExceeded", "message": "too long"}],
+            HookState.FAILED,
+            "DeadlineExceeded: too long",
+            id="Failed",
+        ),
+        pytest.param([{"type": "Failed", "status": "True"}], HookState.FAILED, "Failed: no message", id="Failed without a word"),
+    ],
+)
+def test_what_a_job_says_of_itself(conditions: list[dict[str, str]], state: HookState, said: str) -> None:
+    """Only Complete and Failed are ends; a Job that runs is never a success."""
+    view = hooks.view_of(
+        {"metadata": {"name": "a", "namespace": "acme", "labels": {UPGRADE_LABEL: "shop"}}, "status": {"conditions": conditions}}
+    )
+    assert (view.state, view.message, view.upgrade, view.tenant) == (state, said, "shop", "acme")
+
+
+def test_the_journal_keeps_one_record_of_each_hook_in_the_order_of_starts() -> None:
+    """A Job of another order takes the place of the one before, at the end."""
+    first, second = (HookRecord(name=name, at=HookTime.PRE_APPLY, job=f"run-{name}") for name in ("a", "b"))
+    kept = hooks.with_record(hooks.with_record((), first), second)
+    ended = hooks.ended(first, HookState.SUCCEEDED, "", NOON)
+    assert hooks.with_record(kept, ended) == (ended, second)
+    again = first.model_copy(update={"job": "run-a-2"})
+    assert hooks.with_record(kept, again) == (second, again)
+
+
+def test_each_order_to_go_back_has_jobs_of_its_own() -> None:
+    """So Resolve runs an OnRollback hook again that failed; hooks of the way forward keep their names."""
+    spec = spec_with({"name": "undo", "at": "OnRollback"}, {"name": "smoke", "at": "PostApply"})
+    names = []
+    for minutes in (0, 1):
+        order = TakeBack(cause=FailReason.GATE_FAILED, time=NOON + timedelta(minutes=minutes))
+        place = hooks.place_of("shop", "acme", "2.4.0", a_status(TenantState.ROLLING_BACK, take_back=order, run="shop-x7f2k-1-a1"))
+        names.append([hooks.hook_job(hook, spec, place).job for hook in spec.hooks])
+    assert names[0][0] != names[1][0]
+    assert names[0][1] == names[1][1] == "shop-x7f2k-1-a1-smoke"
+
+
+def test_a_components_own_jobs_take_none_of_its_time() -> None:
+    """health.timeout counts from the last write, or from the last start or end of a Job after it."""
+    status = a_status(TenantState.CONVERGING, applied_time=NOON)
+    assert hooks.converging_since(status) == NOON
+    job = HookRecord(name="smoke", at=HookTime.POST_APPLY, job="j", start_time=NOON + timedelta(minutes=3))
+    assert hooks.converging_since(status.model_copy(update={"hooks": (job,)})) == NOON + timedelta(minutes=3)
+    before = job.model_copy(update={"at": HookTime.PRE_APPLY})
+    assert hooks.converging_since(status.model_copy(update={"hooks": (before,)})) == NOON
+    assert hooks.converging_since(a_status(TenantState.APPLYING, hooks=(job,))) is None
