@@ -14,9 +14,9 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tenantwave.api.conditions import RunReason
-from tenantwave.api.kinds import CONFIG_MAP
+from tenantwave.api.kinds import CONFIG_MAP, JOB
 from tenantwave.api.profile import Change
-from tenantwave.api.run_records import SecretRecord, SecretState
+from tenantwave.api.run_records import HookRecord, HookState, SecretRecord, SecretState
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, MovedStart, TenantRunStatus, TenantState
 from tenantwave.core.calendar import Decision
 from tenantwave.core.world import Action, VersionRecord
@@ -34,6 +34,7 @@ TENANT_NOT_NAMED = "tenant (not named)"
 
 UPGRADED, CREATED, DELETED, TAKEN_BACK, RECORDED = "Upgraded", "Created", "Deleted", "RolledBack", "Recorded"
 RESCHEDULED = "Rescheduled"
+HOOK_CHANGES = {HookState.SUCCEEDED: "HookSucceeded", HookState.FAILED: "HookFailed", HookState.UNKNOWN: "HookFailed"}
 SECRET_CHANGES = {SecretState.CHANGED: "SecretChanged", SecretState.DELETED: "SecretDeleted"}
 """What somebody else did to a Secret during a run -> the action; what we put back stands among our writes."""
 SOMEBODY = "somebody (not known)"
@@ -139,12 +140,15 @@ def _of_run(run: RunHere) -> Iterator[Entry]:
     first: set[tuple[str, str, Direction]] = set()
     for intent in status.intents:
         time = _forward_time(status) if intent.direction is Direction.FORWARD else _back_time(status)
-        if intent.state not in _STOOD or time is None:
-            continue
+        if intent.state not in _STOOD or time is None or intent.target.kind == JOB.name:
+            continue  # what a hook's Job did stands with its result
         key = (intent.target.kind, intent.target.name)
         seen = _versions_in(planned[key].summary) if key in planned and (*key, intent.direction) not in first else None
         first.add((*key, intent.direction))
         yield Entry(_of_write(status, intent, seen, time), run.upgrade)
+    for hook in status.hooks:
+        if (change := _of_hook(status, hook)) is not None:
+            yield Entry(change, run.upgrade)
     for secret in status.secrets:
         if (change := _of_secret(status, secret)) is not None:
             yield Entry(change, run.upgrade)
@@ -165,6 +169,15 @@ def _of_write(status: TenantRunStatus, write: Intent, versions: tuple[str, str] 
     action = TAKEN_BACK if is_back else DELETED if not write.after else CREATED if not write.before else UPGRADED
     what = f"{write.target.kind}/{write.target.name}"
     return _change(time, OPERATOR, what, action, old, new, f"{_where(status)}, write {write.seq}{preserved}")
+
+
+def _of_hook(status: TenantRunStatus, hook: HookRecord) -> Change | None:
+    """Return what became of a hook, once that is known."""
+    action = HOOK_CHANGES.get(hook.state)
+    if action is None or hook.completion_time is None:
+        return None
+    said = f": {hook.message}" if hook.message else ""
+    return _change(hook.completion_time, OPERATOR, f"Job/{hook.job}", action, "", "", f"{_where(status)}, {hook.at}{said}")
 
 
 def _of_secret(status: TenantRunStatus, secret: SecretRecord) -> Change | None:

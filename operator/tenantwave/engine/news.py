@@ -17,6 +17,7 @@ from tenantwave.api.decision import DecisionType
 from tenantwave.api.kinds import TENANT_PROFILE, TENANT_UPGRADE
 from tenantwave.api.meta import PROFILE_NAME
 from tenantwave.api.profile import Change
+from tenantwave.api.run_records import HookState
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core import changes, tenant_run
@@ -66,6 +67,8 @@ class Reporter:
         known = self._stood.get(name, {})
         self._stood[name] = {tenant: entry.run.status for tenant, entry in world.tenants.items() if entry.run is not None}
         for tenant, status in self._stood[name].items():
+            for told in of_hooks(tenant, known[tenant], status) if tenant in known and status.hooks else ():
+                self._tell(world, told)
             if tenant in known and known[tenant].state is not status.state:
                 self._count(world, status)
                 if (note := of_tenant(tenant, known[tenant], status)) is not None:
@@ -155,6 +158,27 @@ def of_tenant(tenant: str, before: TenantRunStatus, after: TenantRunStatus) -> N
     return None
 
 
+EVENTS_OF_HOOKS = {
+    HookState.RUNNING: ("HookStarted", False),
+    HookState.SUCCEEDED: ("HookSucceeded", False),
+    HookState.FAILED: ("HookFailed", True),
+    HookState.UNKNOWN: ("HookFailed", True),
+}
+"""What became of a hook -> the Event for it, and whether it is a warning."""
+
+
+def of_hooks(tenant: str, before: TenantRunStatus, after: TenantRunStatus) -> tuple[Note, ...]:
+    """Return what a tenant is told of the hooks that started or ended since the last look."""
+    known = {hook.job: hook.state for hook in before.hooks}
+    notes = []
+    for hook in after.hooks:
+        if known.get(hook.job) is not hook.state:
+            reason, warning = EVENTS_OF_HOOKS[hook.state]
+            said = f": {hook.message}" if hook.message else ""
+            notes.append(Note(reason, f"{hook.name} ({hook.at}), Job {hook.job}{said}", tenant, warning=warning, key=after.run))
+    return tuple(notes)
+
+
 def ready_of(status: TenantUpgradeStatus | None) -> Condition | None:
     """Return the condition Ready."""
     conditions = status.conditions if status is not None else ()
@@ -204,8 +228,8 @@ class ChangeNews:
 
 
 def event_of(change: Change) -> str | None:
-    """Return the Event of a change; None where something else tells it: how the upgrade ended, what was only found there, a date that moved."""
-    if change.object.startswith("product ") or change.action == changes.RESCHEDULED:
+    """Return the Event of a change; None where something else tells it: how the upgrade or a hook ended, what was only found there, a date."""
+    if change.object.startswith("product ") or change.action == changes.RESCHEDULED or change.action in changes.HOOK_CHANGES.values():
         return None
     if change.action in DECISIONS:
         return DECIDED

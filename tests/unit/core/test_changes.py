@@ -15,7 +15,7 @@ from builders import NEW, NOON, OLD, RUN, UPGRADE, a_record, a_status, after, an
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.profile import Change, PreservedConfig
-from tenantwave.api.run_records import SecretRecord, SecretState
+from tenantwave.api.run_records import HookRecord, HookState, SecretRecord, SecretState
 from tenantwave.api.tenant_run import (
     Direction,
     Intent,
@@ -27,6 +27,7 @@ from tenantwave.api.tenant_run import (
     TenantRunStatus,
     TenantState,
 )
+from tenantwave.api.upgrade import HookTime
 from tenantwave.core.calendar import Decision
 from tenantwave.core.changes import (
     CREATED,
@@ -428,3 +429,19 @@ def test_what_somebody_did_to_a_secret_is_told_without_a_digest(state: SecretSta
         [(action, "somebody (not known)", "", "")] if action else []
     )
     assert [event_of(change) for change in found] == ([f"Tenant{action}"] if action else [])
+
+
+def test_a_hook_has_its_line_once_it_has_a_result_and_its_job_none_of_its_own() -> None:
+    """The Job is no object that an upgrade leaves behind: what counts is what became of it."""
+    job = a_write(9, "Job", "shop-x-1-a1-migrate", before="")
+    hooks = (
+        HookRecord(name="migrate", at=HookTime.PRE_APPLY, job=job.target.name, state=HookState.SUCCEEDED, completion_time=NOON),
+        HookRecord(name="smoke", at=HookTime.POST_APPLY, job="j2", state=HookState.UNKNOWN, message="vanished", completion_time=NOON),
+        HookRecord(name="later", at=HookTime.POST_APPLY, job="j3", state=HookState.RUNNING),
+    )
+    lines = [entry.change for entry in changes_known("acme", [a_run(writes=(job,), hooks=hooks)], {}, (), ())]
+    assert [(line.object, line.action, line.why) for line in lines] == [
+        ("Job/shop-x-1-a1-migrate", "HookSucceeded", f"{WHERE}, PreApply"),
+        ("Job/j2", "HookFailed", f"{WHERE}, PostApply: vanished"),
+    ]
+    assert [event_of(line) for line in lines] == [None, None]
