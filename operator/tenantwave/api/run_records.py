@@ -9,7 +9,8 @@ from tenantwave.api.upgrade import HookTime
 MAX_CONFLICTS = 20
 MAX_HOOK_RECORDS = 32
 MAX_SECRET_RECORDS = 64
-
+MAX_DIFFERENCES = 20
+MAX_COMMANDS = 4
 
 class Conflict(ApiModel):
     """One place that the tenant and the release both changed. Long values are shortened."""
@@ -35,6 +36,20 @@ class Conflict(ApiModel):
             absent="no rule settles it",
             max_length=1024,
         ),
+    ] = ""
+
+
+class Difference(ApiModel):
+    """One place that a rollback could not take back to where it was."""
+
+    kind: Annotated[str, about("The object's kind.", example="ConfigMap", max_length=63)]
+    name: Annotated[str, about("The object's name.", example="app-config", max_length=253)]
+    path: Annotated[str, about("The place in the object.", example="/data/log.level", absent="the object as a whole", max_length=512)] = ""
+    live: Annotated[
+        str, about("Digest of what stands there.", example="sha256:" + "0" * 64, absent="nothing stands there", max_length=71)
+    ] = ""
+    goal: Annotated[
+        str, about("Digest of what is to stand there.", example="sha256:" + "0" * 64, absent="nothing is to stand there", max_length=71)
     ] = ""
 
 

@@ -10,8 +10,18 @@ from tenantwave.api.conditions import Condition, FailReason
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.model import ApiModel, Choice, about
 from tenantwave.api.profile import PreservedConfig
-from tenantwave.api.run_records import MAX_CONFLICTS, MAX_HOOK_RECORDS, MAX_SECRET_RECORDS, Conflict, HookRecord, SecretRecord
-from tenantwave.api.scalars import Instant, LabelValue, Name, ShortName
+from tenantwave.api.run_records import (
+    MAX_COMMANDS,
+    MAX_CONFLICTS,
+    MAX_DIFFERENCES,
+    MAX_HOOK_RECORDS,
+    MAX_SECRET_RECORDS,
+    Conflict,
+    Difference,
+    HookRecord,
+    SecretRecord,
+)
+from tenantwave.api.scalars import Instant, LabelValue, Name, Sentence, ShortName
 from tenantwave.api.upgrade_status import GateStatus
 
 MAX_INTENTS = 200
@@ -323,6 +333,26 @@ class TenantRunStatus(ApiModel):
             absent="none",
             max_length=32,
             keys=("configMap",),
+        ),
+    ] = ()
+    commands: Annotated[
+        tuple[Sentence, ...],
+        about(
+            "The orders that would settle the tenant, the mildest first, each ready for a shell; the reason is yours to fill in.",
+            example=["echo '{...}' | kubectl create -f -"],
+            absent="nobody has to settle it",
+            max_length=MAX_COMMANDS,
+            extra=_ATOMIC,
+        ),
+    ] = ()
+    differences: Annotated[
+        tuple[Difference, ...],
+        about(
+            "What a rollback could not take back: where, what stands there, and what is to stand there.",
+            example=[{"kind": "ConfigMap", "name": "app-config", "path": "/data/log.level"}],
+            absent="nothing that is known",
+            max_length=MAX_DIFFERENCES,
+            extra=_ATOMIC,
         ),
     ] = ()
     hooks: Annotated[

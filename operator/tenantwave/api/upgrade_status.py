@@ -311,7 +311,7 @@ class TenantException(ApiModel):
             "Why, in a sentence, with the mend.",
             example="app-config, key log.level: changed by the tenant and by 2.4.0",
             absent="none",
-            max_length=512,
+            max_length=1024,
         ),
     ] = ""
 

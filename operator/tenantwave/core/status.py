@@ -60,6 +60,8 @@ EXCEPTION_ORDER = (S.ROLLBACK_FAILED, S.HELD, S.ROLLING_BACK, S.ROLLED_BACK, S.O
 MAX_EXCEPTIONS = 20
 MAX_VERSIONS = 50
 MAX_VERSIONS_TOLD = 5
+MAX_NAMED = 3
+MAX_MESSAGE = 1024
 
 COUNTED_AS: dict[TenantState, str] = {
     S.QUEUED: "queued",
@@ -182,14 +184,25 @@ def _gates_passed(world: World, journal: Journal | None) -> Iterable[Said]:
 
 
 def _preserved(statuses: Mapping[str, TenantRunStatus]) -> Iterable[Said]:
-    conflicts = sorted(name for name, status in statuses.items() if status.conflicts)
-    if conflicts:
-        first = statuses[conflicts[0]].conflicts[0]
+    left_alone = {S.SKIPPED, S.ORPHANED}
+    open_ones = {name: status for name, status in sorted(statuses.items()) if status.conflicts and status.state not in left_alone}
+    kept = [one for status in statuses.values() for one in status.preserved]
+    if open_ones:
+        name, status = next(iter(open_ones.items()))
+        first, count = status.conflicts[0], sum(max(one.conflict_count, len(one.conflicts)) for one in open_ones.values())
         place = first.config_map + (f"/{first.key}" if first.key else "") + (f":{first.path}" if first.path else "")
-        more = f" and {len(conflicts) - 1} more tenants" if len(conflicts) > 1 else ""
-        yield Said(ConditionType.CONFIG_PRESERVED, False, DetailReason.CONFLICTS, f"{conflicts[0]}{more}: {place}: {first.mend}")
-    elif any(status.preserved for status in statuses.values()):
-        yield Said(ConditionType.CONFIG_PRESERVED, True, DetailReason.PRESERVED, "every tenant's own changes are kept")
+        what = "1 conflict" if count == 1 else f"{count} conflicts"
+        told = f"{what} in {_listed(list(open_ones))}; the first, in {name}: {place}: {first.mend}"
+        yield Said(ConditionType.CONFIG_PRESERVED, False, DetailReason.CONFLICTS, told)
+    elif kept:
+        numbers = f"{sum(one.kept for one in kept)} values kept, {sum(one.merged for one in kept)} keys merged"
+        yield Said(ConditionType.CONFIG_PRESERVED, True, DetailReason.PRESERVED, f"every tenant's own changes are kept: {numbers}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return the first tenants by name, and how many more there are."""
+    more = f" and {len(names) - MAX_NAMED} more tenants" if len(names) > MAX_NAMED else ""
+    return f"{', '.join(names[:MAX_NAMED])}{more}"
 
 
 # Numbers.
@@ -321,10 +334,15 @@ def _exceptions(current: Mapping[str, TenantRunStatus]) -> tuple[TenantException
 
 
 def _why(status: TenantRunStatus) -> str:
-    """Return why the tenant is where it is; first of all, whether it is worse after its rollback than it was before the upgrade."""
-    if not is_worse(status) or status.after_rollback is None:
-        return status.message
-    return f"{status.after_rollback.message}; {status.message}"[:512]
+    """Return why the tenant is where it is, and the first order that would settle it.
+
+    First of all, whether it is worse after its rollback than it was before the upgrade.
+    """
+    message = status.message
+    if is_worse(status) and status.after_rollback is not None:
+        message = f"{status.after_rollback.message}; {message}"
+    order = f"; or: {status.commands[0]}" if status.commands else ""
+    return message[: MAX_MESSAGE - len(order)] + order
 
 
 def _versions(world: World) -> tuple[VersionCount, ...]:

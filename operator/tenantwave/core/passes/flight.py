@@ -237,10 +237,10 @@ def _held(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 
 def _rollback_failed(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    """Wait for a person. What was only late is tried again now and then: pods may come up after all, and then it is rolled back."""
+    """Wait for a person. What was only late, or lacked room, is tried again now and then: it may go well after all, and then it is rolled back."""
     if _settle(draft, tenant, status) or status.take_back is None:
         return
-    if status.reason == status.take_back.cause:
+    if status.reason in (status.take_back.cause, FailReason.QUOTA_EXCEEDED):
         draft.do(tenant.name, Deed.TAKE_BACK, at_most_every=TRY_AGAIN_EVERY)
 
 

@@ -17,7 +17,7 @@ from tenantwave.core.preservation.content import (
     why_too_large,
 )
 from tenantwave.core.preservation.merge import merge, merge_back, rebase_goal
-from tenantwave.core.preservation.patches import changes, matches, matching_fields, touched_fields
+from tenantwave.core.preservation.patches import changes, field_values, matches, matching_fields, touched_fields
 from tenantwave.core.preservation.result import Conflict, ConflictKind, MergeResult
 from tenantwave.core.preservation.rules import Format, ListRule, OnConflict, OnUnknownBase, Rule, Rules
 from tenantwave.core.preservation.sections import Subject
@@ -39,6 +39,7 @@ __all__ = [
     "changes",
     "content_of",
     "digest",
+    "field_values",
     "is_never_merged",
     "matches",
     "matching_fields",

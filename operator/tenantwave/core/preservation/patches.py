@@ -29,6 +29,11 @@ def touched_fields(before: ConfigMapContent | None, after: ConfigMapContent | No
     return tuple(sorted(_pointer(section, key) for section, key, _ in _changed(before or ConfigMapContent(), after or ConfigMapContent())))
 
 
+def field_values(content: ConfigMapContent | None) -> Mapping[str, str | bool | None]:
+    """Return what stands in each field that there is, by the same JSON Pointers; bytes in base64."""
+    return _by_pointer(content or ConfigMapContent())
+
+
 def matching_fields(content: ConfigMapContent, after: ConfigMapContent, fields: Iterable[str]) -> tuple[str, ...]:
     """Return those of `fields` (see `touched_fields`) in which `content` equals `after`; a field that both lack is equal.
 

@@ -121,5 +121,6 @@ def _shown(conflict: preservation.Conflict) -> Conflict:
         base=(conflict.base or "")[:SHOWN],
         live=(conflict.live or "")[:SHOWN],
         new=(conflict.new or "")[:SHOWN],
-        mend=conflict.mend[:512],
+        mend=conflict.mend[:1024],
+        rule=conflict.rule,
     )

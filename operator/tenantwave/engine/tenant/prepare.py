@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from tenantwave.api.conditions import FailReason, RunReason, WaitReason
+from tenantwave.api.conditions import RunReason, WaitReason
 from tenantwave.api.profile import PreservedConfig
 from tenantwave.api.tenant_run import IntentState, PlannedObject, SnapshotRef, TenantPlan, TenantRunStatus, TenantState
 from tenantwave.core import blobs, preservation, tenant_run
+from tenantwave.core.advice import SELF_MENDING
 from tenantwave.engine.tenant.checks import ask_the_server, check, check_room, show_conflicts
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.drafting import KEEP, UPDATE, Draft, draft_of
@@ -16,19 +17,6 @@ from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
 
 MAX_PRESERVED = 32
-
-SELF_MENDING = frozenset(
-    {
-        FailReason.CONFIG_CONFLICT,
-        FailReason.UNKNOWN_BASE,
-        FailReason.OWNERSHIP_CONFLICT,
-        FailReason.NOT_DRIVABLE,
-        FailReason.UNVERIFIABLE,
-        FailReason.QUOTA_EXCEEDED,
-        FailReason.PREFLIGHT_FAILED,
-    }
-)
-"""What a tenant with nothing written is held for and a look at it can find mended. The others wait for a person."""
 
 
 async def preview(work: Work) -> None:

@@ -7,6 +7,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import TENANT_RUN
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import MAX_INTENTS, Intent, IntentState, TenantRunStatus
+from tenantwave.core.advice import advised
 from tenantwave.core.world import StoredRun
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.ports import Cluster
@@ -23,6 +24,8 @@ class RunHandle:
         self._namespace = namespace
         self._saved = stored.status
         self._resource_version = stored.resource_version
+        self._upgrade = stored.upgrade
+        self._tenant = stored.name.removeprefix(f"{stored.upgrade}.")
         self.name = stored.name
         self.uid = stored.uid
         self.status = stored.status
@@ -58,9 +61,11 @@ class RunHandle:
         self.stage(intents=kept)
 
     async def save(self, status: TenantRunStatus | None = None) -> None:
-        """Write what is staged (or `status`), if it differs from what is stored. Raises Conflict, and faults of the API."""
-        if status is not None:
-            self.status = status
+        """Write what is staged (or `status`), with the orders that fit it, if it differs from what is stored.
+
+        Raises: Conflict, and faults of the API.
+        """
+        self.status = advised(status if status is not None else self.status, self._upgrade, self._tenant)
         if self.status == self._saved:
             return
         metadata = {"name": self.name, "namespace": self._namespace, "uid": self.uid, "resourceVersion": self._resource_version}

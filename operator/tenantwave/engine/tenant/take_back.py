@@ -17,6 +17,7 @@ from tenantwave.engine.tenant.failure import Busy, Failed
 from tenantwave.engine.tenant.hooks import ready_to_go_back
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
 from tenantwave.engine.tenant.jobs import JobDocument
+from tenantwave.engine.tenant.remaining import remaining
 from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare, put_back
 from tenantwave.engine.tenant.versions import user_elsewhere
@@ -30,7 +31,19 @@ AnyDocument = ConfigDocument | WorkloadDocument | SecretDocument | JobDocument
 
 
 async def take_back(work: Work) -> None:
-    """Take back what this run wrote, as far as it is still as we wrote it. Returns before the end where pods must come up first."""
+    """Take back what this run wrote, as far as it is still as we wrote it; where that cannot be finished, tell what is left."""
+    try:
+        await _go_back(work)
+    except Failed:
+        work.handle.stage(differences=await remaining(work))
+        raise
+    if work.status.state is TenantState.ROLLBACK_FAILED:
+        work.handle.stage(differences=await remaining(work))
+        await work.handle.save()
+
+
+async def _go_back(work: Work) -> None:
+    """Take everything back, and verify it. Returns before the end where pods must come up first."""
     documents = {_name(ref): await work.written(ref) for ref in work.ledger.touched() if ref.kind != JOB.name}
     await _have_lock(work, documents)
     for document in documents.values():
