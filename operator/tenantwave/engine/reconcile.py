@@ -166,7 +166,8 @@ class Reconciler:
         Returns: whether any tenant was moved on, and the tenants in which something of the plan was not done this time.
         """
         name = world.upgrade.name
-        ready = {one.tenant for one in (*plan.moves, *plan.steps) if self._patience.is_over(name, one.tenant, self.clock.monotonic())}
+        concerned = {move.tenant for move in plan.moves} | {step.tenant for step in plan.steps}
+        ready = {tenant for tenant in concerned if self._patience.is_over(name, tenant, self.clock.monotonic())}
         moves = [move for move in plan.moves if move.tenant in ready][:EFFECTS_PER_ROUND]
         steps = [step for step in self._due(world, plan.steps) if step.tenant in ready]
         work = [(move.tenant, self.journals.move(world, move)) for move in moves] + [
