@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tenantwave.api.conditions import RunReason
+from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.preservation import ConfigMapContent
@@ -17,9 +17,12 @@ from tenantwave.engine.tenant.secrets import compare
 from tenantwave.engine.tenant.versions import remove_old_versions
 from tenantwave.engine.tenant.work import Work
 
+_NAMESPACE_GONE = frozenset({FailReason.DELETED.value, FailReason.RECREATED.value})
+
 
 async def finalise(work: Work) -> None:
     """End an upgrade that is proven: deferred deletions, markers off, record, lock, and Succeeded."""
+    await work.check_namespace()
     await work.fence()
     if not await work.lock.is_ours():
         await work.lock.take(work.is_marked)
@@ -45,7 +48,9 @@ async def end_with_outcome(work: Work) -> None:
     if outcome.state is TenantState.SUCCEEDED:
         await _record(work, is_stable=False, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
     waits_with_writes = work.status.written and outcome.state in tenant_run.NOT_STARTED
-    if has_tenant and not waits_with_writes:
+    if outcome.reason in _NAMESPACE_GONE and outcome.state is TenantState.ORPHANED:
+        await work.lock.release()  # what is there now under that name is none of ours, whatever it carries
+    elif has_tenant and not waits_with_writes:
         await let_go(work)  # what still has unproven writes of ours stays locked: no other run may build on them
     await work.end(outcome)
 

@@ -35,10 +35,18 @@ class Unchanged:
 UNCHANGED = Unchanged()
 
 
+async def _anywhere() -> None:
+    """Check no place."""
+
+
 class Ledger:
     """The intents of one TenantRun, and the writes that they announce."""
 
-    def __init__(self, cluster: Cluster, snapshots: Snapshots, handle: RunHandle) -> None:
+    def __init__(
+        self, cluster: Cluster, snapshots: Snapshots, handle: RunHandle, check_place: Callable[[], Awaitable[None]] = _anywhere
+    ) -> None:
+        """Take the journal of one TenantRun. `check_place` raises NamespaceGone unless the namespace is the one that the run is about."""
+        self._check_place = check_place
         self._cluster = cluster
         self._snapshots = snapshots
         self._handle = handle
@@ -159,7 +167,12 @@ class Ledger:
                 return raw
             intent = await self._announce(document, raw, before, after, direction, component, pristine)
             try:
+                # After the object was read: if its namespace is made again from here on, the request's precondition fails.
+                await self._check_place()
                 reply = await self._send(document, intent, raw, before, after, saved)
+            except NamespaceGone:
+                self._give_up(intent)
+                raise
             except (Conflict, AlreadyExists):
                 refused = intent.seq
                 continue
@@ -309,13 +322,16 @@ class Ledger:
         """Take our marker off one object.
 
         A write that was given up and may still be on its way is fenced off first: moving the object's version breaks its precondition.
+        Raises: NamespaceGone where a marker stands in another namespace of that name; Conflict after TRIES.
         """
         for _ in range(TRIES):
             raw = await self.get(document)
             if raw is None:
                 return
             metadata = raw["metadata"]
-            if not self._marked(raw):
+            if self._marked(raw):
+                await self._check_place()  # after a backup was restored a marker may stand in a namespace that is not ours
+            else:
                 expected = [one for one in self.of(document.ref) if one.state in _UNLANDED and _may_arrive(one, raw)]
                 if not expected:
                     return

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from tenantwave.api.conditions import FailReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
@@ -57,11 +56,19 @@ class TenantSteps:
 
 async def _do(work: Work) -> None:
     try:
+        await _do_or_fail(work)
+    except NamespaceGone as gone:
+        await _orphan(work, gone)
+    except (AlreadyExists, NotFound, Busy) as fault:
+        raise Conflict(f"{work.step.deed.value} of {work.namespace}: {fault.message}") from fault
+
+
+async def _do_or_fail(work: Work) -> None:
+    try:
         try:
             await DEEDS[work.step.deed](work)
-        except Failed as failure:
-            if failure.reason in (FailReason.DELETED, FailReason.RECREATED):
-                await work.check_namespace()
+        except Failed:
+            await work.check_namespace()  # whatever it says of objects, those of another namespace are none of ours
             raise
         except (Forbidden, Invalid, SnapshotCorrupt) as fault:
             raise lasting(fault, work.namespace) from fault
@@ -70,10 +77,6 @@ async def _do(work: Work) -> None:
             # After its start the API server refuses what it has not yet read the rights for.
             raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}") from failure
         await _fail(work, failure)
-    except NamespaceGone as gone:
-        await _orphan(work, gone)
-    except (AlreadyExists, NotFound, Busy) as fault:
-        raise Conflict(f"{work.step.deed.value} of {work.namespace}: {fault.message}") from fault
 
 
 async def _fail(work: Work, failure: Failed) -> None:
@@ -92,5 +95,7 @@ async def _fail(work: Work, failure: Failed) -> None:
 
 async def _orphan(work: Work, gone: NamespaceGone) -> None:
     await work.lock.release()
+    if TenantState.ORPHANED not in MOVES[work.status.state or TenantState.QUEUED]:
+        return
     now = work.now()
     await work.handle.save(tenant_run.to(work.status, TenantState.ORPHANED, gone.reason, gone.message, now, completion_time=now))

@@ -44,6 +44,7 @@ async def take_back(work: Work) -> None:
 
 async def _go_back(work: Work) -> None:
     """Take everything back, and verify it. Returns before the end where pods must come up first."""
+    await work.check_namespace()
     documents = {_name(ref): await work.written(ref) for ref in work.ledger.touched() if ref.kind != JOB.name}
     await _have_lock(work, documents)
     for document in documents.values():

@@ -84,7 +84,7 @@ class Work:
             is_shaken=world.shaken_until is not None and ports.clock.now() < world.shaken_until,
             converge_deadline=_converge_deadline(world, tenant.run.status),
             handle=handle,
-            ledger=Ledger(ports.cluster, ports.snapshots, handle),
+            ledger=Ledger(ports.cluster, ports.snapshots, handle, lambda: check_namespace(ports.cluster, tenant.name, uid)),
             lock=TenantLock(ports.cluster, ports.namespace, tenant.name, uid, handle.name, handle.uid),
             records=Records(ports.cluster, ports.namespace),
         )
@@ -188,14 +188,7 @@ class Work:
 
     async def check_namespace(self) -> None:
         """Raise NamespaceGone unless the tenant's namespace is the one that the run is about, and stays."""
-        try:
-            namespace = await self.ports.cluster.get(NAMESPACE, "", self.namespace)
-        except NotFound as error:
-            raise NamespaceGone(FailReason.DELETED, f"namespace {self.namespace} is gone") from error
-        if namespace["metadata"].get("uid") != self.namespace_uid:
-            raise NamespaceGone(FailReason.RECREATED, f"namespace {self.namespace} was deleted and made again")
-        if namespace["metadata"].get("deletionTimestamp"):
-            raise NamespaceGone(FailReason.DELETED, f"namespace {self.namespace} is being deleted")
+        await check_namespace(self.ports.cluster, self.namespace, self.namespace_uid)
 
     async def is_marked(self, run_uid: str) -> bool:
         """Tell whether any object of the tenant carries the marker of a TenantRun."""
@@ -214,6 +207,18 @@ class Work:
                 if (kind.api_version, kind.name) == (ref.api_version, ref.kind):
                     return driver, kind
         raise ValueError(f"no driver of this build writes {ref.kind} {ref.name}")
+
+
+async def check_namespace(cluster: Cluster, name: str, uid: str) -> None:
+    """Raise NamespaceGone unless the namespace of this name is the one with this UID, and stays."""
+    try:
+        namespace = await cluster.get(NAMESPACE, "", name)
+    except NotFound as error:
+        raise NamespaceGone(FailReason.DELETED, f"namespace {name} is gone") from error
+    if namespace["metadata"].get("uid") != uid:
+        raise NamespaceGone(FailReason.RECREATED, f"namespace {name} was deleted and made again")
+    if namespace["metadata"].get("deletionTimestamp"):
+        raise NamespaceGone(FailReason.DELETED, f"namespace {name} is being deleted")
 
 
 def rules_of(spec: TenantUpgradeSpec) -> Rules:
