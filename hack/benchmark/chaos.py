@@ -106,7 +106,7 @@ async def _place() -> AsyncIterator[tuple[Story, LocalCluster, Between, Nursery]
     with LocalCluster(folder) as cluster:
         await asyncio.to_thread(prepare, cluster)
         async with KubeClient.from_kubeconfig(cluster.kubeconfig, field_manager="bench") as kube:
-            await apply_chart(kube, resolve("helm"), OPERATOR_NAMESPACE)
+            await apply_chart(kube, resolve("helm"), OPERATOR_NAMESPACE, {"rbac": {"tenantSecrets": "ReadWrite"}})
             for kind in (UPGRADE, POLICY, ACTION, PROFILE, RUN):
                 await eventually(partial(_serves, kube, kind), saying=f"{kind} is served")
             login = await asyncio.to_thread(_login, cluster)

@@ -8,17 +8,18 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from localcluster.binaries import resolve
 from localcluster.cluster import LocalCluster
 
 from support.between import Between, Faithful
-from support.cases import Case
-from support.chart import operator_kubeconfig
-from support.checker import faults, look, orphans
+from support.cases import NEW_VERSION, Case
+from support.chart import apply_chart, operator_kubeconfig, remove_chart
+from support.checker import faults, look, orphans, saved_text, template_of
 from support.clusters import OPERATOR_NAMESPACE
 from support.crashing import chosen_seed
 from support.dying import Dying, after_all_and_late_in_tenants
 from support.every_write import EveryWrite
-from support.meddling import Meddling, Other
+from support.meddling import Meddling, Other, OtherVersion, other_image
 from support.nursery import nursery
 from support.planted import NAMED, PLANTED, Scene, conflicts_planted, dict_of
 from support.story import Story
@@ -28,10 +29,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 @pytest.fixture
 async def every(story: Story, local_cluster: LocalCluster, tmp_path: Path) -> AsyncIterator[EveryWrite]:
-    """Operators that come through a proxy, with the chart's rights."""
+    """Operators that come through a proxy, with the rights of a chart that lets them save the Secrets of tenants."""
+    usual = {(body["kind"], body["metadata"]["name"]) for body in await apply_chart(story.kube, resolve("helm"), OPERATOR_NAMESPACE)}
+    objects = await apply_chart(story.kube, resolve("helm"), OPERATOR_NAMESPACE, {"rbac": {"tenantSecrets": "ReadWrite"}})
     login = operator_kubeconfig(local_cluster, OPERATOR_NAMESPACE)
     async with Between(login, tmp_path) as between, nursery(login, tmp_path) as operators:
         yield EveryWrite(story, operators, between, local_cluster)
+    await remove_chart(story.kube, [body for body in objects if (body["kind"], body["metadata"]["name"]) not in usual])
 
 
 async def test_dying_at_every_write(every: EveryWrite) -> None:
@@ -70,9 +74,39 @@ async def test_another_writer_at_every_point(every: EveryWrite) -> None:
     every.written_once(mark_back, back)
     await operator.kill()
     print(f"{len(meddling.done)} edits, each at another point", *sorted(meddling.done), sep="\n  ")
-    assert {"own key before PATCH configmaps/app-config write", "workloads back: after GET deployments/api and"} <= {
-        key.replace(" PUT", "").partition(" tenantruns")[0] for key in meddling.done
-    }
+    for deed in other.deeds:
+        for point in (
+            "after GET configmaps/app-config and",
+            "before PATCH deployments/api write",
+            "back: before PATCH configmaps/app-config write",
+        ):
+            assert [key for key in meddling.done if key.startswith(f"{deed} {point}")], f"nobody did: {deed} {point}"
+
+
+async def test_another_version_at_every_point(every: EveryWrite) -> None:
+    """Somebody sets the version by hand in the midst of it: that stays, and is told; or it came before our write, and the journal has it."""
+    cases = await every.make(Case(every.name(), components=("api",), hooks={}) for _ in range(20))
+    script = every.between.script = OtherVersion(every.story.kube, every.uids)
+    operator = await every.operator()
+    await every.begin(cases)
+    await every.end({case.upgrade: "Succeeded|Held|RolledBack|RollbackFailed" for case in cases})
+    every.between.script = Faithful()
+    seen = await look(every.story.kube, OPERATOR_NAMESPACE, [case.name for case in cases])
+    await operator.kill()
+    runs = {run["spec"]["tenant"]: run["status"] for run in seen.runs}
+    lost = []
+    for case in cases:
+        found = template_of(seen.objects[case.name]["Deployment/api"])["spec"]["containers"][0]["image"]
+        state, point = runs[case.name]["state"], script.points.get(case.name, "nowhere")
+        print(f"{point}: {state} {runs[case.name].get('reason')}, runs {found}")
+        before = [saved_text(seen, intent["before"]) or "" for intent in runs[case.name].get("intents") or [] if intent.get("before")]
+        is_told = state != "Succeeded" or "Soaking" in point or "unmark" in point
+        is_kept = found == other_image(case.name) and is_told
+        came_before = found == case.image("api", NEW_VERSION) and any(other_image(case.name) in text for text in before)
+        if point != "nowhere" and not is_kept and not came_before:
+            lost.append(f"{point}: {state}, runs {found}")
+    assert lost == []
+    assert len(script.points) >= 12
 
 
 async def test_checker_finds_what_is_planted(every: EveryWrite) -> None:

@@ -86,6 +86,30 @@ async def test_leader_whose_lease_is_taken_stops_at_once(story: Story, local_clu
     assert standby.is_running
 
 
+async def test_leader_that_slept_over_its_lease_does_no_harm(story: Story, local_cluster: LocalCluster) -> None:
+    """S9: the leader is stopped in the midst of its work, the standby takes over and writes; then the old one wakes up and believes it leads."""
+    canary, others = await fleet(story)
+    mark = local_cluster.audit_mark()
+    leader, standby = await two_replicas(story)
+    first = await holder(story)
+    upgrade = await story.upgrade()
+    await story.until_run(upgrade, canary, lambda run: run.get("state") == "Converging", "is in flight")
+    leader.pause()
+    await eventually(lambda: is_held_by_another(story, first), saying="the standby leads", timeout=60)
+    await story.until_run(upgrade, canary, lambda run: run.get("state") == "Succeeded", "was brought on by the standby")
+    await story.edit(others[0], "own", "edited while it slept")
+    leader.go_on()
+    assert await leader.wait(10) == 1
+    await story.edit(others[0], "own", "mine")
+    await all_is_well(story, upgrade, local_cluster, mark)
+    assert standby.is_running
+
+
+async def is_held_by_another(story: Story, first: str) -> bool:
+    """Tell whether somebody else holds the leader's Lease."""
+    return await holder(story) not in ("", first)
+
+
 async def test_outage_of_the_api_server_only_delays(story: Story, local_cluster: LocalCluster) -> None:
     """Half a minute without an API server in mid-wave: no harm, the same process goes on, nobody is taken back."""
     await fleet(story)

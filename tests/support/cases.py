@@ -115,6 +115,7 @@ class Case:
                     }
                     for component in self.components
                 ],
+                "preservation": {"secrets": "Snapshot"},
                 "hooks": [self._hook(name, at) for name, at in self.hooks.items()],
             },
         }
@@ -166,7 +167,11 @@ class Case:
     def _workload(self, component: str) -> Object:
         kind, config = COMPONENTS[component]
         image = self.image(component, OLD_VERSION)
-        container: Object = {"name": component, "image": image, "envFrom": [{"configMapRef": {"name": config}}]}
+        container: Object = {
+            "name": component,
+            "image": image,
+            "envFrom": [{"configMapRef": {"name": config}}, {"secretRef": {"name": "login"}}],
+        }
         if kind == "CronJob":
             body = cron_job(component, self.name, image=image)
             body["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"] = [container]

@@ -272,11 +272,17 @@ def _of_saved(seen: Seen) -> Iterator[str]:
 
 
 def _is_whole(seen: Seen, digest: str) -> bool:
+    return saved_text(seen, digest) is not None
+
+
+def saved_text(seen: Seen, digest: str) -> str | None:
+    """Return what was saved under a digest, or None where it is lost or damaged."""
     name = f"snapshot-{digest.removeprefix('sha256:')}"
     chunks: list[bytes] = []
     while (secret := seen.saved.get(f"{name}-{len(chunks)}")) is not None:
         chunks.append(base64.b64decode(secret["data"]["chunk"]))
     try:
-        return hashlib.sha256(gzip.decompress(b"".join(chunks))).hexdigest() == digest.removeprefix("sha256:")
+        blob = gzip.decompress(b"".join(chunks))
     except (OSError, EOFError, zlib.error):
-        return False
+        return None
+    return blob.decode() if hashlib.sha256(blob).hexdigest() == digest.removeprefix("sha256:") else None

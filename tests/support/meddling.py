@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from localcluster.client import KubeClient
+from localcluster.client import STRATEGIC_PATCH, KubeClient
 
 from support.between import Answer, Call, Faithful, Forward
 from support.cases import COMPONENTS, Case
@@ -75,6 +76,43 @@ class Other:
         )
 
 
+class OtherVersion(Faithful):
+    """A script that lets somebody set the version of `Deployment/api` by hand, once in each case, each time at another point of the work."""
+
+    POINTS = re.compile(r"tenantruns.*(Preflight|Applying|Converging|Soaking)|deployments|configmaps/app-config")
+
+    def __init__(self, kube: KubeClient, uids: Mapping[str, str]) -> None:
+        self._kube = kube
+        self._uids = uids
+        self._writes: dict[str, str] = {}
+        self.points: dict[str, str] = {}
+        """Case -> where it happened."""
+
+    async def answer(self, call: Call, forward: Forward) -> Answer:
+        if call.is_write and (case := case_of(call, self._uids)):
+            label = self._writes[case] = label_of(call, case)
+            await self._set(case, f"before {label}")
+            return await forward()
+        answer = await forward()
+        case = next((name for name in self._uids.values() if f"/namespaces/{name}/" in call.path), "")
+        if case and call.method == "GET" and "/deployments" in call.path:
+            await self._set(case, f"after {label_of(call, case)} and {self._writes.get(case, 'nothing')}")
+        return answer
+
+    async def _set(self, case: str, point: str) -> None:
+        if case in self.points or point in self.points.values() or not self.POINTS.search(point):
+            return
+        self.points[case] = point
+        containers = [{"name": "api", "image": other_image(case)}]
+        patch = {"spec": {"template": {"spec": {"containers": containers}}}}
+        await self._kube.patch("Deployment", "api", case, patch, content_type=STRATEGIC_PATCH)
+
+
+def other_image(case: str) -> str:
+    """Return what somebody sets by hand."""
+    return f"registry.example.com/{case}/api:9.9.9"
+
+
 class Meddling(Faithful):
     """A script that lets somebody do each deed once at each point. `done`: deed and point -> the case where it was done."""
 
@@ -88,14 +126,15 @@ class Meddling(Faithful):
 
     async def answer(self, call: Call, forward: Forward) -> Answer:
         if call.is_write and (case := case_of(call, self._uids)):
-            label = self._writes[case] = label_of(call, case)
+            label = label_of(call, case)
+            if "tenantprofiles" not in label:  # they are written beside the work, at any time
+                self._writes[case] = label
             await self._meddle(case, f"before {label}")
             return await forward()
         answer = await forward()
         case = next((name for name in self._uids.values() if f"/namespaces/{name}/" in call.path), "")
         if case and call.method == "GET":
-            place = call.path.rpartition(f"/{case}/")[2]
-            await self._meddle(case, f"after GET {place} and {self._writes.get(case, 'nothing')}")
+            await self._meddle(case, f"after {label_of(call, case)} and {self._writes.get(case, 'nothing')}")
         return answer
 
     async def _meddle(self, case: str, point: str) -> None:
