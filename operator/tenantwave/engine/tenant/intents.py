@@ -322,6 +322,7 @@ class Ledger:
         """Take our marker off one object.
 
         A write that was given up and may still be on its way is fenced off first: moving the object's version breaks its precondition.
+        The marker of a write that we do not know stays: without it the process that announced it could not tell that it landed.
         Raises: NamespaceGone where a marker stands in another namespace of that name; Conflict after TRIES.
         """
         for _ in range(TRIES):
@@ -329,7 +330,9 @@ class Ledger:
             if raw is None:
                 return
             metadata = raw["metadata"]
-            if self._marked(raw):
+            if (marked := self._marked(raw)) > self._handle.status.last_seq:
+                raise Conflict(f"{document.kind.name} {document.ref.name} carries a write of a process that has gone on; look again")
+            if marked:
                 await self._check_place()  # after a backup was restored a marker may stand in a namespace that is not ours
             else:
                 expected = [one for one in self.of(document.ref) if one.state in _UNLANDED and _may_arrive(one, raw)]

@@ -8,12 +8,19 @@ from typing import Any
 
 import pytest
 
-from support.tenant_story import ACME, S, Story
+from fakes import CrashNow, Request
+from support.tenant_story import ACME, OWN, S, Story
+from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
+from tenantwave.core.preservation import Subject
+from tenantwave.engine.tenant.documents import ConfigDocument
+from tenantwave.engine.tenant.intents import Ledger
+from tenantwave.engine.tenant.run_handle import RunHandle
+from tenantwave.engine.tenant.work import rules_of
 from tenantwave.faults import Conflict
 
 Outcome = Callable[[Story], TenantRunStatus | None]
@@ -112,3 +119,32 @@ def markers(story: Story) -> list[Any]:
         for key, body in story.cluster.objects.items()
         if key[1] == ACME and INTENT_ANNOTATION in (body["metadata"].get("annotations") or {})
     ]
+
+
+async def test_a_late_end_leaves_the_marker_of_a_write_that_it_does_not_know() -> None:
+    """A process has fenced its end and falls asleep; meanwhile the tenant is ordered back, and whoever takes it back dies after a write.
+
+    Without its marker nobody could tell that it landed, and a person would be called (found by the model, tests/model).
+    """
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    stored = story.world().tenants[ACME].run
+    assert stored is not None
+    sleeper = Ledger(story.cluster, SecretSnapshots(story.cluster, OWN), RunHandle(story.cluster, OWN, stored))
+    document = ConfigDocument(ACME, "worker-config", rules_of(story.spec), Subject("worker-config", "2.4.0", "shop 2.3.1"))
+    story.order_back()
+
+    def die(number: int, request: Request) -> None:
+        if (request.kind, request.name) == ("ConfigMap", "worker-config"):
+            raise CrashNow
+
+    story.cluster.after = die
+    with pytest.raises(CrashNow):
+        await story.run_until_death()
+    marked = markers(story)
+    with pytest.raises(Conflict):
+        await sleeper.unmark(document)
+    assert markers(story) == marked
+    story.cluster.after = lambda number, request: None
+    story.restart()
+    await story.run(S.ROLLED_BACK)
