@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmark import calendar, chaos
+from benchmark import calendar, chaos, merge
 from benchmark.fleet import FleetFigures, measure
 from benchmark.gates import command as gates
 
@@ -34,7 +34,7 @@ VERBS = ("create", "update", "patch", "apply", "delete", "get", "list")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(prog="hack/bench", description="Measures what tenantwave costs, and what its gates find.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|gates|calendar|chaos")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|gates|calendar|merge|chaos")
     fleet = commands.add_parser(
         "fleet", help="one upgrade of a whole fleet", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -42,10 +42,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     fleet.add_argument("--json", action="store_true", help="print JSON instead of a table")
     gates.add_to(commands)
     calendar.add_to(commands)
+    merge.add_to(commands)
     chaos.add_to(commands)
     found = parser.parse_args(arguments)
     if found.command == "calendar":
         return calendar.run_calendar(found)
+    if found.command == "merge":
+        return merge.run_merge(found)
     if found.command == "chaos":
         return chaos.run_chaos(found)
     return gates.run_gates(found) if found.command == "gates" else run_fleet(found)

@@ -137,15 +137,30 @@ def _text_of(base: Sequence[str], start: int, end: int, changes: Sequence[Hunk])
 
 
 def matching_pairs(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
-    """Return pairs of positions of equal lines (or other names), both rising. Cost: about n log n."""
-    pairs: list[tuple[int, int]] = []
-    at_a = at_b = 0
-    for i, j in (*_anchors(a, b), (len(a), len(b))):
-        pairs += _pairs_in_gap(a, b, at_a, i, at_b, j)
-        if i < len(a):
-            pairs.append((i, j))
-        at_a, at_b = i + 1, j + 1
-    return pairs
+    """Return pairs of positions of equal lines (or other names), both rising. Cost: about n log n between the equal ends, linear in these."""
+    head, tail = _equal_ends(a, b, 0, len(a), 0, len(b))
+    pairs = [(k, k) for k in range(head)]
+    at_a, end_a, at_b, end_b = head, len(a) - tail, head, len(b) - tail
+    if at_a < end_a and at_b < end_b:
+        anchors = [(head + i, head + j) for i, j in _anchors(a[at_a:end_a], b[at_b:end_b])]
+        for i, j in (*anchors, (end_a, end_b)):
+            pairs += _pairs_in_gap(a, b, at_a, i, at_b, j)
+            if i < end_a:
+                pairs.append((i, j))
+            at_a, at_b = i + 1, j + 1
+    return pairs + [(end_a + k, end_b + k) for k in range(tail)]
+
+
+def _equal_ends(a: Sequence[str], b: Sequence[str], a0: int, a1: int, b0: int, b1: int) -> tuple[int, int]:
+    """Return how many lines of `a[a0:a1]` and `b[b0:b1]` are equal from the beginning, and then from the end."""
+    longest = min(a1 - a0, b1 - b0)
+    head = 0
+    while head < longest and a[a0 + head] == b[b0 + head]:
+        head += 1
+    tail = 0
+    while tail < longest - head and a[a1 - 1 - tail] == b[b1 - 1 - tail]:
+        tail += 1
+    return head, tail
 
 
 def _anchors(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
@@ -171,17 +186,13 @@ def _anchors(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int]]:
 
 def _pairs_in_gap(a: Sequence[str], b: Sequence[str], a0: int, a1: int, b0: int, b1: int) -> list[tuple[int, int]]:
     """Return the equal pairs between two anchors: what is equal at both ends, and difflib's answer for the middle."""
-    head: list[tuple[int, int]] = []
-    while a0 < a1 and b0 < b1 and a[a0] == b[b0]:
-        head.append((a0, b0))
-        a0, b0 = a0 + 1, b0 + 1
-    tail: list[tuple[int, int]] = []
-    while a0 < a1 and b0 < b1 and a[a1 - 1] == b[b1 - 1]:
-        a1, b1 = a1 - 1, b1 - 1
-        tail.append((a1, b1))
-    in_b = Counter(b[b0:b1])
-    middle: list[tuple[int, int]] = []
-    if 0 < sum(in_b[line] for line in a[a0:a1]) <= MAX_PAIRS:
-        blocks = SequenceMatcher(None, a[a0:a1], b[b0:b1], autojunk=False).get_matching_blocks()
-        middle = [(a0 + block.a + k, b0 + block.b + k) for block in blocks for k in range(block.size)]
-    return head + middle + tail[::-1]
+    if a0 >= a1 or b0 >= b1:
+        return []
+    head, tail = _equal_ends(a, b, a0, a1, b0, b1)
+    pairs = [(a0 + k, b0 + k) for k in range(head)]
+    middle_a, middle_b = a[a0 + head : a1 - tail], b[b0 + head : b1 - tail]
+    in_b = Counter(middle_b)
+    if 0 < sum(in_b[line] for line in middle_a) <= MAX_PAIRS:
+        blocks = SequenceMatcher(None, middle_a, middle_b, autojunk=False).get_matching_blocks()
+        pairs += [(a0 + head + block.a + k, b0 + head + block.b + k) for block in blocks for k in range(block.size)]
+    return pairs + [(a1 - tail + k, b1 - tail + k) for k in range(tail)]

@@ -17,8 +17,8 @@ from tenantwave.engine.tenant.versions import in_force
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
 
-MERGED_IN_LOOP = 16_384
-"""Characters: so much is merged in some 10 ms. More would hold up the loop, and goes to a thread."""
+MERGED_IN_LOOP = 4_096
+"""Characters: so much is merged in some 20 ms, whatever the format. More would hold up the loop, and goes to a thread."""
 
 UNTOUCHABLE = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt"})
 """ConfigMaps that Kubernetes itself keeps in every namespace."""

@@ -145,12 +145,22 @@ def test_a_file_that_cannot_be_parsed_says_so() -> None:
     assert result.notes == ("app-config/a.yaml: merged as plain text: as Yaml, it holds the template mark {{",)
 
 
-def test_a_very_long_file_merges_as_text() -> None:
-    """Tenants choose the size of their files, and a parse holds up everything else."""
-    base = "a: 1\n" + "".join(f"# filler {i}\n" for i in range(20_000)) + "b: 1\n"
-    result = _merge("a.yaml", base, base.replace("a: 1", "a: 2"), base.replace("b: 1", "b: 2"))
-    assert _text(result, "a.yaml") == base.replace("a: 1", "a: 2").replace("b: 1", "b: 2")
+LONG = "a: 1\nb: 1\n" + "".join(f"# filler {i}\n" for i in range(20_000)) + "c: 1\n"
+
+
+def test_a_very_long_file_merges_by_lines_where_that_is_certain() -> None:
+    """Tenants choose the size of their files, and parses take longer than comparing lines."""
+    result = _merge("a.yaml", LONG, LONG.replace("a: 1", "a: 2"), LONG.replace("c: 1", "c: 2"))
+    assert _text(result, "a.yaml") == LONG.replace("a: 1", "a: 2").replace("c: 1", "c: 2")
     assert result.notes == ("app-config/a.yaml: merged as plain text: it is longer than 262144 characters",)
+
+
+def test_a_very_long_file_merges_by_structure_where_lines_are_not_certain() -> None:
+    """Neighbours; and a conflict is about one path, not about a megabyte."""
+    result = _merge("a.yaml", LONG, LONG.replace("a: 1", "a: 2"), LONG.replace("b: 1", "b: 2"))
+    assert _text(result, "a.yaml") == LONG.replace("a: 1", "a: 2").replace("b: 1", "b: 2")
+    (conflict,) = _merge("a.yaml", LONG, LONG.replace("a: 1", "a: 2"), LONG.replace("a: 1", "a: 3")).conflicts
+    assert (conflict.path, conflict.live, conflict.new) == ("/a", "2", "3")
 
 
 def test_comments_of_the_release_arrive_by_lines_or_are_reported() -> None:

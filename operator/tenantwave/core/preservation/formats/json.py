@@ -9,6 +9,13 @@ GAP = re.compile(r"(?:[ \t\r\n]|//[^\n]*|/\*.*?\*/)*", re.DOTALL)
 """What may stand between two tokens."""
 
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}))*"')
+_SIMPLE = re.compile(
+    r"""(?P<key>"[^"\\\x00-\x1f]*")[ \t\r\n]*:[ \t\r\n]*(?:
+        "(?P<string>[^"\\\x00-\x1f]*)" | (?P<plain>true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?)(?=[,}\s]))""",
+    re.VERBOSE,
+)
+"""An entry as most entries are: no escapes, no comments, a scalar. All others are read token by token."""
+
 _OTHER = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?")
 
 
@@ -75,6 +82,11 @@ class _Reader:
         return Container(start, at + 1, is_mapping=False, is_flow=True, children=tuple(children))
 
     def _entry(self, at: int, depth: int) -> Child:
+        if simple := _SIMPLE.match(self._text, at):
+            key, string = simple["key"], simple["string"]
+            start, end = simple.span("plain") if string is None else (simple.start("string") - 1, simple.end("string") + 1)
+            value = Leaf(start, end, "plain", simple["plain"]) if string is None else Leaf(start, end, "string", string)
+            return Child(key[1:-1], at, at + len(key), value)
         key = self._string(at)
         colon = self.gap(key.end)
         if self._text[colon : colon + 1] != ":":

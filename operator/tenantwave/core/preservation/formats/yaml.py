@@ -5,7 +5,7 @@ is not used: a plain scalar is known by its source token, so YAML 1.1 and 1.2 ne
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Protocol, cast
 
 import yaml
@@ -46,20 +46,20 @@ class _Builder:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._events: Iterator[yaml.Event] = iter(yaml.parse(text, Loader=_LOADER))
+        self._next: Callable[[], yaml.Event] = _LOADER(text).get_event  # yaml.parse would ask twice for each event
 
     def document(self) -> Node:
         root: Node | None = None
-        for event in self._events:
-            match event:
+        while True:
+            match event := self._next():
                 case yaml.DocumentStartEvent():
                     if event.version or event.tags:
                         raise UnparsableError("it has directives")
                     if root is not None:
                         raise UnparsableError("it holds several documents")
-                    root = self._node(next(self._events), depth=0)
-                case yaml.StreamStartEvent() | yaml.DocumentEndEvent() | yaml.StreamEndEvent():
-                    pass
+                    root = self._node(self._next(), depth=0)
+                case yaml.StreamEndEvent():
+                    break
         if root is None:
             raise UnparsableError("it holds no document")
         return root
@@ -83,13 +83,13 @@ class _Builder:
 
     def _mapping(self, start: yaml.MappingStartEvent, depth: int) -> Container:
         children: list[Child] = []
-        while not isinstance(event := next(self._events), yaml.MappingEndEvent):
+        while not isinstance(event := self._next(), yaml.MappingEndEvent):
             key = self._node(event, depth + 1)
             if not isinstance(key, Leaf):
                 raise UnparsableError("a key is a list or a mapping")
             if key.kind == "plain" and key.token == "<<":
                 raise UnparsableError("it uses a merge key")
-            value = self._node(next(self._events), depth + 1)
+            value = self._node(self._next(), depth + 1)
             if self._text[key.start : key.start + 1] in "|>" or not _COLON.match(self._text, key.end):
                 raise UnparsableError(f'the key "{key.token}" is written in an unusual way')
             children.append(Child(key.token, key.start, key.end, value))
@@ -97,7 +97,7 @@ class _Builder:
 
     def _list(self, start: yaml.SequenceStartEvent, depth: int) -> Container:
         children: list[Child] = []
-        while not isinstance(event := next(self._events), yaml.SequenceEndEvent):
+        while not isinstance(event := self._next(), yaml.SequenceEndEvent):
             node = self._node(event, depth + 1)
             head = node.start if start.flow_style else self._dash(node, _begin(start).column)
             children.append(Child("", head, node.start if start.flow_style else head + 1, node))
