@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import yaml
 from localcluster.client import eventually
 
+from support.clusters import ROOT
 from support.story import IMAGE, Story
 from support.workloads import cron_job
 
@@ -22,6 +25,13 @@ def a_hook(name: str, at: str, *, image: str = f"{TOOLS}:{{version}}", takes: st
 
 
 BAD = f"{TOOLS}:1-bad"
+
+
+def the_guide() -> dict[str, Any]:
+    """Return the spec of the TenantUpgrade that docs/guides/hooks.md shows."""
+    [block] = re.findall(r"^```yaml\n(.*?)^```$", (ROOT / "docs/guides/hooks.md").read_text(), re.DOTALL | re.MULTILINE)
+    spec: dict[str, Any] = yaml.safe_load(block)["spec"]
+    return spec
 
 
 async def a_canary(story: Story) -> str:
@@ -42,25 +52,13 @@ def states(run: dict[str, Any]) -> dict[str, str]:
     return {hook["name"]: hook["state"] for hook in run.get("hooks", ())}
 
 
-async def test_hooks_run_around_the_component_and_are_let_go(story: Story) -> None:
+async def test_the_hooks_of_the_guide_run_around_the_components_and_are_let_go(story: Story) -> None:
     """A migration before, a smoke test after, the nightly Job once; the Jobs clean themselves up later, nothing of ours is on them."""
+    spec = the_guide()
     tenant = await a_canary(story)
     await story.kube.apply(cron_job("nightly", tenant, image=f"{IMAGE}:2.3.1"))
     await story.operator()
-    components = [
-        {"name": "api", "workload": {"kind": "Deployment", "name": "api", "containers": [{"name": "api", "image": f"{IMAGE}:2.4.0"}]}},
-        {
-            "name": "nightly",
-            "workload": {
-                "kind": "CronJob",
-                "name": "nightly",
-                "probe": True,
-                "containers": [{"name": "nightly", "image": f"{IMAGE}:2.4.0"}],
-            },
-        },
-    ]
-    hooks = [a_hook("migrate", "PreApply", irreversible=True, takes="1"), a_hook("smoke", "PostApply")]
-    upgrade = await story.upgrade(hooks=hooks, components=components)
+    upgrade = await story.upgrade(hooks=spec["hooks"], components=spec["components"])
     await story.until(upgrade, "Succeeded")
     run = await story.run(upgrade, tenant)
     assert states(run) == {"migrate": "Succeeded", "probe/nightly": "Succeeded", "smoke": "Succeeded"}

@@ -166,7 +166,7 @@ class ReadyReason(Reason):
 
 
 class DetailReason(Reason):
-    """Reasons of the conditions that give detail: Accepted, GatesPassed, ConfigPreserved, WindowsValid, VersionSkewExceeded, Ready of a policy."""
+    """Reasons of the conditions that give detail: Accepted, GatesPassed, ConfigPreserved, WindowsValid, VersionSkewExceeded, Drifted, Ready of a policy."""
 
     PLANNED = "Planned", "the plan is computed and shown in status"
     VALID = "Valid", "the object can be used"
@@ -186,6 +186,12 @@ class DetailReason(Reason):
         "the upgrade's tenants run more versions than the policy's `alertAboveVersions`",
         "upgrade the tenants of the oldest version, or raise the limit",
     )
+    CHANGED_SINCE = (
+        "ChangedSince",
+        "some tenants were upgraded and no longer show the release; nothing is done about it",
+        "find who wrote there, or roll out what is wanted as a release",
+    )
+    AS_RELEASED = "AsReleased", "every tenant that was upgraded shows the release again"
     FEW_VERSIONS = "FewVersions", "the upgrade's tenants run no more versions than the policy's `alertAboveVersions`"
 
 
@@ -232,7 +238,7 @@ class FailReason(Reason):
 
     GATE_FAILED = "GateFailed", "a gate judged the tenant Failing", "look at the gate's query; push a repaired version"
     NOT_CONVERGED = "NotConverged", "a component did not become ready in time", "look at the tenant's pods; push a repaired version"
-    HOOK_FAILED = "HookFailed", "a hook's Job failed", "look at the Job's log"
+    HOOK_FAILED = "HookFailed", "a hook's Job failed", "look at the Job's log, mend it, then Retry"
     PREFLIGHT_FAILED = "PreflightFailed", "a check before the first write failed", "mend what the message says; the tenant then plans again"
     CONFIG_CONFLICT = (
         "ConfigConflict",
@@ -258,7 +264,7 @@ class FailReason(Reason):
     DELETED = "Deleted", "an object was deleted in mid-run", "look at the tenant and Resolve"
     AMBIGUOUS = "Ambiguous", "it cannot be told whose write is in place", "look at the tenant and Resolve"
     FOREIGN_VERSION_CHANGE = "ForeignVersionChange", "somebody else changed the version in mid-run", "stop the other writer, then Resolve"
-    FORWARD_ONLY = "ForwardOnly", "an irreversible step has run", "repair forwards, then Resolve"
+    FORWARD_ONLY = "ForwardOnly", "an irreversible step has run", "Retry, or push a repaired version; Resolve to go back or to stay"
     WINDOW_CLOSED = (
         "WindowClosed",
         "the window closed and `onWindowClose` or `maxOverrun` ended the tenant's turn",
