@@ -196,7 +196,9 @@ class _Placer:
                 continue
             line_start = child.start - column(self.live, child.start)
             if not self.live[line_start : child.start].strip():
-                yield Edit(line_start, line_end(self.live, child.node.end), "")
+                end = line_end(self.live, child.node.end)
+                is_between_blanks = _is_section(child) and self.live.endswith("\n\n", 0, line_start) and self.live.startswith("\n", end)
+                yield Edit(line_start, end + is_between_blanks, "")
                 continue
             following = next((other for other in children[position:] if id(other.node) in kept), None)  # "- a: 1" loses its first key
             if following is None:
