@@ -27,6 +27,7 @@ from tenantwave.api.upgrade_status import (
 from tenantwave.api.upgrade_status import Next as NextStatus
 from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import WaveForecast
+from tenantwave.core.drift import drifted
 from tenantwave.core.gate_report import gates_passed, stored, unknown_since, wave_gate_status, what_waves_can_find
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
@@ -132,7 +133,10 @@ def upgrade_status(previous: TenantUpgradeStatus | None, world: World, plan: Pla
     return TenantUpgradeStatus(
         observed_generation=world.upgrade.generation,
         conditions=settle(
-            previous.conditions if previous is not None else (), _conditions(world, plan, journal, statuses), world.upgrade.generation, now
+            previous.conditions if previous is not None else (),
+            (*_conditions(world, plan, journal, statuses), *_drifted(world, previous)),
+            world.upgrade.generation,
+            now,
         ),
         run=_run(journal, world, current) if journal is not None else None,
         counts=counts_of(current.values(), journal.run.attempt if journal is not None else 1),
@@ -197,6 +201,19 @@ def _preserved(statuses: Mapping[str, TenantRunStatus]) -> Iterable[Said]:
     elif kept:
         numbers = f"{sum(one.kept for one in kept)} values kept, {sum(one.merged for one in kept)} keys merged"
         yield Said(ConditionType.CONFIG_PRESERVED, True, DetailReason.PRESERVED, f"every tenant's own changes are kept: {numbers}")
+
+
+def _drifted(world: World, previous: TenantUpgradeStatus | None) -> Iterable[Said]:
+    """Tell which finished tenants no longer show the release; once that has been told, also that none is left."""
+    found = drifted(world)
+    version = world.upgrade.spec.release.version if world.upgrade.spec is not None else ""
+    if found:
+        name, what = next(iter(found.items()))
+        mend = "nothing is done about it: find who wrote there, or roll out what is wanted as a release"
+        told = f"{len(found)} of the upgraded tenants no longer show {version}: {_listed(list(found))}; {name}: {what}; {mend}"
+        yield Said(ConditionType.DRIFTED, True, DetailReason.CHANGED_SINCE, told)
+    elif previous is not None and any(condition.type == ConditionType.DRIFTED for condition in previous.conditions):
+        yield Said(ConditionType.DRIFTED, False, DetailReason.AS_RELEASED, f"every upgraded tenant shows {version}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from tenantwave.api.conditions import Condition, ConditionType, FailReason, ReadyReason, RunReason
+from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason, RunReason, condition_of
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.kinds import TENANT_PROFILE, TENANT_UPGRADE
 from tenantwave.api.meta import PROFILE_NAME
@@ -77,6 +77,8 @@ class Reporter:
             self._tell(world, note)
         self._count_verdicts(world)
         self._tell_of_slowness(world, plan)
+        if (note := of_drift(before, after)) is not None:
+            self._tell(world, note)
         was, now = ready_of(before), ready_of(after)
         if now is None or (was is not None and was.reason == now.reason):
             return
@@ -142,6 +144,16 @@ def of_upgrade(ready: Condition, run: str) -> Note | None:
         return None if ready.reason in NOTED else Note("UpgradeStalled", f"{ready.reason}: {ready.message}", warning=True, key=ready.reason)
     event, warning = EVENTS_OF_REASONS.get(ready.reason, ("", False))
     return Note(event, ready.message, warning=warning, key=run) if event else None
+
+
+def of_drift(before: TenantUpgradeStatus | None, after: TenantUpgradeStatus) -> Note | None:
+    """Return the Event of finished tenants that no longer show the release, or show it again."""
+    was, now = (condition_of(status.conditions if status is not None else (), ConditionType.DRIFTED) for status in (before, after))
+    if now is None or (was is not None and (was.status, was.message) == (now.status, now.message)):
+        return None
+    if now.status is ConditionStatus.TRUE:
+        return Note("TenantsDrifted", now.message, warning=True)
+    return Note("TenantsDriftOver", now.message)
 
 
 def of_tenant(tenant: str, before: TenantRunStatus, after: TenantRunStatus) -> Note | None:

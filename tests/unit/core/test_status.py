@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from builders import NOON, Block, a_journal, a_policy, a_record, a_spec, a_status, a_tenant, a_world, after, an_upgrade
+from builders import NEW, NOON, OLD, Block, a_journal, a_policy, a_record, a_spec, a_status, a_tenant, a_view, a_world, after, an_upgrade
 from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason, condition_of
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core.plan import Plan, Summary
 from tenantwave.core.status import MAX_EXCEPTIONS, Said, settle, upgrade_status
+from tenantwave.core.world import Claim, ComponentView, Tenant
+from tenantwave.engine.news import of_drift
 
 S = TenantState
 R = ReadyReason
@@ -178,3 +182,56 @@ def test_tenants_that_an_earlier_run_still_has_are_not_forgotten() -> None:
     assert [one.tenant for one in status.exceptions] == ["beta"]
     assert status.counts is not None
     assert status.counts.total == 2
+
+
+def a_finished_tenant(name: str = "acme", **fields: Any) -> Tenant:
+    """Return a tenant that this upgrade has proven, and that shows the release."""
+    return a_tenant(name, a_status(S.SUCCEEDED), **{"record": a_record(NEW), "components": (a_view(at_release=True),), **fields})
+
+
+ELSEWHERE = a_view(at_release=False, message="api: image registry.test/shop/api:2.3.9")
+CLAIM = Claim("shop-2-5-0", "r", holds=True, waits=False, running=True, creation_time=NOON, product="shop", version="2.5.0")
+
+
+@pytest.mark.parametrize(
+    ("tenant", "told"),
+    [
+        pytest.param(a_finished_tenant(), "", id="shows the release"),
+        pytest.param(
+            a_finished_tenant(components=(ELSEWHERE,)), "api: api: image registry.test/shop/api:2.3.9", id="shows another version"
+        ),
+        pytest.param(a_finished_tenant(components=(a_view(present=False),)), "api is gone", id="its component is gone"),
+        pytest.param(a_finished_tenant(components=(ELSEWHERE,), record=a_record("2.5.0")), "", id="another upgrade has moved it on"),
+        pytest.param(a_finished_tenant(components=(ELSEWHERE,), claims=(CLAIM,)), "", id="another upgrade is at it"),
+        pytest.param(a_finished_tenant(components=(ELSEWHERE,), terminating=True), "", id="its namespace is going"),
+        pytest.param(a_tenant("acme", a_status(S.SOAKING), components=(ELSEWHERE,), record=a_record(NEW)), "", id="not finished yet"),
+        pytest.param(a_tenant("acme", a_status(S.SKIPPED), components=(ELSEWHERE,), record=a_record(OLD)), "", id="never upgraded"),
+    ],
+)
+def test_a_finished_tenant_that_shows_something_else_is_reported(tenant: Tenant, told: str) -> None:
+    """Drifted names it and says what it shows; whoever is on the way or was moved on by an upgrade is none."""
+    policy = a_policy()
+    world = a_world([tenant], policy=policy, journal=a_journal(policy, {"canary": ("acme",)}))
+    condition = condition_of(upgrade_status(None, world, Plan(world.journal, Summary(R.SUCCEEDED, "why")), NOON).conditions, "Drifted")
+    assert (condition is not None) == bool(told)
+    if condition is not None:
+        assert (condition.status, condition.reason) == (ConditionStatus.TRUE, "ChangedSince")
+        assert f"1 of the upgraded tenants no longer show 2.4.0: acme; acme: {told}; nothing is done about it" in condition.message
+
+
+def test_a_tenant_that_shows_the_release_again_ends_the_drift() -> None:
+    """False once it was True; where nobody drifted nothing is said. Ready stays as it was."""
+    policy = a_policy()
+
+    def shown(before: TenantUpgradeStatus | None, *components: ComponentView) -> TenantUpgradeStatus:
+        world = a_world([a_finished_tenant(components=components)], policy=policy, journal=a_journal(policy, {"canary": ("acme",)}))
+        return upgrade_status(before, world, Plan(world.journal, Summary(R.SUCCEEDED, "why")), NOON)
+
+    well, ill = shown(None, a_view(at_release=True)), shown(None, ELSEWHERE)
+    again = shown(ill, a_view(at_release=True))
+    drift = [condition_of(status.conditions, "Drifted") for status in (well, ill, again, shown(again, a_view(at_release=True)))]
+    assert [one.status.value if one is not None else "" for one in drift] == ["", "True", "False", "False"]
+    assert [note.reason if note is not None else "" for note in (of_drift(well, ill), of_drift(ill, ill), of_drift(ill, again))] == [
+        "TenantsDrifted", "", "TenantsDriftOver",
+    ]  # fmt: skip
+    assert all({one.type: one.status.value for one in status.conditions}["Ready"] == "True" for status in (ill, again))
