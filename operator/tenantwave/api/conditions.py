@@ -166,7 +166,7 @@ class ReadyReason(Reason):
 
 
 class DetailReason(Reason):
-    """Reasons of the conditions that give detail: Accepted, GatesPassed, ConfigPreserved, WindowsValid, VersionSkewExceeded, Drifted, Ready of a policy."""
+    """Reasons of the conditions that give detail: of Accepted, GatesPassed, ConfigPreserved, WindowsValid, VersionSkewExceeded, Drifted, a policy."""
 
     PLANNED = "Planned", "the plan is computed and shown in status"
     VALID = "Valid", "the object can be used"
