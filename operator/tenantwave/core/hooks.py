@@ -108,7 +108,7 @@ def hook_job(hook: Hook, spec: TenantUpgradeSpec, place: Place) -> HookJob:
         component=hook.component or stands_in,
         template=filled(hook.job_template, place.tenant, place.version),
         timeout=hook.timeout or DEFAULT_TIMEOUT,
-        is_irreversible=bool(hook.irreversible),
+        is_irreversible=bool(hook.irreversible) and hook.at is not HookTime.ON_ROLLBACK,  # the way back is what that is about
     )
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from tenantwave.adapters.drivers.workload import WorkloadDriver
 from tenantwave.api.policy import RolloutPolicySpec
+from tenantwave.api.run_records import HookState
 from tenantwave.api.upgrade import Component
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal, RunRecord
-from tenantwave.core.world import ComponentView, VersionRecord
+from tenantwave.core.world import ComponentView, HookJobView, VersionRecord
 from tenantwave.engine.store import Planned, Store, Wake
 from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, action_view, upgrade_view
 from tenantwave.ports import Body
@@ -98,3 +100,21 @@ def test_an_action_that_comes_and_goes_wakes_its_upgrade() -> None:
     store.action_changed(override, None)
     assert woken == ["shop-2"]
     assert not store.actions_of("shop-2")
+
+
+def test_the_end_of_a_hook_wakes_its_upgrade_and_shows_in_its_tenant() -> None:
+    """Once for each change; a Job that is gone is known no longer, so that it is looked for."""
+    store = Store("tenantwave-system", CountingDriver())
+    woken: list[str] = []
+    store.wake = Wake(upgrade=woken.append)
+    store.upgrade_changed(None, an_upgrade(1, "10"))
+    store.namespace_changed(None, NamespaceView("acme", "uid-acme", {"product": "shop"}, terminating=False))
+    woken.clear()
+    running = HookJobView("acme", "shop-2-u-1-a1-migrate", "shop-2", HookState.RUNNING)
+    ended = replace(running, state=HookState.SUCCEEDED)
+    for old, new in ((None, running), (running, running), (running, ended), (ended, None)):
+        store.hook_job_changed(old, new)
+        world = store.observe("shop-2", GateBook(), NOW)
+        assert world is not None
+        assert list(world.tenants["acme"].hook_jobs.values()) == ([new] if new is not None else [])
+    assert woken == ["shop-2"] * 3

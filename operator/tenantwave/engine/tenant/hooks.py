@@ -136,7 +136,7 @@ async def _start(work: Work, hook: HookJob) -> HookRecord | None:
     async def wanted(raw: dict[str, Any] | None, live: AsCreated | None) -> AsCreated | Unchanged | None:
         if raw is None:
             return hooks.job_body(hook, place)
-        if work.ledger.is_marked(raw) or (hooks.is_of(raw, place) and work.ledger.of(document.ref)):
+        if work.ledger.is_marked(raw) or (_is_ours(work, raw) and work.ledger.of(document.ref)):
             return UNCHANGED
         raise Failed(hook.reason, f"{hook.called}: {_taken(hook)}")
 
@@ -159,7 +159,7 @@ async def _look(work: Work, hook: HookJob, record: HookRecord) -> HookRecord:
     """Find out what became of a Job that was started, and write it down."""
     document, now = _document(work, hook), work.now()
     raw = await work.ledger.get(document)
-    if raw is None or not (work.ledger.is_marked(raw) or hooks.is_of(raw, place_of(work))):
+    if raw is None or not _is_ours(work, raw):
         await work.check_namespace()
         record = hooks.ended(record, HookState.UNKNOWN, "its Job vanished before it had a result; what it did is not known", now)
     else:
@@ -198,7 +198,7 @@ async def _another_runs(work: Work, hook: HookJob) -> bool:
 async def _is_over(work: Work, document: JobDocument) -> bool:
     """End a Job of the way forward that still runs. Return whether it is over, and its pods with it."""
     raw = await work.ledger.get(document)
-    if raw is not None and work.ledger.of(document.ref) and (work.ledger.is_marked(raw) or hooks.is_of(raw, place_of(work))):
+    if raw is not None and _is_ours(work, raw):
         work.ledger.adopt(document.ref)
     if raw is not None and _runs(work, raw):
         await _delete(work, raw)
@@ -206,7 +206,7 @@ async def _is_over(work: Work, document: JobDocument) -> bool:
     record = next((one for one in work.status.hooks if one.job == document.name), None)
     if record is None or record.state is not HookState.RUNNING:
         return True
-    pods, _ = await work.ports.cluster.list(POD, work.namespace, f"batch.kubernetes.io/job-name={document.name}")
+    pods, _ = await work.ports.cluster.list(POD, work.namespace, f"job-name={document.name}")
     if any((pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed") for pod in pods):
         return False
     seen = hooks.view_of(raw) if raw is not None else None
@@ -217,7 +217,12 @@ async def _is_over(work: Work, document: JobDocument) -> bool:
 
 def _runs(work: Work, raw: Body) -> bool:
     """Tell whether a Job is ours and has no result yet."""
-    return work.ledger.is_marked(raw) and hooks.view_of(raw).state is HookState.RUNNING
+    return _is_ours(work, raw) and hooks.view_of(raw).state is HookState.RUNNING
+
+
+def _is_ours(work: Work, raw: Body) -> bool:
+    """Tell whether a Job is of this TenantRun: by its marker, or by its labels where somebody has taken that off."""
+    return work.ledger.is_marked(raw) or hooks.is_of(raw, place_of(work))
 
 
 async def _delete(work: Work, raw: Body) -> None:

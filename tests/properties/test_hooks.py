@@ -1,0 +1,138 @@
+"""Any mishaps at any writes of a turn with hooks: each Job is created once, and nobody goes back past the point of no return."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fakes import CrashNow, Late, Request
+from support.tenant_story import ACME, S, Story, a_spec
+from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import JOB
+from tenantwave.api.run_records import HookState
+from tenantwave.core import tenant_run
+from tenantwave.faults import Conflict, OutcomeUnknown, Unavailable
+
+FAULTS = {"conflict": Conflict, "unavailable": Unavailable, "lost": OutcomeUnknown}
+ON_THE_WAY = (S.PREFLIGHT, S.APPLYING, S.CONVERGING, S.SOAKING, S.ROLLING_BACK)
+
+
+@dataclass(frozen=True)
+class Mishap:
+    """What happens at one write."""
+
+    at: int
+    what: str
+
+
+MISHAPS = st.lists(
+    st.builds(Mishap, st.integers(1, 40), st.sampled_from(["die before", "die after", "late", "deliver", "strip", "vanish", *FAULTS])),
+    max_size=3,
+)
+
+
+@st.composite
+def hooks(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Draw up to four hooks; some fail, some run until they are stopped."""
+    drawn = []
+    for number in range(draw(st.integers(1, 4))):
+        at = draw(st.sampled_from(("PreApply", "PostApply", "OnRollback")))
+        tag = draw(st.sampled_from(("2.4.0", "2.4.0", "2.4.0", "1-bad", "slow")))
+        if tag == "slow" and at == "OnRollback":
+            tag = "2.4.0"
+        template = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": f"shop/tools:{tag}"}]}}}}
+        about = {"component": draw(st.sampled_from(("api", "worker")))} if draw(st.booleans()) else {}
+        drawn.append({"name": f"h{number}", "at": at, "irreversible": draw(st.booleans()), "jobTemplate": template} | about)
+    return drawn
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(given_hooks=hooks(), mishaps=MISHAPS, back_after=st.one_of(st.none(), st.integers(1, 12)))
+async def test_whatever_happens_hooks_run_once_and_in_order(
+    given_hooks: list[dict[str, Any]], mishaps: list[Mishap], back_after: int | None
+) -> None:
+    """Also with an order to go back at any moment; a hook that runs for ever is ended by that order."""
+    story = await Story(spec=a_spec(hooks=given_hooks), old={}, new={}).begin()
+    story.broken = lambda image: image.endswith("-bad")
+    live: dict[str, int] = {}
+    install(story, mishaps, live)
+    await play(story, back_after)
+    assert max(live.values(), default=0) <= 1, "a Job was made again"
+    status = story.status
+    records = {hook.name: hook for hook in status.hooks}
+    match status.state:
+        case S.SUCCEEDED:
+            forward = {one["name"] for one in given_hooks if one["at"] != "OnRollback"}
+            assert records.keys() == forward
+            assert {hook.state for hook in records.values()} <= {HookState.SUCCEEDED}
+            assert story.leftovers() == []
+        case S.ROLLED_BACK:
+            assert not status.forward_only
+            assert not status.written
+            assert all(hook.state is not HookState.RUNNING for hook in records.values())
+            assert story.leftovers() == []
+        case S.HELD:
+            assert status.reason in (FailReason.FORWARD_ONLY, FailReason.AMBIGUOUS)
+            assert status.reason != FailReason.FORWARD_ONLY or status.forward_only
+        case S.ROLLBACK_FAILED:
+            assert status.reason in (FailReason.HOOK_FAILED, FailReason.AMBIGUOUS)
+        case _:
+            slow = [one for one in given_hooks if one["jobTemplate"]["spec"]["template"]["spec"]["containers"][0]["image"].endswith("slow")]
+            assert slow, f"rests {status.state}: {status.message}"
+
+
+async def play(story: Story, back_after: int | None) -> None:
+    """Play until the tenant rests. Its order to go back comes after so many steps, as the planner would give it."""
+    for number in range(70):
+        if story.status.state not in ON_THE_WAY:
+            return
+        if number == back_after and story.status.written and story.status.state is not S.ROLLING_BACK:
+            story.set_status(tenant_run.going_back(story.status, FailReason.GATE_FAILED, "errors: 36 of 903", story.clock.now()))
+            continue
+        try:
+            await story.step()
+        except CrashNow:
+            story.restart()
+        except (Conflict, Unavailable, OutcomeUnknown):
+            continue
+        if story.status.state is S.ROLLING_BACK:
+            order = story.status.take_back
+            assert order is not None
+            assert not story.status.forward_only, "goes back past the point of no return"
+
+
+def install(story: Story, mishaps: list[Mishap], live: dict[str, int]) -> None:
+    """Let mishaps happen, and count how often each Job was really made."""
+
+    def before(number: int, request: Request) -> None:
+        for mishap in mishaps:
+            if mishap.at != number:
+                continue
+            match mishap.what:
+                case "die before":
+                    raise CrashNow
+                case "late":
+                    raise Late(CrashNow())
+                case "deliver":
+                    story.cluster.deliver()
+                case "strip":
+                    for plural, namespace, name in list(story.cluster.objects):
+                        if (plural, namespace) == ("jobs", ACME):
+                            story.cluster.edit(JOB, ACME, name, {"metadata": {"annotations": None}})
+                case "vanish":
+                    for plural, namespace, name in list(story.cluster.objects):
+                        if (plural, namespace) == ("jobs", ACME):
+                            story.cluster.remove(JOB, ACME, name)
+                case what if what in FAULTS:
+                    raise FAULTS[what](what)
+
+    def after(number: int, request: Request) -> None:
+        if (request.verb, request.kind) == ("create", "Job"):
+            live[request.name] = live.get(request.name, 0) + 1
+        if any(mishap.at == number and mishap.what == "die after" for mishap in mishaps):
+            raise CrashNow
+
+    story.cluster.before, story.cluster.after = before, after
