@@ -227,7 +227,10 @@ class FakeKube:
         if len(items) > limit:
             metadata["continue"] = uuid.uuid4().hex
             self._pages[metadata["continue"]] = (items[limit:], version)
-        return web.json_response({"kind": "List", "metadata": metadata, "items": items[:limit]})
+        page = items[:limit]
+        if "as=PartialObjectMetadataList" in request.headers.get("Accept", ""):
+            page = [{"metadata": body["metadata"]} for body in page]
+        return web.json_response({"kind": "List", "metadata": metadata, "items": page})
 
     def expire_pages(self) -> None:
         """Forget all lists that are under way."""

@@ -142,6 +142,26 @@ def test_references_are_found_wherever_pods_name_config_maps() -> None:
     assert DRIVER.references(live) == DRIVER.references(DRIVER.project(DEPLOYMENT, live)) == {"a", "b", "c", "d"}
 
 
+def test_secrets_are_found_wherever_pods_name_them() -> None:
+    """Also those of volumes that few know, and those that images are pulled with. The projection keeps them."""
+    live = an_object()
+    volumes = [
+        {"name": "v", "secret": {"secretName": "a"}},
+        {"name": "p", "projected": {"sources": [{"secret": {"name": "b"}}, {"configMap": {"name": "no-secret"}}]}},
+        {"name": "c", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "c"}}},
+        {"name": "f", "cephfs": {"monitors": [], "secretRef": {"name": "d"}}},
+        {"name": "z", "azureFile": {"secretName": "e", "shareName": "s"}},
+        {"name": "m", "configMap": {"name": "no-secret"}},
+    ]
+    live["spec"]["template"]["spec"] |= {
+        "volumes": volumes,
+        "imagePullSecrets": [{"name": "f"}],
+        "initContainers": [{"name": "i", "image": "i", "envFrom": [{"secretRef": {"name": "g"}}]}],
+        "containers": [{"name": "api", "image": "x", "env": [{"name": "E", "valueFrom": {"secretKeyRef": {"name": "h", "key": "k"}}}]}],
+    }
+    assert DRIVER.secret_references(live) == DRIVER.secret_references(DRIVER.project(DEPLOYMENT, live)) == set("abcdefgh")
+
+
 FIELD: dict[str, Any] = {"f:spec": {"f:template": {"f:spec": {"f:containers": {'k:{"name":"api"}': {"f:image": {}}}}}}}
 OWNERS = {
     "server-side applied by Flux": ([{"manager": "kustomize-controller", "fieldsV1": FIELD}], {}, "Flux Kustomization"),

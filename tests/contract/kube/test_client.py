@@ -101,6 +101,18 @@ async def test_a_list_comes_in_pages_and_is_whole(place: Place, monkeypatch: pyt
     assert version
 
 
+async def test_pages_of_metadata_carry_nothing_else(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots are counted without being read."""
+    monkeypatch.setattr("tenantwave.adapters.kube.client.PAGE_SIZE", 2)
+    for number in range(3):
+        await place.client.create(CONFIG_MAP, a_config_map(place, f"map-{number}", key="value"))
+    pages = [page async for page, _ in place.client.pages(CONFIG_MAP, place.namespace, "test=yes", metadata_only=True)]
+    assert [len(page) for page in pages] == [2, 1]
+    assert [(body["metadata"]["name"], "data" in body) for page in pages for body in page] == [
+        (f"map-{number}", False) for number in range(3)
+    ]
+
+
 async def test_a_watch_shows_what_happens_after_a_list(place: Place) -> None:
     await place.client.create(CONFIG_MAP, a_config_map(place, "before"))
     _, version = await place.client.list(CONFIG_MAP, place.namespace, labels="test=yes")

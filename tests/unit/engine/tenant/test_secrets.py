@@ -13,7 +13,7 @@ from fakes import CrashNow, FakeCluster, Request
 from support.tenant_story import ACME, OWN, Story, a_spec
 from tenantwave.api.action import Resolution
 from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION, SECRET, TENANT_RUN
-from tenantwave.api.run_records import SecretRecord, SecretState
+from tenantwave.api.run_records import MAX_SECRET_RECORDS, SecretRecord, SecretState
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core.plan import Deed
 from tenantwave.engine.tenant.seals import KEY_NAME, Seals
@@ -350,6 +350,15 @@ def plain(text: str, content: dict[str, Any], saved: dict[str, Any]) -> list[byt
     """Return what somebody would guess that a digest is of."""
     values: list[Any] = [content, content["data"], {"values": content}, *saved.values()]
     return [text.encode(), encoded(text).encode(), *(json.dumps(one, sort_keys=True, separators=(",", ":")).encode() for one in values)]
+
+
+async def test_more_secrets_than_can_be_recorded_are_refused_and_never_left_out() -> None:
+    story = await begun("DigestOnly")
+    many = [{"secretRef": {"name": f"secret-{number}"}} for number in range(MAX_SECRET_RECORDS)]
+    story.cluster.edit(DEPLOYMENT, ACME, "worker", {"spec": {"template": {"spec": {"containers": [{"name": "worker", "envFrom": many}]}}}})
+    await story.run(S.HELD)
+    assert story.status.reason == "PreflightFailed"
+    assert "set spec.preservation.secrets to Ignore" in story.status.message
 
 
 async def test_nothing_was_written_so_nothing_is_put_back() -> None:
