@@ -90,6 +90,8 @@ def _apply(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) ->
 
 
 def _confirm(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -> None:
+    if member.live != fleet.planned_spec().release.version:
+        raise Fails(FailReason.FOREIGN_VERSION_CHANGE, f"the image was set to {member.live} by somebody else")
     following = status.component + 1
     if following < len(fleet.planned_spec().components):
         text = "the next component is written"

@@ -177,8 +177,10 @@ def _converging(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
     component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)]
     view = next((view for view in tenant.components if view.name == component.name), None)
     deadline = _seen(draft, hooks.converging_since(status) or status.state_since_time or draft.now) + draft.spec.health.timeout
-    if view is not None and view.progress is Progress.CONVERGED and view.at_release:
-        # Never failed by what a cache shows: past the deadline it is the live look of CONFIRM that says so.
+    is_there = view is not None and view.present
+    if view is not None and is_there and (view.progress is Progress.CONVERGED or not view.at_release):
+        # Never failed by what a cache shows: past the deadline, or where another version seems to stand, it is the live look of CONFIRM that
+        # says so.
         _do_unless_a_hook_runs(draft, tenant, status, Deed.CONFIRM, HookTime.POST_APPLY)
         draft.wake(deadline)
         return
@@ -207,19 +209,13 @@ def _soaking(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
                 tenant.name, FailReason.DELETED, f"{component.name} was deleted while it soaked; check the object, then Retry or Resolve"
             )
             return
-        if not view.at_release:
-            draft.fail(
-                tenant.name,
-                FailReason.FOREIGN_VERSION_CHANGE,
-                f"{component.name} no longer shows {draft.spec.release.version} ({view.message}); agree on the version, then Retry or Resolve",
-            )
-            return
-        if view.progress is not Progress.CONVERGED:
+        if view.progress is not Progress.CONVERGED or not view.at_release:
+            what = "is no longer ready" if view.at_release else f"no longer shows {draft.spec.release.version}"
             draft.move(
                 tenant.name,
                 S.CONVERGING,
                 RunReason.IN_PROGRESS,
-                f"{component.name} is no longer ready: {view.message}",
+                f"{component.name} {what}: {view.message}",
                 component=index,
                 applied_time=draft.now,
                 converged_time=None,

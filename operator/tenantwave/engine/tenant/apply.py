@@ -15,7 +15,7 @@ from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.checks import refuse_immutable, show_conflicts
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged
-from tenantwave.engine.tenant.documents import Values
+from tenantwave.engine.tenant.documents import Values, WorkloadDocument
 from tenantwave.engine.tenant.drafting import CREATE, DELETE, live_objects
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import hooks_succeeded, jobs_succeeded, probes_of
@@ -23,6 +23,9 @@ from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.versions import refuse_another, repointed
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
+
+WRITES_AGAINST_AN_OWNER = 2
+"""How often one object is written in a run where somebody sets the old value again: then it is his."""
 
 
 async def apply(work: Work) -> None:
@@ -50,9 +53,10 @@ async def apply(work: Work) -> None:
 async def confirm(work: Work) -> None:
     """Prove on live objects that the component runs the release: converged, and a Ready pod of the new template.
 
-    Then the next component is written, or the tenant soaks. Nothing happens where the proof is not there yet.
+    Then the next component is written, or the tenant soaks. Nothing happens where the proof is not there yet. Where the old version is back it
+    is written once more, for its owner may not have known.
 
-    Raises: Failed (ForeignVersionChange) where somebody else changed the version.
+    Raises: Failed (ForeignVersionChange, OwnershipConflict) where somebody else changed the version.
     """
     component = work.spec.components[work.status.component]
     driver = work.driver_of(component)
@@ -62,9 +66,12 @@ async def confirm(work: Work) -> None:
         raise Failed(FailReason.DELETED, f"{component.name} is gone; create it again, then Retry or Resolve")
     for raw in targets:
         values = driver.values(component, work.namespace, work.version, raw)
-        for path, value in driver.current(raw, values).items():
-            if value != values[path]:
-                raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
+        document = work.workload(component, raw)
+        if path := next((path for path, value in driver.current(raw, values).items() if value != values[path]), ""):
+            await _refuse_foreign(work, document, raw, path)
+            text = f"{_field(raw, path)} was set back to what it was; it is written once more"
+            await work.handle.save(tenant_run.to(work.status, TenantState.APPLYING, RunReason.IN_PROGRESS, text, work.now()))
+            return
         progress, missing = driver.progress(raw)
         if progress is Progress.CONVERGED:
             selector = driver.pods_selector(raw)
@@ -80,12 +87,28 @@ async def confirm(work: Work) -> None:
         await _advance(work)
 
 
+async def _refuse_foreign(work: Work, document: WorkloadDocument, raw: Body, path: str) -> None:
+    """Raise Failed for a field that somebody else has set, unless it may be written once more: it shows what it was before our only write."""
+    value, standing = document.driver.current(raw, [path])[path], work.ledger.standing(document.ref)
+    first: Values | None = await work.ledger.part(document, standing[0].before if standing else "")
+    if first is None or value != first.get(path):
+        raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
+    if len(standing) >= WRITES_AGAINST_AN_OWNER:
+        managers = ", ".join(document.driver.managers(raw, [path])) or "somebody"
+        text = f"{managers} sets {_field(raw, path)} back to {value}, and did so again after we wrote it once more"
+        raise Failed(FailReason.OWNERSHIP_CONFLICT, f"{text}; use that tool's driver, or have it leave the field alone, then Retry")
+
+
 def foreign(raw: Body, path: str, value: str) -> str:
     """Say that somebody else has set a version field."""
-    what = f"{raw.get('kind', 'object')} {raw['metadata']['name']}"
-    if target := referred_target(path):
-        return f"{what} was made to refer to {value or 'nothing'} for {target} by somebody else; have it refer to one of ours, then Retry or Resolve"
-    return f"{path.split('/')[-2]} of {what} was set to {value or 'nothing'} by somebody else; agree on the version, then Retry or Resolve"
+    mend = "agree on the version" if not referred_target(path) else "have it refer to one that the release or the tenant before it had"
+    return f"{_field(raw, path)} was set to {value or 'nothing'} by somebody else; {mend}, then Retry or Resolve"
+
+
+def _field(raw: Body, path: str) -> str:
+    """Return a version field in words."""
+    target = referred_target(path)
+    return f"{f'the reference to {target}' if target else path.split('/')[-2]} of {raw.get('kind', 'object')} {raw['metadata']['name']}"
 
 
 async def _advance(work: Work) -> None:
@@ -176,7 +199,7 @@ async def _write_version(work: Work, component: Component, target: Body, content
             left: Values | None = await work.ledger.part(document, standing[-1].after)
             for path in values:
                 if live[path] not in (values[path], (left or {}).get(path)):
-                    raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, live[path]))
+                    await _refuse_foreign(work, document, raw, path)
         after = dict(live) | dict(values)
         if digest and (path := driver.config_digest_field(raw)):
             after[path] = digest
