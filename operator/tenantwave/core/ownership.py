@@ -17,6 +17,9 @@ GITOPS_MANAGERS = {
 """Field managers that write a field again by themselves. Others (kubectl, CI) are taken over, on record."""
 
 _ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
+_ARGO_INSTANCE = "argocd.argoproj.io/instance"
+_INSTANCE = "app.kubernetes.io/instance"
+"""Argo CD's label of old. Helm charts set it, too: it counts where a manager of Argo CD has written the object."""
 _KUSTOMIZATION = "kustomize.toolkit.fluxcd.io/"
 _FLUX_HELM = "helm.toolkit.fluxcd.io/"
 _HELM_RELEASE = "meta.helm.sh/release-name"
@@ -26,7 +29,8 @@ _MERGED_BY_NAME = frozenset({"containers", "initContainers", "volumes", "env"})
 MARKS = frozenset(
     {
         _ARGO_TRACKING,
-        *(f"{_KUSTOMIZATION}{key}" for key in ("name", "namespace", "ssa")),
+        _ARGO_INSTANCE,
+        *(f"{_KUSTOMIZATION}{key}" for key in ("name", "namespace", "ssa", "reconcile")),
         *(f"{_FLUX_HELM}{key}" for key in ("name", "namespace")),
         _HELM_RELEASE,
         _MANAGED_BY,
@@ -39,22 +43,35 @@ def owner_of(body: Mapping[str, Any], managers: Iterable[str]) -> str:
     """Return who would write the object's fields back, as a phrase for people, or '' if nobody would.
 
     Args: managers: the field managers of the fields in question (see `managers_of`).
-    An object under Flux with `ssa: IfNotPresent` is delegated: Flux creates it and leaves it alone from then on.
+    An object under Flux with `ssa: IfNotPresent` is delegated: Flux creates it and leaves it alone from then on. With `ssa: Ignore` or
+    `reconcile: disabled` it does not even do that.
     """
     metadata = body.get("metadata") or {}
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
-    if annotations.get(f"{_KUSTOMIZATION}ssa", labels.get(f"{_KUSTOMIZATION}ssa")) == "IfNotPresent":
+    known = sorted(manager for manager in managers if manager in GITOPS_MANAGERS)
+    if controller := next((owner for owner in metadata.get("ownerReferences") or () if owner.get("controller")), None):
+        return f"{controller.get('kind')} {controller.get('name')}, its controller,"
+    if _is_delegated(annotations, labels):
         return ""
     if tracking := annotations.get(_ARGO_TRACKING):
         return f"Argo CD Application {tracking.partition(':')[0]}"
+    if instance := labels.get(_ARGO_INSTANCE, annotations.get(_ARGO_INSTANCE)):
+        return f"Argo CD Application {instance}"
     if name := labels.get(f"{_KUSTOMIZATION}name"):
         return f"Flux Kustomization {labels.get(f'{_KUSTOMIZATION}namespace', '')}/{name}"
     if name := labels.get(f"{_FLUX_HELM}name"):
         return f"Flux HelmRelease {labels.get(f'{_FLUX_HELM}namespace', '')}/{name}"
     if labels.get(_MANAGED_BY) == "Helm" and (release := annotations.get(_HELM_RELEASE)):
         return f"Helm release {release}, which has no driver: let Flux manage it as a HelmRelease"
-    known = sorted(manager for manager in managers if manager in GITOPS_MANAGERS)
+    if known and known[0].startswith("argocd-") and (instance := labels.get(_INSTANCE)):
+        return f"Argo CD Application {instance} (field manager {known[0]})"
     return f"{GITOPS_MANAGERS[known[0]]} (field manager {known[0]})" if known else ""
+
+
+def _is_delegated(annotations: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Tell whether Flux has been told to leave the object alone."""
+    said = {key: annotations.get(f"{_KUSTOMIZATION}{key}", labels.get(f"{_KUSTOMIZATION}{key}")) for key in ("ssa", "reconcile")}
+    return said["ssa"] in ("IfNotPresent", "Ignore") or said["reconcile"] == "disabled"
 
 
 def managers_of(body: Mapping[str, Any], pointer: str) -> tuple[str, ...]:

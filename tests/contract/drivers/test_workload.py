@@ -168,6 +168,46 @@ OWNERS = {
     "applied by kubectl": ([{"manager": "kubectl-client-side-apply", "fieldsV1": FIELD}], {}, ""),
     "other fields of Helm": ([{"manager": "helm", "fieldsV1": {"f:spec": {"f:replicas": {}}}}], {}, ""),
     "tracked by Argo CD": ([], {"annotations": {"argocd.argoproj.io/tracking-id": "shop:apps/Deployment:acme/api"}}, "Application shop"),
+    "labelled by Argo CD": ([], {"labels": {"argocd.argoproj.io/instance": "shop"}}, "Argo CD Application shop"),
+    "written by Argo CD, with its label of old": (
+        [{"manager": "argocd-controller", "operation": "Apply", "fieldsV1": FIELD}],
+        {"labels": {"app.kubernetes.io/instance": "shop"}},
+        "Argo CD Application shop",
+    ),
+    "with a label that Helm charts set, too": ([], {"labels": {"app.kubernetes.io/instance": "shop"}}, ""),
+    "written by an ApplicationSet": ([{"manager": "argocd-applicationset-controller", "fieldsV1": FIELD}], {}, "Argo CD ApplicationSet"),
+    "labelled by Flux's Kustomization": (
+        [],
+        {"labels": {"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}},
+        "Flux Kustomization flux-system/shop",
+    ),
+    "labelled by Flux's HelmRelease": (
+        [],
+        {
+            "labels": {
+                "helm.toolkit.fluxcd.io/name": "shop",
+                "helm.toolkit.fluxcd.io/namespace": "acme",
+                "app.kubernetes.io/managed-by": "Helm",
+            }
+        },
+        "Flux HelmRelease acme/shop",
+    ),
+    "a release of Helm alone": (
+        [],
+        {"labels": {"app.kubernetes.io/managed-by": "Helm"}, "annotations": {"meta.helm.sh/release-name": "shop"}},
+        "let Flux manage it as a HelmRelease",
+    ),
+    "made by a controller": (
+        [],
+        {"ownerReferences": [{"kind": "Database", "name": "main", "controller": True}]},
+        "Database main, its controller",
+    ),
+    "belongs to something that does not control it": ([], {"ownerReferences": [{"kind": "Shop", "name": "acme"}]}, ""),
+    "switched off for Flux": (
+        [],
+        {"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}, "annotations": {"kustomize.toolkit.fluxcd.io/reconcile": "disabled"}},
+        "",
+    ),
     "delegated by Flux": (
         [],
         {"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}, "annotations": {"kustomize.toolkit.fluxcd.io/ssa": "IfNotPresent"}},

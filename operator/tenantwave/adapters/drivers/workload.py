@@ -203,7 +203,7 @@ class WorkloadDriver:
         }
         kept = {
             key: metadata[key]
-            for key in ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp")
+            for key in ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp", "ownerReferences")
             if key in metadata
         }
         return {

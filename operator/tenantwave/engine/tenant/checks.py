@@ -30,6 +30,11 @@ def check(work: Work, draft: Draft) -> None:
         if owner := owner_of(one.raw, managers):
             text = f"{owner} overwrites ConfigMap {one.document.name}: delegate its keys, or move the edits to that tool's own object"
             raise Failed(FailReason.OWNERSHIP_CONFLICT, text)
+    for planned in draft.workloads:
+        changed = planned.document.fields(planned.before, planned.after)
+        if owner := owner_of(planned.raw, planned.document.driver.managers(planned.raw, changed)):
+            text = f"{owner} owns what is to change in {planned.document.kind.name} {planned.document.name}: use that tool's driver, or delegate it"
+            raise Failed(FailReason.OWNERSHIP_CONFLICT, text)
     conflicts = [conflict for one in draft.configs for conflict in one.result.conflicts]
     show_conflicts(work, conflicts)
     if conflicts:
