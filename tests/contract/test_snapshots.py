@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes import CrashNow, FakeCluster, Request
+from fakes import CrashNow, FakeClock, FakeCluster, Request
 from tenantwave.adapters.snapshots import CHUNK_BYTES, SecretSnapshots, secret_name
 from tenantwave.api.kinds import SECRET, SNAPSHOT_TYPE
+from tenantwave.core.retention import MARK_ANNOTATION
 from tenantwave.faults import SnapshotCorrupt
 
 OWN = "tenantwave-system"
@@ -96,3 +98,52 @@ async def test_a_corrupt_chunk_is_never_given_back(chunk: bytes) -> None:
         await SecretSnapshots(cluster, OWN).load(saved.digest)
     with pytest.raises(SnapshotCorrupt):
         await SecretSnapshots(cluster, OWN).save(b"content")
+
+
+def is_marked(cluster: FakeCluster, digest: str) -> bool:
+    return MARK_ANNOTATION in cluster.see(SECRET, OWN, secret_name(digest, 0))["metadata"]["annotations"]
+
+
+def mark(cluster: FakeCluster, digest: str) -> None:
+    cluster.edit(SECRET, OWN, secret_name(digest, 0), {"metadata": {"annotations": {MARK_ANNOTATION: "2026-12-06T02:00:00+00:00"}}})
+
+
+@pytest.mark.parametrize("how", ["another process", "loaded before", "stored a while ago"])
+async def test_what_is_about_to_be_collected_stays_for_whoever_saves_it(how: str) -> None:
+    """The mark comes off, whatever the process remembers."""
+    cluster, clock = FakeCluster(), FakeClock()
+    snapshots = SecretSnapshots(cluster, OWN, monotonic=clock.monotonic)
+    digest = (await snapshots.save(b"content")).digest
+    mark(cluster, digest)
+    if how != "stored a while ago":
+        snapshots = SecretSnapshots(cluster, OWN, monotonic=clock.monotonic)
+    if how == "loaded before":
+        assert await snapshots.load(digest) == b"content"
+    clock.forward(timedelta(hours=6))
+    await snapshots.save(b"content")
+    assert not is_marked(cluster, digest)
+
+
+async def test_what_was_collected_is_stored_again_when_the_memory_has_expired() -> None:
+    """A quarter of the grace after it was stored for certain; until then nobody collects it."""
+    cluster, clock = FakeCluster(), FakeClock()
+    snapshots = SecretSnapshots(cluster, OWN, grace=timedelta(hours=4), monotonic=clock.monotonic)
+    digest = (await snapshots.save(b"content")).digest
+    cluster.remove(SECRET, OWN, secret_name(digest, 0))
+    clock.forward(timedelta(minutes=59))
+    await snapshots.save(b"content")
+    assert not cluster.has(SECRET, OWN, secret_name(digest, 0)), "within that time it asks nobody"
+    clock.forward(timedelta(minutes=1))
+    await snapshots.save(b"content")
+    assert await SecretSnapshots(cluster, OWN).load(digest) == b"content"
+
+
+async def test_room_is_told_with_the_mend() -> None:
+    """What this process stored counts before the next count does."""
+    cluster = FakeCluster()
+    snapshots = SecretSnapshots(cluster, OWN, limit_bytes=3 * CHUNK_BYTES)
+    assert snapshots.why_no_room(CHUNK_BYTES) == ""
+    await snapshots.save(noise(CHUNK_BYTES * 2))
+    assert "retention.maxSnapshotMiB" in snapshots.why_no_room(CHUNK_BYTES)
+    snapshots.counted(0)
+    assert snapshots.why_no_room(CHUNK_BYTES) == ""

@@ -88,7 +88,8 @@ class SecretSnapshots:
             return SavedBlob(digest, known.chunks)
         packed = gzip.compress(blob, mtime=0)
         parts = [packed[start : start + CHUNK_BYTES] for start in range(0, len(packed), CHUNK_BYTES)]
-        stored = [await self._store(digest, number, len(parts), part) for number, part in enumerate(parts)]
+        is_there = known is not None
+        stored = [await self._store(digest, number, len(parts), part, is_there=is_there) for number, part in enumerate(parts)]
         # What came back as it was sent has the digest; anything else is unpacked and proven.
         self._remember(digest, _Known(blob if stored == parts else _unpacked(digest, stored), len(parts), begun + self._trusted_seconds))
         return SavedBlob(digest, len(parts))
@@ -116,17 +117,18 @@ class SecretSnapshots:
         mend = "delete TenantUpgrades that have ended, set retention.runs or retention.days of the chart lower, or retention.maxSnapshotMiB higher"
         return f"{taken}, where {_mebibytes(self._limit_bytes)} MiB are allowed; {mend}, then Retry"
 
-    async def _store(self, digest: str, number: int, count: int, part: bytes) -> bytes:
-        """Store one chunk, unmarked, and return it as the server has it."""
+    async def _store(self, digest: str, number: int, count: int, part: bytes, *, is_there: bool) -> bytes:
+        """Store one chunk, unmarked, and return it as the server has it. Args: is_there: it was stored a while ago: look first."""
         name = secret_name(digest, number)
-        for _ in range(MARKED_TRIES):
-            try:
-                stored = await self._cluster.create(SECRET, self._secret(digest, number, count, part))
-            except AlreadyExists:
-                pass
-            else:
-                self._stored_bytes += _size(part)
-                return _payload(digest, number, stored)[0]
+        for attempt in range(MARKED_TRIES):
+            if attempt or not is_there:
+                try:
+                    stored = await self._cluster.create(SECRET, self._secret(digest, number, count, part))
+                except AlreadyExists:
+                    pass
+                else:
+                    self._stored_bytes += _size(part)
+                    return _payload(digest, number, stored)[0]
             try:
                 found = await self._cluster.get(SECRET, self._namespace, name)
                 if _is_marked(found):

@@ -267,7 +267,7 @@ def test_a_memory_that_outlives_a_deletion_is_found() -> None:
 def test_a_save_that_leaves_the_mark_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Planted: what is stored already is not looked at."""
 
-    async def careless(self: SecretSnapshots, digest: str, number: int, count: int, part: bytes) -> bytes:
+    async def careless(self: SecretSnapshots, digest: str, number: int, count: int, part: bytes, **_: Any) -> bytes:
         return part
 
     scene_before, _ = begun("marked", "cold")
