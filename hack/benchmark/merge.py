@@ -186,7 +186,8 @@ async def fleet_figure(count: int) -> FleetFigure:
     story = await Story().begin()
     snapshots = SecretSnapshots(story.cluster, OWN)
     base, new = ConfigMapContent(_small()), ConfigMapContent(_small(release=True))
-    source = Source(*[(await snapshots.save(blobs.content_blob(content))).digest for content in (base, new)])
+    saved = [await snapshots.save(blobs.content_blob(content)) for content in (base, new)]
+    source = Source(saved[0].digest, saved[1].digest)
     ports = Ports(story.cluster, snapshots, {}, story.clock, Seals(story.cluster, OWN), OWN)
     work = Work.begin(ports, Step(ACME, Deed.PREPARE), story.world())
     assert work is not None

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 
 from support.documents import CHOICES, STYLES, Case, Choices, Line, Style, cases
 from tenantwave.core.preservation import ConfigMapContent, Format, MergeResult, OnConflict, Rule, Rules, Subject, merge, merge_back
+from tenantwave.core.preservation.diff3 import hunks
 from tenantwave.core.preservation.formats import SYNTAXES, format_of
 
 SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
@@ -126,7 +127,8 @@ def lines_of_the_tenant_stay(m: Merged) -> None:
         return
     out = m.style.paths(m.kept)
     changed = [path for path in m.live.keys() | out.keys() if m.live.get(path) != out.get(path)]
-    gone = Counter(_lines(m.case.base)) - Counter(_lines(m.case.new))
+    shipped = list(_lines(m.case.base))
+    gone = Counter(line for hunk in hunks(shipped, list(_lines(m.case.new))) for line in shipped[hunk.start : hunk.end])
     owed = Counter(_line(line) for line in _unchanged(m.style.write(m.case.documents[1]), changed))
     assert not owed - gone - Counter(_lines(m.kept))
 
