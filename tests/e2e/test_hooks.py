@@ -149,3 +149,20 @@ async def test_an_operator_that_dies_while_a_hook_runs_finds_its_end(story: Stor
     await story.until(upgrade, "Succeeded")
     assert len(await jobs_in(story, tenant)) == 1
     assert await story.leftovers() == []
+
+
+async def test_an_abort_stops_a_hook_that_runs_before_anything_goes_back(story: Story) -> None:
+    """The Job goes with its pods, then the OnRollback hook runs, then the image goes back."""
+    tenant = await a_canary(story)
+    await story.operator()
+    upgrade = await story.upgrade(hooks=[a_hook("smoke", "PostApply", takes="600"), a_hook("undo", "OnRollback")])
+    await story.until_run(upgrade, tenant, lambda run: states(run).get("smoke") == "Running", "the smoke test runs")
+    assert (await story.answer(await story.act(upgrade, "Abort", reason="the wrong release")))[0]
+    run = await story.until_run(upgrade, tenant, lambda run: run.get("state") == "RolledBack", "RolledBack")
+    assert states(run) == {"smoke": "Failed", "undo": "Succeeded"}
+    assert [name for name in await jobs_in(story, tenant) if "smoke" in name] == []
+    undone = next(hook for hook in run["hooks"] if hook["name"] == "undo")
+    stopped = next(hook for hook in run["hooks"] if hook["name"] == "smoke")
+    assert stopped["completionTime"] <= undone["startTime"]
+    assert await story.image(tenant) == f"{IMAGE}:2.3.1"
+    assert await story.leftovers() == []
