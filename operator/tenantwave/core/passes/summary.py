@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tenantwave.api.conditions import ReadyReason, WaitReason
+from tenantwave.api.kinds import UPGRADE_LABEL
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
@@ -12,7 +13,7 @@ from tenantwave.core.passes import failures, starts
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.endings import SETTLED, is_through
 from tenantwave.core.passes.evidence import deciding, stored_gate, stored_message
-from tenantwave.core.passes.problems import named
+from tenantwave.core.passes.problems import SHOWN, named
 from tenantwave.core.plan import Summary
 
 S = TenantState
@@ -55,8 +56,22 @@ def _rollback_failed(draft: Draft) -> Summary | None:
     return Summary(
         ReadyReason.ROLLBACK_FAILED,
         f"{named(failed)} could not be taken back ({draft.statuses()[failed[0]].message}); look at the TenantRun, then create an "
-        "UpgradeAction Resolve",
+        f"UpgradeAction Resolve{_so_far(draft)}{_list_them(draft) if len(failed) > SHOWN else ''}",
     )
+
+
+def _list_them(draft: Draft) -> str:
+    return (
+        f"; list them all with: kubectl get tenantruns -A -o wide -l {UPGRADE_LABEL}={draft.world.upgrade.name} | grep {S.ROLLBACK_FAILED}"
+    )
+
+
+def _so_far(draft: Draft) -> str:
+    """Return how many of those that were ordered back are back, once there are some and more to come."""
+    order, statuses = draft.run.order, draft.statuses()
+    ordered = order.tenants if order is not None else ()
+    done = sum(statuses[name].state is S.ROLLED_BACK for name in ordered if name in statuses)
+    return f"; taken back so far: {done} of {len(ordered)}" if 0 < done < len(ordered) else ""
 
 
 def _ended(draft: Draft) -> Summary | None:
@@ -83,7 +98,7 @@ def _rolling_back(draft: Draft) -> Summary | None:
     if not back and (draft.run.order is None or draft.run.completion_time is not None):
         return None
     message = draft.run.order.message if draft.run.order is not None else _first_reason(draft)
-    return Summary(ReadyReason.ROLLING_BACK, f"{_being_taken_back(back)}: {message}")
+    return Summary(ReadyReason.ROLLING_BACK, f"{_being_taken_back(back)}: {message}{_so_far(draft)}")
 
 
 def _first_reason(draft: Draft) -> str:
