@@ -82,6 +82,12 @@ async def ready_to_go_back(work: Work) -> bool:
     return not reached or await hooks_succeeded(work, HookTime.ON_ROLLBACK)
 
 
+def forward_jobs(work: Work, probes: Iterable[HookJob]) -> list[HookJob]:
+    """Return the Jobs of the way forward: hooks in list order, then probes."""
+    place = place_of(work)
+    return [hooks.hook_job(hook, work.spec, place) for hook in work.spec.hooks if hook.at is not HookTime.ON_ROLLBACK] + list(probes)
+
+
 def probes_of(work: Work, component: Component, targets: Iterable[Body]) -> list[HookJob]:
     """Return the Jobs that prove a component's objects beyond their status: one for each CronJob with `probe`."""
     driver, place, timeout = work.driver_of(component), place_of(work), work.spec.health.timeout

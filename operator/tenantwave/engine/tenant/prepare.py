@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tenantwave.api.conditions import RunReason, WaitReason
+from tenantwave.api.kinds import JOB
 from tenantwave.api.profile import PreservedConfig
 from tenantwave.api.tenant_run import IntentState, PlannedObject, SnapshotRef, TenantPlan, TenantRunStatus, TenantState
 from tenantwave.core import blobs, preservation, tenant_run
 from tenantwave.core.advice import SELF_MENDING
 from tenantwave.engine.tenant.checks import ask_the_server, check, check_room, show_conflicts
 from tenantwave.engine.tenant.close import let_go
-from tenantwave.engine.tenant.drafting import KEEP, UPDATE, Draft, draft_of
+from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft, draft_of
 from tenantwave.engine.tenant.failure import Busy, Failed
+from tenantwave.engine.tenant.hooks import forward_jobs, probes_of
 from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
 
@@ -46,7 +48,7 @@ async def preview(work: Work) -> None:
         text = "what held the tenant is mended; it is planned again"
         await work.handle.save(tenant_run.to(work.status, TenantState.QUEUED, RunReason.PLANNED, text, work.now()))
         return
-    work.handle.stage(preview=_plan(draft), preserved=_preserved(draft), conflicts=(), conflict_count=0)
+    work.handle.stage(preview=_plan(work, draft), preserved=_preserved(draft), conflicts=(), conflict_count=0)
     await work.handle.save()
 
 
@@ -68,7 +70,7 @@ async def prepare(work: Work) -> None:
     await record(work, draft.secrets)
     snapshots = await _save_objects(work, draft)
     work.handle.stage(
-        plan=_plan(draft),
+        plan=_plan(work, draft),
         snapshots=snapshots,
         preserved=_preserved(draft),
         conflicts=(),
@@ -80,6 +82,7 @@ async def prepare(work: Work) -> None:
         converged_time=None,
     )
     text = f"{sum(one.action != KEEP for one in draft.configs)} ConfigMaps and {len(draft.workloads)} workloads are to be written"
+    text += f", {len(work.spec.hooks)} hooks around them" if work.spec.hooks else ""
     await work.handle.save(tenant_run.to(work.status, TenantState.APPLYING, RunReason.IN_PROGRESS, text, work.now()))
 
 
@@ -120,8 +123,8 @@ async def _save_objects(work: Work, draft: Draft) -> tuple[SnapshotRef, ...]:
     return tuple(kept[key] for key in sorted(kept))
 
 
-def _plan(draft: Draft) -> TenantPlan:
-    objects = tuple(_planned_objects(draft))
+def _plan(work: Work, draft: Draft) -> TenantPlan:
+    objects = (*_planned_objects(draft), *_planned_jobs(work, draft))
     return TenantPlan(digest=blobs.digest_of(blobs.canonical([one.document() for one in objects])), objects=objects)
 
 
@@ -153,6 +156,21 @@ def _planned_objects(draft: Draft) -> Iterable[PlannedObject]:
             before=blobs.digest_of(document_.pack(before_)),
             after=blobs.digest_of(document_.pack(after_)),
             summary="; ".join(f"{path.split('/')[-2]}: {before_[path]} -> {after_[path]}" for path in images)[:512],
+        )
+
+
+def _planned_jobs(work: Work, draft: Draft) -> Iterable[PlannedObject]:
+    """Yield the Jobs that will run if all goes well."""
+    for hook in forward_jobs(work, [probe for one in draft.workloads for probe in probes_of(work, one.component, [one.raw])]):
+        last = ", past which it is not taken back" if hook.is_irreversible else ""
+        yield PlannedObject(
+            api_version=JOB.api_version,
+            kind=JOB.name,
+            namespace=work.namespace,
+            name=hook.job,
+            component=hook.component,
+            action=CREATE,
+            summary=f"{hook.called} ({hook.at}){last}",
         )
 
 

@@ -68,6 +68,19 @@ async def test_hooks_run_at_their_places() -> None:
     assert story.leftovers() == []
 
 
+async def test_the_plan_names_the_jobs() -> None:
+    """Those of the way forward, and which of them nobody comes back from by itself."""
+    story = await begun(a_hook("migrate", irreversible=True), a_hook("smoke", POST), a_hook("undo", BACK))
+    await story.step()
+    assert story.status.plan is not None
+    planned = [(one.name, one.component, one.action, one.summary) for one in story.status.plan.objects if one.kind == "Job"]
+    assert planned == [
+        ("shop-x-1-a1-migrate", "api", "Create", "hook migrate (PreApply), past which it is not taken back"),
+        ("shop-x-1-a1-smoke", "worker", "Create", "hook smoke (PostApply)"),
+    ]
+    assert story.status.message.endswith("are to be written, 3 hooks around them")
+
+
 async def test_what_a_job_looks_like() -> None:
     """Labelled as ours, filled, with the hook's timeout as its deadline; it is let go only at the end."""
     story = await begun(a_hook("migrate", timeout="90s"))
