@@ -12,6 +12,7 @@ MAX_SECRET_RECORDS = 64
 MAX_DIFFERENCES = 20
 MAX_COMMANDS = 4
 
+
 class Conflict(ApiModel):
     """One place that the tenant and the release both changed. Long values are shortened."""
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from tenantwave.api.conditions import RunReason
-from tenantwave.api.kinds import CONFIG_MAP, JOB
+from tenantwave.api.kinds import CONFIG_MAP, JOB, SECRET
 from tenantwave.api.profile import Change
 from tenantwave.api.run_records import HookRecord, HookState, SecretRecord, SecretState
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, MovedStart, TenantRunStatus, TenantState
@@ -161,7 +161,8 @@ def _of_run(run: RunHere) -> Iterator[Entry]:
 def _of_write(status: TenantRunStatus, write: Intent, versions: tuple[str, str] | None, time: datetime) -> Change:
     """Return the change that one write made: from version to version where they are known, else from digest to digest."""
     is_back = write.direction is Direction.ROLLBACK
-    old, new = versions if versions is not None else (write.before, write.after)
+    digests = (write.before, write.after) if write.target.kind != SECRET.name else ("", "")  # of a Secret nothing is told
+    old, new = versions if versions is not None else digests
     if versions is not None and is_back:
         old, new = new, old
     kept = next((one for one in status.preserved if write.target.kind == CONFIG_MAP.name and one.config_map == write.target.name), None)

@@ -445,3 +445,11 @@ def test_a_hook_has_its_line_once_it_has_a_result_and_its_job_none_of_its_own() 
         ("Job/j2", "HookFailed", f"{WHERE}, PostApply: vanished"),
     ]
     assert [event_of(line) for line in lines] == [None, None]
+
+
+def test_a_secret_that_was_put_back_is_told_without_a_digest() -> None:
+    """By us, and as part of the rollback."""
+    put_back = a_write(3, "Secret", "database", before="", direction=Direction.ROLLBACK, state=IntentState.REVERTED)
+    known = changes_known("acme", [Here(a_status(S.ROLLED_BACK, intents=(put_back,), completion_time=NOON))], {}, (), ())
+    [change] = [entry.change for entry in known if entry.change.object == "Secret/database"]
+    assert (change.action, change.actor, change.from_, change.to) == (TAKEN_BACK_ACTION, "tenantwave", "", "")
