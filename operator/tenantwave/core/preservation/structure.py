@@ -184,7 +184,8 @@ def _merge_children(live: Container, new: Container, sides: _Sides, path: str, c
     mixed = Mixed(live, new, tuple(Entry(name, merged[name], of_live.get(name), of_new.get(name)) for name in order))
     if mixed.shape == live.shape:
         return live
-    return new if mixed.shape == new.shape and not any(entry.live for entry in mixed.entries) else mixed
+    is_only_comments = live.is_section and not live.children  # the tenant's, which stay
+    return new if mixed.shape == new.shape and not is_only_comments and not any(entry.live for entry in mixed.entries) else mixed
 
 
 def _order(of_live: Sequence[str], of_new: Sequence[str]) -> list[str]:

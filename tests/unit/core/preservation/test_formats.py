@@ -2,8 +2,10 @@
 
 import pytest
 
+from tenantwave.core.preservation.formats.ini import parse_ini
 from tenantwave.core.preservation.formats.json import parse_json
 from tenantwave.core.preservation.formats.properties import parse_properties
+from tenantwave.core.preservation.formats.toml import parse_toml
 from tenantwave.core.preservation.formats.yaml import parse_yaml
 from tenantwave.core.preservation.tree import Node, UnparsableError
 
@@ -140,6 +142,103 @@ def test_properties_that_leave_a_doubt_are_refused(text: str, why: str) -> None:
     """Java would take the last of two keys; the next reader may not."""
     with pytest.raises(UnparsableError, match=why.replace("{", r"\{")):
         parse_properties(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("a = 1\na = 2\n", '"a" is there twice', id="duplicate key"),
+        pytest.param("a = 1\n'a' = 2\n", '"a" is there twice', id="duplicate behind quotes"),
+        pytest.param("[a]\n[b]\n[a]\n", "not in one piece", id="table twice"),
+        pytest.param("[a.x]\n[b]\n[a.y]\n", "not in one piece", id="tables of one name apart"),
+        pytest.param("[a.b]\n[a]\n", "below a table inside it", id="table below its own table"),
+        pytest.param("[[a]]\n[b]\n[[a]]\n", "not in one piece", id="array of tables in two pieces"),
+        pytest.param("[[a]]\n[a]\n", "there twice", id="array and table"),
+        pytest.param("[a]\n[[a]]\n", "a table and an array", id="table and array"),
+        pytest.param("a.x = 1\nb = 1\na.y = 1\n", "not in one piece", id="dotted keys apart"),
+        pytest.param("a.x = 1\n[a.y]\n", "adds to the dotted key", id="header below a dotted key"),
+        pytest.param("[a]\nb.c = 1\n[a.b]\n", "there twice", id="header of a dotted key"),
+        pytest.param("a = {b = 1}\n[a.c]\n", "not in one piece", id="header below braces"),
+        pytest.param("a = {b.c = 1}\n", "dotted key within braces", id="dotted key within braces"),
+        pytest.param("a = {b = 1,}\n", "no key", id="comma at the end of braces"),
+        pytest.param("a = {b = 1\n}\n", "no }", id="braces over lines"),
+        pytest.param("a = 01\n", "is no value", id="leading zero"),
+        pytest.param("a = yes\n", "is no value", id="bare word"),
+        pytest.param("a = 2001-02-30\n", "is no value", id="no such day"),
+        pytest.param('a = "x\\q"\n', "is no value", id="unknown escape"),
+        pytest.param('a = "x\n', "no value", id="open string"),
+        pytest.param("a = 1 b = 2\n", "more text on a line", id="two on a line"),
+        pytest.param("a = [1 2]\n", "no comma", id="missing comma"),
+        pytest.param('"""a""" = 1\n', "no key", id="long string as a key"),
+        pytest.param('a = "${HOME}"\n', "template mark", id="template"),
+        pytest.param("a = " + "[" * 200 + "]" * 200 + "\n", "nested deeper than 100", id="depth"),
+    ],
+)
+def test_toml_that_leaves_a_doubt_is_refused(text: str, why: str) -> None:
+    """What TOML forbids, and what it allows in places that no edit could be sure of."""
+    with pytest.raises(UnparsableError) as error:
+        parse_toml(text)
+    assert why in str(error.value)
+
+
+def test_toml_is_read_with_all_its_spellings() -> None:
+    """Tables, arrays of tables, dotted keys, braces and strings over lines; numbers and dates by their source."""
+    text = """
+'a' = 0x1F
+day = 2001-02-03 04:05:06Z
+b.c = "\\u00e9"
+b.d = {e = [1, # one
+2]}
+[t.u] # behind
+long = \"\"\"
+two
+lines\"\"\"
+[[list]]
+x = 'y'
+[list.below]
+z = true
+[[list]]
+""".replace("\\\\", "\\")
+    assert parse_toml(text).shape == {
+        "a": ("plain", "0x1F"),
+        "day": ("plain", "2001-02-03 04:05:06Z"),
+        "b": {"c": ("string", "é"), "d": {"e": [("plain", "1"), ("plain", "2")]}},
+        "t": {"u": {"long": ("string", "two\nlines")}},
+        "list": [{"x": ("string", "y"), "below": {"z": ("plain", "true")}}, {}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        pytest.param("[s]\na=1\na=2\n", '"a" is there twice', id="repeated key"),
+        pytest.param("[s]\na=1\nA=2\n", '"A" is there twice', id="keys that differ by case"),
+        pytest.param("[s]\n[t]\n[S]\n", '"S" is there twice', id="repeated section"),
+        pytest.param("[s]\na=1\n  b=2\n", "is indented", id="deeper indentation"),
+        pytest.param("[s]\na=1 \\\nb=2\n", "may go on", id="backslash"),
+        pytest.param('a="one\nb=2\n', "may go on", id="open quote"),
+        pytest.param("export A=1\n", "line for a shell", id="export"),
+        pytest.param("maxconn 2000\n", "neither = nor :", id="two words"),
+        pytest.param("[s\n", "no key and no section", id="open bracket"),
+        pytest.param("=1\n", "no key and no section", id="no name"),
+        pytest.param("a=${B}\n", "template mark", id="template"),
+    ],
+)
+def test_ini_that_readers_understand_differently_is_refused(text: str, why: str) -> None:
+    """One reader's value is another one's comment, or next line."""
+    with pytest.raises(UnparsableError) as error:
+        parse_ini(text)
+    assert why in str(error.value)
+
+
+def test_ini_is_read_with_all_its_spellings() -> None:
+    """Keys before the first section, flags, both separators, indented sections; a comment behind a value belongs to it."""
+    text = "# c\nroot=1\n\n[s.t] ; c\n  a : x = y\n  flag\n  b =\n  ; c\n  d = 1 ; why\n[u]\n"
+    assert parse_ini(text).shape == {
+        "root": ("string", "1"),
+        "s.t": {"a": ("string", "x = y"), "flag": ("plain", ""), "b": ("string", ""), "d": ("string", "1 ; why")},
+        "u": {},
+    }
 
 
 def test_nodes_know_their_place() -> None:
