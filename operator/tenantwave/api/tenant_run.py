@@ -290,6 +290,15 @@ class TenantRunStatus(ApiModel):
         TenantPlan | None,
         about("What would be written, of a suspended upgrade.", example={"digest": _DIGEST_EXAMPLE}, absent="the upgrade is not suspended"),
     ] = None
+    preview_problem: Annotated[
+        str,
+        about(
+            "Why a suspended upgrade would be held here if it went on now; nothing has been written.",
+            example="NotDrivable: Deployment api is paused",
+            absent="nothing stands against it, or the upgrade is not suspended",
+            max_length=1024,
+        ),
+    ] = ""
     snapshots: Annotated[
         tuple[SnapshotRef, ...],
         about(

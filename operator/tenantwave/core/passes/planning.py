@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
@@ -14,6 +16,9 @@ from tenantwave.core.passes.problems import named
 from tenantwave.core.passes.runs import content_of, is_earlier_attempt, spec_blob
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Tenant
+
+PREVIEW_AGAIN = timedelta(minutes=5)
+"""How often a tenant with a good plan is looked at again while the upgrade is suspended."""
 
 
 def plan_run(draft: Draft) -> None:
@@ -272,12 +277,15 @@ def record_already_there(draft: Draft) -> None:
 
 
 def preview(draft: Draft) -> None:
-    """Have told what would be done in each tenant, and what stands against it, while the upgrade is suspended: once for each run."""
+    """Have told what would be done in each tenant, and what stands against it, while the upgrade is suspended.
+
+    Where something stands against it the tenant is looked at again every few seconds; a good plan now and then, for the tenant may edit.
+    """
     if not draft.suspended or not draft.planned or draft.superseded or draft.deleted or draft.run.order is not None:
         return
     for tenant, status in draft.current():
-        if status.state in tenant_run.NOT_STARTED and not status.written and status.preview is None:
-            draft.do(tenant.name, Deed.PREVIEW)
+        if status.state in tenant_run.NOT_STARTED and not status.written:
+            draft.do(tenant.name, Deed.PREVIEW, at_most_every=PREVIEW_AGAIN if status.preview is not None else None)
 
 
 def _lacks_run(draft: Draft, name: str) -> bool:

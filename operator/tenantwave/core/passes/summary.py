@@ -128,9 +128,17 @@ def _suspended(draft: Draft) -> Summary | None:
     if not draft.suspended:
         return None
     total = sum(len(wave.tenants) for wave in draft.run.waves)
-    return Summary(
-        ReadyReason.SUSPENDED, f"planned: {total} tenants in {len(draft.run.waves)} waves; nothing starts until spec.suspend is removed"
-    )
+    planned = f"planned: {total} tenants in {len(draft.run.waves)} waves; nothing starts until spec.suspend is removed"
+    return Summary(ReadyReason.SUSPENDED, f"{planned}{_foreseen_holds(draft)}")
+
+
+def _foreseen_holds(draft: Draft) -> str:
+    """Return how many tenants would be held if the upgrade went on now, with the first of them, and how to list them all."""
+    held = sorted((tenant.name, status.preview_problem) for tenant, status in draft.current() if status.preview_problem)
+    if not held:
+        return ""
+    (name, problem), listing = held[0], f"kubectl get tenantruns -A -o wide -l {UPGRADE_LABEL}={draft.world.upgrade.name}"
+    return f"; {len(held)} of them would be held ({name}: {problem}); list them all with: {listing}"
 
 
 def _paused(draft: Draft) -> Summary | None:

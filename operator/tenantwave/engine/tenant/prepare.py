@@ -24,7 +24,8 @@ MAX_PRESERVED = 32
 async def preview(work: Work) -> None:
     """Say what would be done and what stands against it; write nothing but the TenantRun.
 
-    A tenant held with nothing written queues up again when what held it is mended: so it is asked all that a preflight asks.
+    It asks all that a preflight asks, dry-runs included: a tenant held with nothing written queues up again when what held it is mended, and
+    of a suspended upgrade people see before its start what they have to settle.
     """
     if work.status.state is TenantState.HELD and work.status.reason not in SELF_MENDING:
         return
@@ -33,14 +34,13 @@ async def preview(work: Work) -> None:
         check(work, draft)
         await check_rights(work, draft.secrets)
         await compare(work)
-        if work.status.state is TenantState.HELD:
-            check_room(work, draft)
-            await ask_the_server(draft, work)
+        check_room(work, draft)
+        await ask_the_server(draft, work)
     except Failed as failure:
         if work.status.state is TenantState.HELD:
             await work.handle.save(tenant_run.to(work.status, TenantState.HELD, failure.reason, failure.message, work.now()))
         else:
-            work.handle.stage(preview=None)
+            work.handle.stage(preview=None, preview_problem=f"{failure.reason}: {failure.message}"[:1024])
             await work.handle.save()
         return
     if work.status.state is TenantState.HELD:
@@ -48,7 +48,7 @@ async def preview(work: Work) -> None:
         text = "what held the tenant is mended; it is planned again"
         await work.handle.save(tenant_run.to(work.status, TenantState.QUEUED, RunReason.PLANNED, text, work.now()))
         return
-    work.handle.stage(preview=_plan(work, draft), preserved=_preserved(draft), conflicts=(), conflict_count=0)
+    work.handle.stage(preview=_plan(work, draft), preview_problem="", preserved=_preserved(draft), conflicts=(), conflict_count=0)
     await work.handle.save()
 
 
@@ -76,6 +76,7 @@ async def prepare(work: Work) -> None:
         conflicts=(),
         conflict_count=0,
         preview=None,
+        preview_problem="",
         component=0,
         epoch=work.status.epoch + 1,
         applied_time=None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -488,3 +489,54 @@ async def test_a_right_that_is_missing_at_the_end_holds_the_tenant_and_takes_nob
     story.cluster.before = refuse
     await story.step()
     assert (story.status.state, story.image("api")) == (S.HELD, "shop/api:2.4.0")
+
+
+def pause_api(story: Story) -> None:
+    story.cluster.edit(DEPLOYMENT, ACME, "api", {"spec": {"paused": True}})
+
+
+def resume_api(story: Story) -> None:
+    story.cluster.edit(DEPLOYMENT, ACME, "api", {"spec": {"paused": None}})
+
+
+def edit_a_key_of_both(story: Story) -> None:
+    story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"db.pool": "12"}})
+
+
+def undo_that_edit(story: Story) -> None:
+    story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"db.pool": "10"}})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "mend", "told", "conflict_count"),
+    [
+        pytest.param(pause_api, resume_api, "NotDrivable: ", 0, id="a paused Deployment"),
+        pytest.param(edit_a_key_of_both, undo_that_edit, "ConfigConflict: ", 1, id="a conflict"),
+    ],
+)
+async def test_a_preview_tells_what_would_hold_the_tenant(
+    spoil: Callable[[Story], None], mend: Callable[[Story], None], told: str, conflict_count: int
+) -> None:
+    """Of a suspended upgrade: the tenant stays queued, and nothing but dry-runs is sent to it; mended, the next look has a plan."""
+    story = await Story().begin()
+    story.set_status(story.status.model_copy(update={"state": S.QUEUED}))
+    spoil(story)
+    story.cluster.writes.clear()
+    await story.step(Deed.PREVIEW)
+    status = story.status
+    assert (status.state, status.preview, status.conflict_count) == (S.QUEUED, None, conflict_count)
+    assert status.preview_problem.startswith(told)
+    mend(story)
+    await story.step(Deed.PREVIEW)
+    assert (story.status.preview_problem, story.status.conflict_count, story.status.preview is not None) == ("", 0, True)
+    assert {one.kind for one in story.cluster.writes} <= {"TenantRun"}
+
+
+async def test_a_preview_asks_the_server() -> None:
+    """What an admission policy refuses shows before the start; a dry-run is no write."""
+    story = await Story().begin()
+    story.set_status(story.status.model_copy(update={"state": S.QUEUED}))
+    story.cluster.writes.clear()
+    await story.step(Deed.PREVIEW)
+    assert any(request.endswith("(dry-run)") for request in story.cluster.requests)
+    assert [one.kind for one in story.cluster.writes] == ["TenantRun"]
