@@ -429,6 +429,15 @@ class TenantRunStatus(ApiModel):
     resolution: Annotated[
         Resolution | None, about("How a person ordered to settle the tenant.", example="Rollback", absent="nothing was ordered")
     ] = None
+    resolved_by: Annotated[
+        str,
+        about(
+            "UID of the UpgradeAction that ordered it: an order is carried out once, however often it is read.",
+            example="5f0c6a58-6d1f-4f0e-9d55-2c8f5a7f3a11",
+            absent="nothing was ordered",
+            max_length=64,
+        ),
+    ] = ""
     conditions: Annotated[
         tuple[Condition, ...],
         about(

@@ -10,6 +10,7 @@ from fakes import Request
 from support.engine_story import UPGRADE, EngineStory
 from support.tenant_story import ACME
 from tenantwave.api.kinds import DEPLOYMENT, UPGRADE_ACTION
+from tenantwave.api.meta import tenant_run_name
 from tenantwave.faults import Conflict, Fault, Unavailable
 
 
@@ -49,3 +50,35 @@ async def test_a_skip_whose_write_failed_is_done_again(fault: Fault) -> None:
     assert story.run()["status"]["state"] == "Skipped"
     conditions = {one["type"]: one["status"] for one in story.cluster.see(UPGRADE_ACTION, "", "order")["status"]["conditions"]}
     assert conditions == {"Accepted": "True", "Completed": "True"}
+
+
+async def test_a_resolve_is_carried_out_once_where_another_tenant_is_behind() -> None:
+    """It stays unanswered until it has come to both. Meanwhile the first, which fails once more, waits for another order."""
+    story = EngineStory(tenants=(ACME, "beta"))
+    for _ in range(6):
+        await story.looks()
+        story.clock.forward(timedelta(seconds=30))
+    for tenant in story.tenants:
+        containers = [dict(one) for one in story.cluster.see(DEPLOYMENT, tenant, "api")["spec"]["template"]["spec"]["containers"]]
+        containers[0]["image"] = "shop/api:2.3.9"
+        story.cluster.edit(DEPLOYMENT, tenant, "api", {"spec": {"template": {"spec": {"containers": containers}}}})
+    order(story, "Abort", tenants=[])
+    for _ in range(4):
+        await story.looks()
+        story.clock.forward(timedelta(seconds=30))
+    assert story.run()["status"]["state"] == "RollbackFailed"
+    turns: list[str] = []
+
+    def beta_cannot_be_written(number: int, request: Request) -> None:
+        if request.kind == "TenantRun" and request.name == tenant_run_name(UPGRADE, "beta"):
+            raise Unavailable("webhook down")
+        if request.kind == "TenantRun" and request.name == tenant_run_name(UPGRADE, ACME):
+            turns.append(((request.body or {}).get("status") or {}).get("state", ""))
+
+    story.cluster.before = beta_cannot_be_written
+    story.cluster.remove(UPGRADE_ACTION, "", "order")
+    order(story, "Resolve", resolution="Rollback", tenants=[ACME, "beta"])
+    for _ in range(6):
+        await story.looks()
+        story.clock.forward(timedelta(seconds=10))
+    assert turns == ["RollingBack", "RollbackFailed"]

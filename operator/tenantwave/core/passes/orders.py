@@ -216,11 +216,13 @@ def _resolve(draft: Draft, action: Action) -> Outcome:
 
 
 def _resolve_again(draft: Draft, action: Action) -> None:
+    """Order it for all who have not taken up this very order: one whose rollback failed once more waits for another order."""
     message = f"resolved by {_person(action)} ({action.name}): {action.spec.reason}"
     for name in action.spec.tenants:
         status = draft.status(name)
-        if status is not None and status.state in (S.HELD, S.ROLLBACK_FAILED):
-            draft.set_status(name, status.model_copy(update={"resolution": action.spec.resolution, "message": message[:1024]}))
+        if status is not None and status.state in (S.HELD, S.ROLLBACK_FAILED) and status.resolved_by != action.uid:
+            ordered = {"resolution": action.spec.resolution, "resolved_by": action.uid, "message": message[:1024]}
+            draft.set_status(name, status.model_copy(update=ordered))
 
 
 def _override_gate(draft: Draft, action: Action) -> Outcome:
