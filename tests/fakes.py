@@ -244,7 +244,7 @@ class FakeCluster:
 
     def _play_job(self, namespace: str, name: str, body: dict[str, Any], broken: Callable[[str], bool]) -> None:
         images = [one["image"] for one in body["spec"]["template"]["spec"]["containers"]]
-        if any(image.endswith(":slow") for image in images):
+        if body["spec"].get("suspend") or any(image.endswith(":slow") for image in images):
             return
         said = {"type": "Complete"}
         if any(broken(image) for image in images):
@@ -285,7 +285,8 @@ class FakeCluster:
         fresh = {"apiVersion": kind.api_version, "kind": kind.name} | json.loads(json.dumps(body))
         number = next(self._uids) if commit else 0
         created = datetime(2026, 12, 6, 2, tzinfo=UTC) + timedelta(seconds=number)
-        fresh["metadata"] |= {"uid": f"uid-{number or 'dry'}", "generation": 1, "creationTimestamp": f"{created:%Y-%m-%dT%H:%M:%SZ}"}
+        fresh["metadata"] = {"creationTimestamp": f"{created:%Y-%m-%dT%H:%M:%SZ}"} | fresh["metadata"]
+        fresh["metadata"] |= {"uid": f"uid-{number or 'dry'}", "generation": 1}
         return self._store(key, fresh, commit)
 
     def _patch(

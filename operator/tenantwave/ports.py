@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -175,7 +175,10 @@ class Driver(Protocol):
         """Return the names of the ConfigMaps that its pods mount or read."""
 
     def reference_field(self, live: Body, target: str) -> str:
-        """Return the path of its references to an immutable ConfigMap; '' where we cannot repoint them."""
+        """Return the path that stands for its references to an immutable ConfigMap; '' where we cannot repoint them."""
+
+    def reference_places(self, live: Body, names: Collection[str]) -> tuple[str, ...]:
+        """Return the fields of its pod template that have one of these names of ConfigMaps."""
 
     def managers(self, live: Body, fields: Iterable[str]) -> tuple[str, ...]:
         """Return the field managers of these fields, sorted."""
@@ -183,8 +186,8 @@ class Driver(Protocol):
     def secret_references(self, live: Body) -> frozenset[str]:
         """Return the names of the Secrets that its pods mount, read, or pull their images with."""
 
-    def change(self, live: Body, values: Mapping[str, str]) -> Change:
-        """Return the write that sets these paths to these values ('' removes one), and nothing else."""
+    def change(self, live: Body, values: Mapping[str, str], names: Mapping[str, str] | None = None) -> Change:
+        """Return the write that sets these paths to these values ('' removes one) and these names of ConfigMaps (old -> new), no more."""
 
     def pods_selector(self, live: Body) -> str:
         """Return the label selector of its pods; empty where it has none to look at."""

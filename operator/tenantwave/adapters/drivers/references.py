@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from tenantwave.core.config_versions import stands_for, target_of
 from tenantwave.core.ownership import escaped
 
 CONTAINER_LISTS = ("containers", "initContainers")
@@ -18,18 +17,13 @@ def references_in(spec: PodSpec) -> set[str]:
     return {name for _, name in _places(spec)} - {""}
 
 
-def name_for(spec: PodSpec, target: str) -> str:
-    """Return by which name a pod spec refers to a target; '' for none, and all of them with commas where it uses several."""
-    return ",".join(sorted(name for name in references_in(spec) if stands_for(name, target)))
-
-
-def places_of(spec: PodSpec, target: str) -> tuple[str, ...]:
-    """Return where in a pod spec a target is named, as JSON Pointers below it: for looking up who manages these fields."""
-    return tuple(sorted({place for place, name in _places(spec) if stands_for(name, target)}))
+def places_of(spec: PodSpec, names: Collection[str]) -> tuple[str, ...]:
+    """Return where a pod spec has one of these names, as JSON Pointers below it: for looking up who manages these fields."""
+    return tuple(sorted({place for place, name in _places(spec) if name in names}))
 
 
 def repointed(spec: PodSpec, names: Mapping[str, str]) -> dict[str, Any]:
-    """Return the strategic merge patch of a pod spec that has each target named as `names` says, and nothing else.
+    """Return the strategic merge patch of a pod spec that puts other names in the place of these (old -> new), and nothing else.
 
     Volumes, containers and env merge by name; the sources of a projected volume and envFrom do not, so these lists are sent whole.
     """
@@ -94,8 +88,7 @@ def _renamed(holder: Mapping[str, Any], key: str, names: Mapping[str, str]) -> d
 def _new_name(reference: Mapping[str, Any] | None, names: Mapping[str, str]) -> str:
     """Return by which other name a reference is to go; '' where it stays."""
     name = _name(reference) if reference else ""
-    wanted = names.get(target_of(name, names), "") if name else ""
-    return wanted if wanted != name else ""
+    return names.get(name, "") if names.get(name) != name else ""
 
 
 def _name(reference: Mapping[str, Any]) -> str:

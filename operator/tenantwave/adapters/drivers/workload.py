@@ -5,14 +5,14 @@ All functions are pure and read live objects and their projections (`project`) a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tenantwave.adapters.drivers.references import CONTAINER_LISTS, name_for, places_of, references_in, repointed
+from tenantwave.adapters.drivers.references import CONTAINER_LISTS, places_of, references_in, repointed
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_DIGEST_ANNOTATION, CRON_JOB, WORKLOAD_KINDS, Kind
 from tenantwave.api.upgrade import Component, Workload
-from tenantwave.core.config_versions import reference_path, referred_target
+from tenantwave.core.config_versions import reference_path
 from tenantwave.core.ownership import MARKS, escaped, managers_of, owner_of, unescaped
 from tenantwave.core.world import ComponentView, Progress
 from tenantwave.ports import Body, Change
@@ -91,25 +91,30 @@ class WorkloadDriver:
 
     def current(self, live: Body, fields: Iterable[str]) -> Mapping[str, str]:
         """Return field path -> value that stands there now ('' where there is none)."""
-        spec = _template(live).get("spec") or {}
-        return {path: name_for(spec, target) if (target := referred_target(path)) else _value_at(live, path) for path in fields}
+        return {path: _value_at(live, path) for path in fields}
 
     def reference_field(self, live: Body, target: str) -> str:
-        """Return the path of its references to a ConfigMap that may have several names (see `core.config_versions`)."""
+        """Return the path that stands for its references to a ConfigMap that may have several names (see `core.config_versions`)."""
         return reference_path((*_template_path(live), "spec"), target)
+
+    def reference_places(self, live: Body, names: Collection[str]) -> tuple[str, ...]:
+        """Return the fields of its pod template that have one of these names of ConfigMaps."""
+        where = "/" + "/".join((*_template_path(live), "spec"))
+        return tuple(where + place for place in places_of(_template(live).get("spec") or {}, names))
 
     def config_digest_field(self, live: Body) -> str:
         """Return the path of the pod template's annotation that forces a restart when the configuration changes."""
         return "/" + "/".join((*_template_path(live), "metadata", "annotations", escaped(CONFIG_DIGEST_ANNOTATION)))
 
-    def change(self, live: Body, values: Mapping[str, str]) -> Change:
-        """Return the strategic merge patch that sets these paths to these values ('' removes one), and nothing else."""
-        names = {target: value for path, value in values.items() if (target := referred_target(path))}
-        pod_spec = repointed(_template(live).get("spec") or {}, names)
+    def change(self, live: Body, values: Mapping[str, str], names: Mapping[str, str] | None = None) -> Change:
+        """Return the strategic merge patch that sets these paths to these values ('' removes one), and nothing else.
+
+        Args: names: ConfigMaps that its pod template is to name otherwise, old -> new.
+        """
+        pod_spec = repointed(_template(live).get("spec") or {}, names or {})
         patch = _nested((*_template_path(live), "spec"), pod_spec) if pod_spec else {}
         for path, value in sorted(values.items()):
-            if not referred_target(path):
-                _put(patch, path, value)
+            _put(patch, path, value)
         return Change(patch=patch, strategic=True, fields=tuple(sorted(values)))
 
     def references(self, live: Body) -> frozenset[str]:
@@ -134,7 +139,7 @@ class WorkloadDriver:
         if _PROJECTION in live:
             known = live[_PROJECTION]["managers"]
             return tuple(sorted({manager for path in fields for manager in known.get(path, ())}))
-        return tuple(sorted({manager for path in fields for place in _places(live, path) for manager in managers_of(live, place)}))
+        return tuple(sorted({manager for path in fields for manager in managers_of(live, path)}))
 
     def progress(self, live: Body) -> tuple[Progress, str]:
         """Return how far the rollout of the present spec is, and a sentence."""
@@ -411,14 +416,6 @@ def _value_at(live: Body, path: str) -> str:
         if node is None:
             return ""
     return str(node)
-
-
-def _places(live: Body, path: str) -> tuple[str, ...]:
-    """Return the fields that a path stands for: itself, or all places that name a ConfigMap."""
-    if not (target := referred_target(path)):
-        return (path,)
-    where = "/" + "/".join((*_template_path(live), "spec"))
-    return tuple(where + place for place in places_of(_template(live).get("spec") or {}, target))
 
 
 def _put(patch: dict[str, Any], path: str, value: str) -> None:

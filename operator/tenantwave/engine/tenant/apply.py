@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from tenantwave.api.conditions import FailReason, RunReason
@@ -10,7 +10,7 @@ from tenantwave.api.kinds import CONFIG_MAP, POD
 from tenantwave.api.tenant_run import PlannedObject, TenantState
 from tenantwave.api.upgrade import Component, HookTime
 from tenantwave.core import tenant_run
-from tenantwave.core.config_versions import referred_target, target_of, version_name
+from tenantwave.core.config_versions import referred_target, version_name
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.checks import refuse_immutable, show_conflicts
@@ -20,7 +20,7 @@ from tenantwave.engine.tenant.drafting import CREATE, DELETE, live_objects
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import hooks_succeeded, jobs_succeeded, probes_of
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
-from tenantwave.engine.tenant.versions import refuse_another, repointed
+from tenantwave.engine.tenant.versions import names_standing, reference_names, refuse_another
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
 
@@ -41,9 +41,11 @@ async def apply(work: Work) -> None:
         if await hooks_succeeded(work, HookTime.POST_APPLY, component, is_there=False):
             await _advance(work)
         return
-    contents = await _write_configuration(work, component, frozenset().union(*(driver.references(raw) for raw in targets)))
+    referred = frozenset(name for raw in targets for name in driver.references(raw))
+    names = {_target(one): await _names(work, one, referred) for one in _planned(work)}
+    contents = await _write_configuration(work, component, referred, names)
     for raw in targets:
-        await _write_version(work, component, raw, contents)
+        await _write_version(work, component, raw, contents, names)
     text = f"{component.name} is written; it must become ready"
     await work.handle.save(
         tenant_run.to(work.status, TenantState.CONVERGING, RunReason.IN_PROGRESS, text, work.now(), applied_time=work.now())
@@ -89,7 +91,7 @@ async def confirm(work: Work) -> None:
 
 async def _refuse_foreign(work: Work, document: WorkloadDocument, raw: Body, path: str) -> None:
     """Raise Failed for a field that somebody else has set, unless it may be written once more: it shows what it was before our only write."""
-    value, standing = document.driver.current(raw, [path])[path], work.ledger.standing(document.ref)
+    value, standing = (document.read(raw) or {})[path], work.ledger.standing(document.ref)
     first: Values | None = await work.ledger.part(document, standing[0].before if standing else "")
     if first is None or value != first.get(path):
         raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
@@ -124,10 +126,11 @@ async def _advance(work: Work) -> None:
     await work.handle.save(status)
 
 
-async def _write_configuration(work: Work, component: Component, referred: frozenset[str]) -> dict[str, ConfigMapContent | None]:
+async def _write_configuration(
+    work: Work, component: Component, referred: frozenset[str], names: Mapping[str, frozenset[str]]
+) -> dict[str, ConfigMapContent | None]:
     """Write the component's ConfigMaps as planned. Return target -> content of all planned ConfigMaps that its pods see."""
-    used = _targets_of(work, referred)
-    planned = [one for one in _planned(work) if one.component == component.name or _target(one) in used]
+    planned = [one for one in _planned(work) if one.component == component.name or referred & names[_target(one)]]
     catalogue: Mapping[str, Source] = catalogue_of(work) if planned else {}
     contents: dict[str, ConfigMapContent | None] = {}
     for one in planned:
@@ -135,17 +138,17 @@ async def _write_configuration(work: Work, component: Component, referred: froze
         if one.component != component.name or one.action == DELETE:
             raw = await work.ledger.get(document)
         elif one.target and one.action == CREATE:
-            raw = await _make_version(work, one, source, referred)
+            raw = await _make_version(work, one, source, names[one.target])
         else:
             raw = await _write_config(work, one, source)
         contents[_target(one)] = document.read(raw)
     return contents
 
 
-async def _make_version(work: Work, planned: PlannedObject, source: Source, referred: frozenset[str]) -> dict[str, Any] | None:
+async def _make_version(work: Work, planned: PlannedObject, source: Source, names: frozenset[str]) -> dict[str, Any] | None:
     """Create the object that takes the place of an immutable ConfigMap. The one before it stays as it is."""
     document = work.config(planned.name)
-    before = [name for name in referred if name != planned.name and _targets_of(work, {name}) == {planned.target}]
+    before = sorted(names - {planned.name})
 
     async def wanted(raw: dict[str, Any] | None, live: ConfigMapContent | None) -> ConfigMapContent | Unchanged | None:
         if raw is not None and not before:
@@ -179,12 +182,19 @@ async def _write_config(work: Work, planned: PlannedObject, source: Source) -> d
     return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
 
 
-async def _write_version(work: Work, component: Component, target: Body, contents: Mapping[str, ConfigMapContent | None]) -> None:
+async def _write_version(
+    work: Work,
+    component: Component,
+    target: Body,
+    contents: Mapping[str, ConfigMapContent | None],
+    names: Mapping[str, frozenset[str]],
+) -> None:
     driver = work.driver_of(component)
-    used = _targets_of(work, driver.references(target))
-    digest = config_digest({name: content for name, content in contents.items() if name in used})
-    references = repointed(work, component, target, {one.target: one.name for one in _planned(work) if one.target})
-    document = work.workload(component, target, references)
+    referred = driver.references(target)
+    digest = config_digest({name: content for name, content in contents.items() if referred & names[name]})
+    wanted_names = {one.target: one.name for one in _planned(work) if one.target}
+    references, stand_for = reference_names(work, component, target, names, wanted_names)
+    document = work.workload(component, target, stand_for)
 
     async def wanted(raw: dict[str, Any] | None, live: Values | None) -> Values | Unchanged | None:
         if raw is None or live is None:
@@ -200,6 +210,10 @@ async def _write_version(work: Work, component: Component, target: Body, content
             for path in values:
                 if live[path] not in (values[path], (left or {}).get(path)):
                     await _refuse_foreign(work, document, raw, path)
+        if several := next((live[path] for path in references if "," in live[path]), ""):
+            raise Failed(
+                FailReason.CONFIG_CONFLICT, f"{document.kind.name} {document.name} refers to {several}; have it refer to one of them"
+            )
         after = dict(live) | dict(values)
         if digest and (path := driver.config_digest_field(raw)):
             after[path] = digest
@@ -213,10 +227,10 @@ def _target(planned: PlannedObject) -> str:
     return planned.target or planned.name
 
 
-def _targets_of(work: Work, referred: Iterable[str]) -> set[str]:
-    """Return which planned targets the names in a pod template stand for."""
-    targets = [_target(one) for one in _planned(work)]
-    return {target for name in referred if (target := target_of(name, targets))}
+async def _names(work: Work, planned: PlannedObject, referred: frozenset[str]) -> frozenset[str]:
+    """Return by which names pod templates may refer to a planned ConfigMap."""
+    own = frozenset({planned.name})
+    return own | await names_standing(work, planned.target, referred) if planned.target else own
 
 
 def _planned(work: Work) -> list[PlannedObject]:

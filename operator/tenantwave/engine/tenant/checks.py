@@ -9,7 +9,7 @@ from tenantwave.api.run_records import MAX_CONFLICTS, Conflict
 from tenantwave.core import blobs, preservation
 from tenantwave.core.ownership import managers_of, owner_of
 from tenantwave.core.preservation import ConflictKind, why_too_large
-from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft
+from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft, PlannedWorkload
 from tenantwave.engine.tenant.failure import Failed, lasting
 from tenantwave.engine.tenant.hooks import ask_for_hooks, probes_of
 from tenantwave.engine.tenant.work import Work
@@ -31,8 +31,7 @@ def check(work: Work, draft: Draft) -> None:
             text = f"{owner} overwrites ConfigMap {one.document.name}: delegate its keys, or move the edits to that tool's own object"
             raise Failed(FailReason.OWNERSHIP_CONFLICT, text)
     for planned in draft.workloads:
-        changed = planned.document.fields(planned.before, planned.after)
-        if owner := owner_of(planned.raw, planned.document.driver.managers(planned.raw, changed)):
+        if owner := owner_of(planned.raw, _managers(planned)):
             text = f"{owner} owns what is to change in {planned.document.kind.name} {planned.document.name}: use that tool's driver, or delegate it"
             raise Failed(FailReason.OWNERSHIP_CONFLICT, text)
     conflicts = [conflict for one in draft.configs for conflict in one.result.conflicts]
@@ -49,6 +48,14 @@ def check(work: Work, draft: Draft) -> None:
             annotations = ((one.raw or {}).get("metadata") or {}).get("annotations")
             if problem := why_too_large(one.written.name, one.result.content, annotations):
                 raise Failed(FailReason.PREFLIGHT_FAILED, problem)
+
+
+def _managers(planned: PlannedWorkload) -> set[str]:
+    """Return who manages the fields of a workload that are to change."""
+    driver, names = planned.document.driver, planned.document.names
+    changed = planned.document.fields(planned.before, planned.after)
+    referred = frozenset(name for path in changed for name in names.get(path, ()))
+    return {*driver.managers(planned.raw, [*changed, *driver.reference_places(planned.raw, referred)])}
 
 
 def check_room(work: Work, draft: Draft) -> None:

@@ -7,7 +7,7 @@ of a workload. None as a part means that the object does not exist.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from tenantwave.api.conditions import FailReason
@@ -154,6 +154,8 @@ class WorkloadDocument:
     kind: Kind
     driver: Driver
     paths: tuple[str, ...]
+    names: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Reference path -> all names that stand for its ConfigMap: what of the pod template is meant is never told by how a name looks."""
 
     @property
     def ref(self) -> ObjectRef:
@@ -162,7 +164,11 @@ class WorkloadDocument:
 
     def read(self, raw: Body | None) -> Values | None:
         """Return the values of the version fields."""
-        return None if raw is None else self.driver.current(raw, self.paths)
+        if raw is None:
+            return None
+        referred = self.driver.references(raw) if self.names else frozenset()
+        references = {path: ",".join(sorted(referred & names)) for path, names in self.names.items()}
+        return {**self.driver.current(raw, [path for path in self.paths if path not in self.names]), **references}
 
     def pack(self, part: Values | None) -> bytes:
         """Return the values as a blob."""
@@ -183,7 +189,9 @@ class WorkloadDocument:
 
     def patch(self, raw: Body, before: Values, after: Values) -> tuple[dict[str, Any], bool]:
         """Return the driver's patch of the changed fields."""
-        change = self.driver.change(raw, {path: after.get(path, "") for path in self.fields(before, after)})
+        changed = {path: after.get(path, "") for path in self.fields(before, after)}
+        others = {old: changed[path] for path, names in self.names.items() if changed.get(path) for old in names}
+        change = self.driver.change(raw, {path: value for path, value in changed.items() if path not in self.names}, others)
         return dict(change.patch), change.strategic
 
     def body(self, part: Values, saved: Body | None) -> dict[str, Any]:

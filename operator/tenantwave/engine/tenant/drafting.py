@@ -13,7 +13,14 @@ from tenantwave.core.preservation import MergeResult
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged, preserved_objects
 from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
 from tenantwave.engine.tenant.failure import Failed
-from tenantwave.engine.tenant.versions import PlannedVersion, needs_version, planned_version, repointed, user_elsewhere, why_it_must_stay
+from tenantwave.engine.tenant.versions import (
+    PlannedVersion,
+    needs_version,
+    planned_version,
+    reference_names,
+    user_elsewhere,
+    why_it_must_stay,
+)
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import NotFound
 
@@ -127,8 +134,15 @@ def _planned_workload(
 ) -> PlannedWorkload:
     driver = work.driver_of(component)
     seen = {one.target: one for one in configs if one.document.name in referred}
-    references = repointed(work, component, raw, {target: one.written.name for target, one in seen.items() if one.version is not None})
-    document = work.workload(component, raw, references)
+    made = {target: one for target, one in seen.items() if one.version is not None}
+    references, names = reference_names(
+        work,
+        component,
+        raw,
+        {target: frozenset({one.document.name}) for target, one in made.items()},
+        {target: one.written.name for target, one in made.items()},
+    )
+    document = work.workload(component, raw, names)
     before = document.read(raw) or {}
     after = dict(before) | dict(driver.values(component, work.namespace, work.version, raw)) | references
     digest = config_digest({target: one.result.content for target, one in seen.items()})

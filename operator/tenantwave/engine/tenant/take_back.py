@@ -132,7 +132,7 @@ async def _delete_created(work: Work, document: AnyDocument) -> None:
         await _back(work, document)
 
 
-async def _is_needed(work: Work, document: AnyDocument) -> bool:
+async def _is_needed(work: Work, document: Document[Any]) -> bool:
     return isinstance(document, ConfigDocument) and bool(document.target) and bool(await user_elsewhere(work, document.name, ()))
 
 
@@ -257,6 +257,8 @@ async def _verify_part(work: Work, document: Document[T]) -> None:
     live = document.read(raw)
     goal: T | None = await work.ledger.goal(document, forward[-1])
     after: T | None = await work.ledger.part(document, forward[-1].after)
+    if goal is None and live is not None and await _is_needed(work, document):
+        return  # a version that somebody has begun to use stays; once nobody does, the end of a later upgrade deletes it
     aim = document.back(after, live, goal)
     if left := document.fields(live, aim):
         text = f"{document.kind.name} {document.ref.name}{left[0]} shows the release's value again; find who writes it, then Resolve"

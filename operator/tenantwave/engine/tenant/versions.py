@@ -13,7 +13,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, JOB, POD, Kind
 from tenantwave.api.upgrade import Component
 from tenantwave.core import preservation
-from tenantwave.core.config_versions import is_version, stands_for, target_of, version_name
+from tenantwave.core.config_versions import is_version, stands_for, version_name
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
@@ -34,15 +34,11 @@ class PlannedVersion:
 
 
 def in_force(work: Work, target: str, targets: Iterable[str], live: Mapping[str, Body], referred: Iterable[str]) -> str:
-    """Return by which name a target is in force: the version that the pod templates refer to, else its own.
+    """Return by which name a target is in force: the version that the pod templates refer to, else its own. A name alone makes no version.
 
     Raises: Failed (ConfigConflict) where they refer to several, none of which is this run's.
     """
-    names = {
-        name
-        for name in referred
-        if target_of(name, targets) == target and (name == target or name not in live or is_version(live[name], target))
-    }
+    names = {name for name in referred if name == target or (name in live and name not in targets and is_version(live[name], target))}
     ours = [ref.name for ref in work.ledger.touched() if ref.name in names and ref.kind == CONFIG_MAP.name and work.ledger.standing(ref)]
     if ours:
         return ours[-1]
@@ -172,13 +168,22 @@ def _is_controlled(raw: Body) -> bool:
     return any(owner.get("controller") for owner in raw["metadata"].get("ownerReferences") or ())
 
 
-def repointed(work: Work, component: Component, raw: Body, names: Mapping[str, str]) -> dict[str, str]:
-    """Return reference path -> name for the targets that a workload refers to. Args: names: target -> the name that is to be in force."""
+async def names_standing(work: Work, target: str, referred: Iterable[str]) -> frozenset[str]:
+    """Return which of the names in a pod template stand for a target: its own, and versions that we made, as they are live."""
+    looked_at = {name: work.config(name) for name in referred if name != target and stands_for(name, target)}
+    live = {name: await work.ledger.get(document) for name, document in looked_at.items()}
+    return frozenset({name for name, raw in live.items() if raw is not None and is_version(raw, target)} | ({target} & set(referred)))
+
+
+def reference_names(
+    work: Work, component: Component, raw: Body, names: Mapping[str, frozenset[str]], wanted: Mapping[str, str]
+) -> tuple[dict[str, str], dict[str, frozenset[str]]]:
+    """Return what a workload's references are to be, by path, and which names each of them may have now.
+
+    Args: names: target -> names that stand for it in pod templates; wanted: target -> the name that is to be in force.
+    """
     driver = work.driver_of(component)
     referred = driver.references(raw)
-    return {
-        path: name
-        for target, name in names.items()
-        if any(stands_for(one, target) and target_of(one, names) == target for one in referred)
-        if (path := driver.reference_field(raw, target))
-    }
+    paths = {target: driver.reference_field(raw, target) for target in wanted if referred & (names[target] | {wanted[target]})}
+    values = {path: wanted[target] for target, path in paths.items() if path}
+    return values, {path: names[target] | {wanted[target]} for target, path in paths.items() if path}

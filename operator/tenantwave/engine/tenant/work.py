@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,7 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.api.policy import TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import Component, SecretHandling, TenantUpgradeSpec
-from tenantwave.core.config_versions import target_of
+from tenantwave.core.config_versions import referred_target, target_of
 from tenantwave.core.hooks import converging_since
 from tenantwave.core.journal import RunRecord
 from tenantwave.core.plan import Step
@@ -146,11 +146,14 @@ class Work:
         subject = Subject(target, release.version, base)
         return ConfigDocument(self.namespace, name, rules_of(self.spec), subject, target if target != name else "")
 
-    def workload(self, component: Component, live: Mapping[str, Any], references: Iterable[str] = ()) -> WorkloadDocument:
-        """Return one object of a component as a document of the fields that a release sets. Args: references: paths of such fields."""
+    def workload(
+        self, component: Component, live: Mapping[str, Any], names: Mapping[str, frozenset[str]] | None = None
+    ) -> WorkloadDocument:
+        """Return one object of a component as a document of the fields that a release sets. Args: names: see `WorkloadDocument`."""
         driver = self.driver_of(component)
-        paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live), *references} - {""}
-        return WorkloadDocument(self.namespace, live["metadata"]["name"], driver.kind(component), driver, tuple(sorted(paths)))
+        paths = {*driver.values(component, self.namespace, self.version, live), driver.config_digest_field(live)} - {""}
+        name, kind = live["metadata"]["name"], driver.kind(component)
+        return WorkloadDocument(self.namespace, name, kind, driver, tuple(sorted(paths)), names or {})
 
     async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument | SecretDocument | JobDocument:
         """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names."""
@@ -162,11 +165,14 @@ class Work:
             return JobDocument(self.namespace, ref.name)
         driver, kind = self._driver_for(ref)
         document = WorkloadDocument(self.namespace, ref.name, kind, driver, ())
-        paths: set[str] = set()
+        stood: dict[str, set[str]] = {}
         for intent in self.ledger.of(ref):
-            before: Values | None = await self.ledger.part(document, intent.before)
-            paths |= set(before or {})
-        return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(paths)))
+            for digest in (intent.before, intent.after):
+                part: Values | None = await self.ledger.part(document, digest)
+                for path, value in (part or {}).items():
+                    stood.setdefault(path, set()).add(value)
+        names = {path: frozenset(values - {""}) for path, values in stood.items() if referred_target(path)}
+        return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(stood)), names)
 
     async def settle(
         self, document: ConfigDocument | WorkloadDocument | SecretDocument | JobDocument, by_order: bool | None = None

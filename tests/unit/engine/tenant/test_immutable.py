@@ -238,6 +238,43 @@ async def test_a_reference_that_the_tenant_changed_later_stays() -> None:
     assert APP not in story.references("api")
 
 
+@pytest.mark.parametrize("state", [S.SUCCEEDED, S.ROLLED_BACK])
+async def test_a_name_that_only_looks_like_a_version_is_the_tenants(state: Any) -> None:
+    """A date or a hash behind the name makes no version of ours: what refers to it stays, there and back."""
+    own = "app-config-0123456789"
+    story = await begun()
+    story.cluster.put(CONFIG_MAP, {"metadata": {"name": own, "namespace": ACME}, "data": {"their": "own"}})
+    for name in ("api", "worker"):
+        template(story, name)["volumes"].append({"name": "own", "configMap": {"name": own}})
+    story.cluster.play()
+    before = story.tenant_objects()
+    await story.run(S.SOAKING)
+    assert template(story)["volumes"][-1] == {"name": "own", "configMap": {"name": own}}
+    assert story.references("api") >= {own, APP}
+    if state is S.ROLLED_BACK:
+        story.order_back()
+    await story.run(state)
+    assert own in story.references("api") & story.references("worker")
+    if state is S.ROLLED_BACK:
+        assert story.tenant_objects() == before
+
+
+async def test_a_version_that_somebody_has_begun_to_use_stays_and_the_rollback_ends() -> None:
+    """The tenant has copied its Deployment while it soaked."""
+    story = await begun()
+    before = story.tenant_objects()
+    await story.run(S.SOAKING)
+    volumes = [{"name": "v", "configMap": {"name": APP}}]
+    copied = {"containers": [{"name": "x", "image": "x:1"}], "volumes": volumes}
+    spec = {"replicas": 1, "selector": {"matchLabels": {"app": "x"}}, "template": {"metadata": {"labels": {"app": "x"}}, "spec": copied}}
+    story.cluster.put(DEPLOYMENT, {"metadata": {"name": "copy", "namespace": ACME}, "spec": spec})
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    assert names(story) == {"app-config", "worker-config", APP}
+    assert story.tenant_objects()["deployments/api"] == before["deployments/api"]
+    assert story.leftovers() == []
+
+
 async def test_components_that_refer_to_several_versions_are_not_guessed_about() -> None:
     """A person says which of them is in force."""
     story = await begun()
