@@ -13,12 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import JOB, RUN_LABEL, TENANT_LABEL, UPGRADE_LABEL
+from tenantwave.api.kinds import GROUP, JOB, RUN_LABEL, TENANT_LABEL, UPGRADE_LABEL
 from tenantwave.api.run_records import HookRecord, HookState
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import Component, Hook, HookTime, TenantUpgradeSpec
 from tenantwave.core.world import HookJobView
 
+LET_RUN_ANNOTATION = f"{GROUP}/let-run"
+"""Stands on a Job that was let run, so that one which somebody else suspends later is left to them."""
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 LATE = timedelta(minutes=1)
 """The Job's own deadline ends it. So much later we end it ourselves: it may be suspended, or nobody may run the Job controller."""
@@ -161,7 +163,7 @@ def filled(value: Any, tenant: str, version: str) -> Any:
 
 
 def job_body(hook: HookJob, place: Place) -> dict[str, Any]:
-    """Return the Job as it is created.
+    """Return the Job as it is created: suspended, until the journal knows of it (`let_run`). So one that is not in the journal never ran.
 
     Its deadline is in it, so a hook's timeout holds without us. It cleans itself up only once its result is recorded (`parting`): one that
     is gone has no result.
@@ -170,8 +172,7 @@ def job_body(hook: HookJob, place: Place) -> dict[str, Any]:
     pods = dict(_at(spec, "template"))
     stated = spec.get("activeDeadlineSeconds")
     longest = math.ceil(hook.timeout.total_seconds())
-    for ours in ("ttlSecondsAfterFinished", "suspend"):
-        spec.pop(ours, None)
+    spec.pop("ttlSecondsAfterFinished", None)
     return {
         "apiVersion": JOB.api_version,
         "kind": JOB.name,
@@ -179,11 +180,12 @@ def job_body(hook: HookJob, place: Place) -> dict[str, Any]:
             "name": hook.job,
             "namespace": place.tenant,
             "labels": _labelled(metadata, place),
-            "annotations": dict(_at(metadata, "annotations")),
+            "annotations": {key: value for key, value in _at(metadata, "annotations").items() if key != LET_RUN_ANNOTATION},
         },
         "spec": {"backoffLimit": BACKOFF_LIMIT}
         | spec
         | {
+            "suspend": True,
             "activeDeadlineSeconds": min(stated, longest) if isinstance(stated, int) and stated > 0 else longest,
             "template": pods
             | {
@@ -192,6 +194,11 @@ def job_body(hook: HookJob, place: Place) -> dict[str, Any]:
             },
         },
     }
+
+
+def let_run() -> dict[str, Any]:
+    """Return the change that lets a Job run."""
+    return {"metadata": {"annotations": {LET_RUN_ANNOTATION: "true"}}, "spec": {"suspend": False}}
 
 
 def parting() -> dict[str, Any]:
@@ -231,8 +238,9 @@ def view_of(raw: Mapping[str, Any]) -> HookJobView:
         state, message = HookState.FAILED, f"{said.get('reason') or 'Failed'}: {said.get('message') or 'no message'}"
     else:
         state, message = HookState.RUNNING, ""
-    labels = metadata.get("labels") or {}
-    return HookJobView(str(metadata.get("namespace", "")), str(metadata["name"]), str(labels.get(UPGRADE_LABEL, "")), state, message[:512])
+    labels, is_let_run = metadata.get("labels") or {}, LET_RUN_ANNOTATION in (metadata.get("annotations") or {})
+    namespace, upgrade = str(metadata.get("namespace", "")), str(labels.get(UPGRADE_LABEL, ""))
+    return HookJobView(namespace, str(metadata["name"]), upgrade, state, message[:512], is_let_run)
 
 
 def record_of(status: TenantRunStatus, hook: HookJob) -> HookRecord | None:

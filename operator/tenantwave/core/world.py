@@ -80,6 +80,8 @@ class HookJobView:
     upgrade: str
     state: HookState
     message: str = ""
+    is_let_run: bool = True
+    """We have let it run: it is created suspended, and waits until the journal knows of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,17 @@ from typing import Any
 
 import pytest
 
-from builders import NOON, a_spec, a_status
+from builders import NOON, a_journal, a_policy, a_spec, a_status, a_tenant, a_world
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import RUN_LABEL, TENANT_LABEL, UPGRADE_LABEL
 from tenantwave.api.run_records import HookRecord, HookState
 from tenantwave.api.tenant_run import TakeBack, TenantState
 from tenantwave.api.upgrade import HookTime, TenantUpgradeSpec
 from tenantwave.core import hooks
-from tenantwave.core.hooks import Place
+from tenantwave.core.hooks import LET_RUN_ANNOTATION, Place
+from tenantwave.core.plan import Deed
+from tenantwave.core.planner import decide
+from tenantwave.core.world import HookJobView
 
 PLACE = Place("shop", "shop-x7f2k-1-a1", "acme", "2.4.0")
 TEMPLATE: dict[str, Any] = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": "shop/tools:{version}"}]}}}}
@@ -127,11 +130,11 @@ def test_a_job_is_the_template_and_ours() -> None:
             "name": "theirs",
             "namespace": "other",
             "labels": {"app": "tools", RUN_LABEL: "forged"},
-            "annotations": {"note": "{tenant}"},
+            "annotations": {"note": "{tenant}", LET_RUN_ANNOTATION: "true"},
         },
         "spec": {
             "backoffLimit": 0,
-            "suspend": True,
+            "suspend": False,
             "ttlSecondsAfterFinished": 0,
             "parallelism": 2,
             "template": {
@@ -157,6 +160,7 @@ def test_a_job_is_the_template_and_ours() -> None:
         "spec": {
             "backoffLimit": 0,
             "parallelism": 2,
+            "suspend": True,
             "activeDeadlineSeconds": 600,
             "template": {
                 "metadata": {"labels": {"app": "tools"} | ours},
@@ -237,3 +241,39 @@ def test_a_components_own_jobs_take_none_of_its_time() -> None:
     before = job.model_copy(update={"at": HookTime.PRE_APPLY})
     assert hooks.converging_since(status.model_copy(update={"hooks": (before,)})) == NOON
     assert hooks.converging_since(a_status(TenantState.APPLYING, hooks=(job,))) is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "later", "wanted"),
+    [
+        pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.RUNNING), 1, False, id="it runs: its end wakes us"),
+        pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.SUCCEEDED), 1, True, id="it has ended"),
+        pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.RUNNING, is_let_run=False), 1, True, id="not let run yet"),
+        pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.RUNNING), 12, True, id="overdue"),
+        pytest.param(None, 1, True, id="the cache does not have it: it may be gone"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("state", "at", "deed"),
+    [
+        (TenantState.APPLYING, HookTime.PRE_APPLY, Deed.APPLY),
+        (TenantState.CONVERGING, HookTime.POST_APPLY, Deed.CONFIRM),
+        (TenantState.ROLLING_BACK, HookTime.ON_ROLLBACK, Deed.TAKE_BACK),
+    ],
+)
+def test_a_tenant_whose_hook_runs_is_left_alone(
+    seen: HookJobView | None, later: int, wanted: bool, state: TenantState, at: HookTime, deed: Deed
+) -> None:
+    """No step is taken that would only find that the Job still runs; a look is due when it is overdue."""
+    now = NOON + timedelta(minutes=later)
+    record = HookRecord(name="h", at=at, job="j", start_time=NOON)
+    order = TakeBack(cause=FailReason.GATE_FAILED, time=NOON) if state is TenantState.ROLLING_BACK else None
+    status = a_status(state, hooks=(record,), take_back=order, applied_time=now)
+    policy = a_policy()
+    tenant = a_tenant("acme", status, hook_jobs={"j": seen} if seen is not None else {})
+    world = a_world([tenant], policy=policy, journal=a_journal(policy, {"canary": ["acme"], "rest": []}, running="canary"))
+    plan = decide(world, now)
+    assert [step.deed for step in plan.steps] == ([deed] if wanted else [])
+    if not wanted:
+        assert plan.wake_time is not None
+        assert plan.wake_time <= NOON + hooks.DEFAULT_TIMEOUT + hooks.LATE

@@ -164,7 +164,7 @@ def _do_unless_a_hook_runs(
     record = hooks.running(status, at)
     seen = tenant.hook_jobs.get(record.job) if record is not None else None
     due = hooks.due_time(draft.spec, record) if record is not None else None
-    if seen is not None and seen.state is HookState.RUNNING and due is not None and draft.now < due:
+    if seen is not None and seen.state is HookState.RUNNING and seen.is_let_run and due is not None and draft.now < due:
         draft.wake(due)
         return
     draft.do(tenant.name, deed, overwrite=overwrite)

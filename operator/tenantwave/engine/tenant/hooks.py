@@ -1,4 +1,7 @@
-"""Running hooks: a Job is created once by the write protocol, looked at until it has a result, and let go when the tenant's turn is over.
+"""Running hooks: a Job is created once by the write protocol, let run, looked at until it has a result, and let go when the turn is over.
+
+It is created suspended, then written down, then let run. So a Job that is not written down has never run, however the process died: created
+again, or arriving late, it does nothing twice. Once written down it is never created again: gone without a result is Unknown.
 
 Every function may be cut off anywhere and begun again: the Job's name is fixed by run and hook, and the journal says what is known of it.
 """
@@ -107,6 +110,9 @@ async def let_job_go(work: Work, document: JobDocument) -> None:
         if raw is None or not work.ledger.is_marked(raw):
             _give_up(work, document)
             return
+        if not hooks.view_of(raw).is_let_run:  # it arrived late, or was never needed: it would wait for ever
+            await _delete(work, raw)
+            return
         change: dict[str, Any] = {"metadata": {"annotations": {INTENT_ANNOTATION: None}}} | hooks.parting()
         try:
             await work.ports.cluster.merge_patch(
@@ -131,7 +137,7 @@ def place_of(work: Work) -> Place:
 async def _start(work: Work, hook: HookJob) -> HookRecord | None:
     """Create the Job and write it down. Return None where one of an earlier attempt still runs: two of them would work on the same data.
 
-    An irreversible one is past return before the request is sent: whether a request that is on its way will arrive nobody knows.
+    An irreversible one is past return from here on, before it is let run.
     """
     if len(work.status.hooks) >= MAX_HOOK_RECORDS and all(one.name != hook.name for one in work.status.hooks):
         raise Failed(hook.reason, f"{hook.called}: more than {MAX_HOOK_RECORDS} Jobs in one tenant; use fewer hooks and probes")
@@ -146,15 +152,10 @@ async def _start(work: Work, hook: HookJob) -> HookRecord | None:
             return UNCHANGED
         raise Failed(hook.reason, f"{hook.called}: {_taken(hook)}")
 
-    before = work.status.forward_only
-    if hook.is_irreversible and not before:
-        work.handle.stage(forward_only=f"the irreversible hook {hook.name} was started at {work.now():%Y-%m-%dT%H:%M:%SZ} (Job {hook.job})")
     direction = Direction.ROLLBACK if hook.at is HookTime.ON_ROLLBACK else Direction.FORWARD
-    try:
-        await work.ledger.write(document, wanted, direction=direction, component=hook.component)
-    except Failed:
-        work.handle.stage(forward_only=before)  # the server has said that there is no such Job of ours
-        raise
+    await work.ledger.write(document, wanted, direction=direction, component=hook.component)
+    if hook.is_irreversible and not work.status.forward_only:
+        work.handle.stage(forward_only=f"the irreversible hook {hook.name} was started at {work.now():%Y-%m-%dT%H:%M:%SZ} (Job {hook.job})")
     work.ledger.adopt(document.ref)
     record = hooks.started(hook, work.now())
     await _record(work, record)
@@ -173,6 +174,9 @@ async def _look(work: Work, hook: HookJob, record: HookRecord) -> HookRecord:
         due = hooks.due_time(work.spec, record)
         if seen.state is not HookState.RUNNING:
             record = hooks.ended(record, seen.state, seen.message, now)
+        elif not seen.is_let_run:
+            await _let_run(work, document, raw)
+            return record
         elif due is not None and now >= due and not work.is_shaken:
             await _delete(work, raw)
             record = hooks.ended(record, HookState.FAILED, "it ran into its timeout without a result, and was deleted", now)
@@ -180,6 +184,24 @@ async def _look(work: Work, hook: HookJob, record: HookRecord) -> HookRecord:
             return record
     await _record(work, record)
     return record
+
+
+async def _let_run(work: Work, document: JobDocument, raw: Body) -> None:
+    """Let a Job run that the journal knows of. Its controller writes to it, too, so a few tries may be needed."""
+    for _ in range(TRIES):
+        version = raw["metadata"]["resourceVersion"]
+        try:
+            await work.ports.cluster.merge_patch(JOB, work.namespace, document.name, hooks.let_run(), resource_version=version)
+        except Conflict:
+            again = await work.ledger.get(document)
+            if again is None or hooks.view_of(again).is_let_run:
+                return
+            raw = again
+            continue
+        except NotFound:
+            return
+        return
+    raise Conflict(f"Job {document.name} is being changed all the time; it is let run at the next look")
 
 
 async def _record(work: Work, record: HookRecord) -> None:
@@ -193,7 +215,7 @@ async def _another_runs(work: Work, hook: HookJob) -> bool:
         raw = await work.ledger.get(document) if document.name != hook.job else None
         if raw is None or not _runs(work, raw):
             continue
-        if hooks.is_overdue(raw, work.now()):
+        if hooks.is_overdue(raw, work.now()) or not hooks.view_of(raw).is_let_run:
             await _delete(work, raw)
         work.handle.stage(message=f"{hook.called} waits for Job {document.name} of an earlier attempt to end")
         await work.handle.save()

@@ -40,11 +40,13 @@ def jobs(story: Story) -> list[str]:
 
 
 def writes(story: Story) -> list[str]:
-    """Return what was written in the tenant, in order."""
+    """Return what was written in the tenant, in order; of a Job only that it was made or deleted."""
     return [
         f"{request.verb} {request.name.removeprefix('shop-x-1-a1-')}"
         for request in story.cluster.writes
-        if request.namespace == ACME and request.kind in ("Job", "Deployment", "ConfigMap")
+        if request.namespace == ACME
+        and request.kind in ("Job", "Deployment", "ConfigMap")
+        and (request.kind, request.verb) != ("Job", "merge")
     ]
 
 
@@ -347,8 +349,8 @@ async def test_mishaps_at_any_write_change_nothing_about_the_end(way: str, fault
         assert {one.state for one in story.status.hooks} == {HookState.SUCCEEDED}, f"{fault} at write {fatal}"
 
 
-async def test_an_irreversible_hook_whose_request_is_on_its_way_holds() -> None:
-    """Aborted in the moment in which nobody knows whether the Job was created: past return, to be safe."""
+async def test_a_job_that_arrives_after_the_way_back_never_runs() -> None:
+    """Its create was on the way when the operator died and the tenant went back: it is there, suspended, and nobody lets it run."""
     story = await begun(a_hook("migrate", irreversible=True))
     await story.step()
 
@@ -359,10 +361,52 @@ async def test_an_irreversible_hook_whose_request_is_on_its_way_holds() -> None:
     story.cluster.before = late
     with pytest.raises(CrashNow):
         await story.step()
+    story.cluster.before = lambda number, request: None
     story.restart()
-    assert story.status.forward_only
-    after = tenant_run.going_back(story.status, FailReason.ABORTED, "aborted", story.clock.now())
-    assert (after.state, after.reason) == (S.HELD, FailReason.FORWARD_ONLY)
+    assert not story.status.forward_only
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    story.cluster.deliver()
+    story.cluster.play(story.broken)
+    assert story.cluster.see(JOB, ACME, "shop-x-1-a1-migrate")["spec"]["suspend"] is True
+    assert "status" not in story.cluster.see(JOB, ACME, "shop-x-1-a1-migrate")
+
+
+async def test_a_job_that_is_gone_before_it_was_written_down_never_ran() -> None:
+    """The operator dies right after the create, somebody cleans the Job away: made again, it runs for the first time."""
+    story = await begun(a_hook("migrate", irreversible=True))
+    await story.step()
+    ran: list[str] = []
+
+    def die(number: int, request: Request) -> None:
+        if (request.verb, request.kind) == ("create", "Job"):
+            raise CrashNow
+        if (request.verb, request.kind) == ("merge", "Job") and request.body["spec"].get("suspend") is False:
+            ran.append(request.name)
+
+    story.cluster.after = die
+    with pytest.raises(CrashNow):
+        await story.step()
+    story.cluster.remove(JOB, ACME, "shop-x-1-a1-migrate")
+    story.restart()
+    with pytest.raises(CrashNow):
+        await story.step()
+    story.restart()
+    await story.run(S.SUCCEEDED)
+    assert ran == ["shop-x-1-a1-migrate"]
+
+
+async def test_a_job_that_somebody_suspends_is_left_to_them() -> None:
+    """It was let run once; a queue of Jobs, or a person, may hold it. It has its timeout all the same."""
+    story = await begun(a_hook("migrate", image="shop/tools:slow", timeout="90s"))
+    for _ in range(2):
+        await story.step()
+    story.cluster.edit(JOB, ACME, "shop-x-1-a1-migrate", {"spec": {"suspend": True}})
+    for _ in range(3):
+        await story.step()
+    assert story.cluster.see(JOB, ACME, "shop-x-1-a1-migrate")["spec"]["suspend"] is True
+    story.clock.forward(timedelta(seconds=151))
+    await story.run(S.ROLLING_BACK)
 
 
 def disturb(story: Story, fatal: int, fault: str) -> None:
