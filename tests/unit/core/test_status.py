@@ -8,8 +8,11 @@ import pytest
 
 from builders import NEW, NOON, OLD, Block, a_journal, a_policy, a_record, a_spec, a_status, a_tenant, a_view, a_world, after, an_upgrade
 from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason, condition_of
+from tenantwave.api.profile import PreservedConfig
+from tenantwave.api.run_records import Conflict
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.core.advice import advised
 from tenantwave.core.plan import Plan, Summary
 from tenantwave.core.status import MAX_EXCEPTIONS, Said, settle, upgrade_status
 from tenantwave.core.world import Claim, ComponentView, Tenant
@@ -235,3 +238,46 @@ def test_a_tenant_that_shows_the_release_again_ends_the_drift() -> None:
         "TenantsDrifted", "", "TenantsDriftOver",
     ]  # fmt: skip
     assert all({one.type: one.status.value for one in status.conditions}["Ready"] == "True" for status in (ill, again))
+
+
+def a_conflict(key: str) -> Conflict:
+    """A place that a tenant and the release both changed."""
+    return Conflict(config_map="app-config", key=key, kind="Both", mend=f"add the rule for {key}")
+
+
+def preserved(statuses: dict[str, TenantRunStatus]) -> tuple[str, str] | None:
+    """Return status and message of ConfigPreserved."""
+    said = condition_of(status_of(R.HELD, statuses).conditions, ConditionType.CONFIG_PRESERVED)
+    return (said.status.value, said.message) if said is not None else None
+
+
+HELD = a_status(S.HELD, conflicts=(a_conflict("log.level"), a_conflict("db.pool")), conflict_count=7)
+KEPT = a_status(S.SUCCEEDED, preserved=(PreservedConfig(config_map="app-config", digest="sha256:" + "0" * 64, kept=4, merged=1),))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "status", "words"),
+    [
+        pytest.param({"acme": HELD}, "False", "7 conflicts in acme; the first, in acme: app-config/log.level: add the rule", id="one"),
+        pytest.param(
+            dict.fromkeys("abcde", HELD), "False", "35 conflicts in a, b, c and 2 more tenants; the first, in a:", id="many tenants"
+        ),
+        pytest.param({"a": HELD, "b": KEPT}, "False", "7 conflicts in a;", id="one of two"),
+        pytest.param({"a": KEPT, "b": KEPT}, "True", "8 values kept, 2 keys merged", id="all kept"),
+        pytest.param({"a": HELD.model_copy(update={"state": S.SKIPPED}), "b": KEPT}, "True", "4 values kept", id="skipped: left alone"),
+    ],
+)
+def test_conflicts_are_counted_and_the_first_tenants_named(statuses: dict[str, TenantRunStatus], status: str, words: str) -> None:
+    """Until a person has settled them; then how much was kept."""
+    said = preserved(statuses)
+    assert said is not None
+    assert said[0] == status
+    assert words in said[1]
+
+
+def test_an_exception_ends_with_an_order_that_can_be_pasted() -> None:
+    """Whatever else there is to say: the message is cut, the command is not."""
+    stuck = advised(a_status(S.ROLLBACK_FAILED, written=True, message="x" * 1000), "shop", "acme")
+    (exception,) = status_of(R.ROLLBACK_FAILED, {"acme": stuck}).exceptions
+    assert len(exception.message) == 1024
+    assert exception.message.endswith(stuck.commands[0])

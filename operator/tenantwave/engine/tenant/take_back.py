@@ -84,6 +84,8 @@ async def _go_back(work: Work) -> None:
         if landed
         else f"nothing had been written; {work.status.message}"
     )
+    if left := [document.ref.name for name, document in documents.items() if name in _created(work) and await _is_needed(work, document)]:
+        text = f"{text}; {', '.join(left)} stays, for a workload of the tenant has begun to use it"
     status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
     ended = {"rolled_back_version": _version(work) if landed else status.rolled_back_version, "forward_only": ""}
     await work.handle.save(status.model_copy(update=ended))

@@ -271,6 +271,7 @@ async def test_a_version_that_somebody_has_begun_to_use_stays_and_the_rollback_e
     story.order_back()
     await story.run(S.ROLLED_BACK)
     assert names(story) == {"app-config", "worker-config", APP}
+    assert f"{APP} stays" in story.status.message
     assert story.tenant_objects()["deployments/api"] == before["deployments/api"]
     assert story.leftovers() == []
 
