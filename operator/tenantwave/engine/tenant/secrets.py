@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, INTENT_ANNOTATION, SECRET, WORKLOAD_KINDS
+from tenantwave.api.meta import ObjectRef
 from tenantwave.api.run_records import MAX_SECRET_RECORDS, SecretRecord, SecretState
 from tenantwave.api.tenant_run import Direction, IntentState, TenantState
 from tenantwave.api.upgrade import SecretHandling
@@ -21,7 +22,7 @@ from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.seals import Seal
 from tenantwave.engine.tenant.secret_document import SecretDocument, sealed, unsealed
 from tenantwave.engine.tenant.work import Work
-from tenantwave.faults import AlreadyExists, Fault, Forbidden, Invalid, NotFound
+from tenantwave.faults import AlreadyExists, Fault, Forbidden, Invalid, NotFound, SnapshotCorrupt
 from tenantwave.ports import Body
 
 T = TypeVar("T")
@@ -85,22 +86,26 @@ async def put_back(work: Work, *, is_forced: bool, is_last: bool) -> None:
     """Put back what was saved and deleted since; with `is_forced` also over a change. Secrets that somebody writes again by himself never.
 
     Only a run that has written in the tenant takes anything back. Each write goes through the journal. What is not put back is named.
-    Raises: faults after which another look helps; with `is_last` also Failed and Forbidden, where the API server refuses it for good. Before
-        that a refusal stops nothing: the workloads must go back all the same.
+    Raises: faults after which another look helps; with `is_last` also Failed and Forbidden, where it cannot be done for good: the API server
+        refuses, or the saved copy of a missing Secret is lost. Before that it stops nothing: the workloads must go back all the same.
     """
     wrote = any(one.state in (IntentState.LANDED, IntentState.REVERTED) for one in work.status.intents)
-    if not wrote or not any(one.snapshot for one in work.status.secrets):
+    if not wrote:
         return
-    seal = await work.seals.seal()
-    for one in work.status.secrets:
-        if not one.snapshot:
-            continue
+    for one in [one for one in work.status.secrets if one.snapshot]:
         try:
-            after = await _put_back(work, seal, one, is_forced)
+            if await _stands(work, one, is_forced):
+                continue
+            after = await _put_back(work, await work.seals.seal(), one, is_forced)
         except (Failed, Forbidden):
             if is_last:
                 raise
             continue
+        except SnapshotCorrupt as fault:
+            if not is_last:
+                continue
+            lost = f"Secret {one.name} is to be put back, and its saved copy is lost ({fault.message})"
+            raise Failed(FailReason.SNAPSHOT_CORRUPT, f"{lost}; make the Secret as it should be, then Resolve with Rollback") from fault
         _stage(work, [after if known.name == one.name else known for known in work.status.secrets])
 
 
@@ -181,6 +186,18 @@ async def _compared(work: Work, seal: Seal, one: SecretRecord) -> SecretRecord:
     if state is SecretState.UNKNOWN:
         return _moved(work, one, state, "the key of the digests was replaced since it was recorded, so they do not compare")
     return _moved(work, one, state, "" if one.state is SecretState.UNKNOWN else one.note)
+
+
+async def _stands(work: Work, one: SecretRecord, is_forced: bool) -> bool:
+    """Tell whether nothing is to be done with a Secret: it is there, nothing of ours is open on it, and no order goes over what it holds."""
+    ref = ObjectRef(api_version=SECRET.api_version, kind=SECRET.name, namespace=work.namespace, name=one.name)
+    if is_forced or work.ledger.of(ref):
+        return False
+    try:
+        await work.ports.cluster.get(SECRET, work.namespace, one.name)
+    except NotFound:
+        return False
+    return True
 
 
 async def _put_back(work: Work, seal: Seal, one: SecretRecord, is_forced: bool) -> SecretRecord:

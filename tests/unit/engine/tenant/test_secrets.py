@@ -11,6 +11,7 @@ import pytest
 
 from fakes import CrashNow, FakeCluster, Request
 from support.tenant_story import ACME, OWN, Story, a_spec
+from tenantwave.adapters.snapshots import secret_name
 from tenantwave.api.action import Resolution
 from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION, SECRET, TENANT_RUN
 from tenantwave.api.run_records import MAX_SECRET_RECORDS, SecretRecord, SecretState
@@ -386,3 +387,20 @@ async def test_the_marker_stands_on_a_secret_only_while_the_run_is_open() -> Non
     uid = story.cluster.see(TENANT_RUN, OWN, f"shop.{ACME}")["metadata"]["uid"]
     assert [marker.rpartition("/")[0] for marker in seen] == [uid]
     assert story.leftovers() == []
+
+
+@pytest.mark.parametrize("deleted", [False, True], ids=["still-there", "deleted"])
+async def test_a_lost_copy_stops_no_workload(deleted: bool) -> None:
+    """It is not even asked for where the Secret is there; where it is gone, all else goes back, and the Secret is named."""
+    story = await begun("Snapshot")
+    await story.run(S.SOAKING)
+    story.cluster.remove(SECRET, OWN, secret_name(the(story).snapshot, 0))
+    if deleted:
+        story.cluster.remove(SECRET, ACME, "database")
+    story.restart()
+    story.order_back()
+    await story.run(S.ROLLBACK_FAILED if deleted else S.ROLLED_BACK)
+    assert (story.image("api"), story.image("worker")) == ("shop/api:2.3.1", "shop/worker:2.3.1")
+    if deleted:
+        assert story.status.reason == "SnapshotCorrupt"
+        assert "Secret database is to be put back, and its saved copy is lost" in story.status.message
