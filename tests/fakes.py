@@ -43,10 +43,11 @@ class FakeClock:
 
     def __init__(self, now: datetime = datetime(2026, 12, 6, 2, tzinfo=UTC)) -> None:
         self._now = now
+        self._wrong_by = timedelta()
 
     def now(self) -> datetime:
         """Return the instant."""
-        return self._now
+        return self._now + self._wrong_by
 
     def monotonic(self) -> float:
         """Return seconds since 1970."""
@@ -55,6 +56,10 @@ class FakeClock:
     def forward(self, by: timedelta) -> None:
         """Let time pass."""
         self._now += by
+
+    def jump(self, by: timedelta) -> None:
+        """Set the wall clock to another time, without any time passing."""
+        self._wrong_by += by
 
 
 @dataclass

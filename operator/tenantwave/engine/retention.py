@@ -57,6 +57,8 @@ from tenantwave.telemetry import Telemetry
 log = logging.getLogger(__name__)
 
 WRITES_PER_SWEEP = 2000
+JUMP = timedelta(minutes=1)
+"""What the wall clock has gained on the monotonic one between two sweeps is no drift any more: somebody has set it, or the machine slept."""
 SLICE = 500
 """So many objects are judged in a row: nothing may hold up the event loop."""
 ASSUMED_BYTES = 4096
@@ -119,6 +121,10 @@ class Retention:
     telemetry: Telemetry
     counted: Callable[[int], None]
     rules: Rules = field(default_factory=Rules)
+    _clocks: tuple[datetime, float] | None = None
+    """The wall clock and the monotonic one at the last sweep."""
+    _doubtful_until: float = float("-inf")
+    """Until then, on the monotonic clock, a mark may be younger than it looks."""
 
     async def run(self) -> None:
         """Sweep for ever: first within a minute, for a preflight asks how much room there is, then at each interval, jittered."""
@@ -137,8 +143,11 @@ class Retention:
         seen = await self._look()
         # Whoever refers to a blob now may not have done so when we read: for a quarter of the grace that does no harm (see `SecretSnapshots`).
         deadline = begun + self.rules.grace.total_seconds() / 4
+        is_doubtful = self._has_jumped(begun)
         done: Counter[str] = Counter()
         async for one, what, time in self._due(seen, self.clock.now()):
+            if what is Verdict.DELETE and is_doubtful:
+                continue
             if done.total() >= WRITES_PER_SWEEP or self.clock.monotonic() >= deadline:
                 break
             if await (self._deleted(one) if what is Verdict.DELETE else self._marked(one, time)):
@@ -146,6 +155,15 @@ class Retention:
             await asyncio.sleep(self.rules.pause.total_seconds())
         await self._tell(seen, done)
         return done
+
+    def _has_jumped(self, begun: float) -> bool:
+        """Tell whether the wall clock was set in the last quarter of a grace. So long `SecretSnapshots` may believe in what would be deleted."""
+        now, before = self.clock.now(), self._clocks
+        self._clocks = now, begun
+        if before is not None and now - before[0] > timedelta(seconds=begun - before[1]) + JUMP:
+            log.warning("retention: the clock went ahead by more time than has passed; nothing is deleted for a while")
+            self._doubtful_until = begun + self.rules.grace.total_seconds() / 4
+        return begun < self._doubtful_until
 
     # Reading
 

@@ -262,3 +262,20 @@ async def test_a_preflight_that_would_exceed_the_room_is_refused_with_the_mend()
     limited.counted(0)
     await story.step(Deed.PREVIEW)
     assert story.status.state is S.QUEUED
+
+
+async def test_a_clock_that_jumps_makes_no_mark_old() -> None:
+    """The process that saved a blob an hour ago believes that it is there still, and a day that did not pass proves nothing else."""
+    attic = Attic()
+    retention = Retention(
+        attic.cluster, attic.cluster, OWN, attic.clock, attic.telemetry, attic.snapshots.counted, Rules(pause=timedelta(0))
+    )
+    digest = await attic.blob("deployment of acme as it was")
+    await retention.sweep()
+    attic.clock.forward(timedelta(hours=1))
+    attic.clock.jump(DAY)
+    await retention.sweep()
+    assert attic.holds(digest)
+    attic.clock.forward(DAY / 4)
+    await retention.sweep()
+    assert not attic.holds(digest)

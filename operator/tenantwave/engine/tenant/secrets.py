@@ -149,8 +149,8 @@ async def _ask_to_restore(work: Work, one: _Found) -> None:
     cluster, what = work.ports.cluster, f"dry-run of putting Secret {one.name} back"
     patch = {"metadata": {"annotations": {INTENT_ANNOTATION: work.ledger.marker(0)}}}
     try:
-        await cluster.merge_patch(SECRET, work.namespace, one.name, patch, dry_run=True)
-        await cluster.create(SECRET, restored_body(one.raw, frozenset()), dry_run=True)
+        await _discreetly(cluster.merge_patch(SECRET, work.namespace, one.name, patch, dry_run=True), what)
+        await _discreetly(cluster.create(SECRET, restored_body(one.raw, frozenset()), dry_run=True), what)
     except AlreadyExists:
         return
     except Forbidden as fault:

@@ -13,12 +13,12 @@ from fakes import CrashNow, FakeCluster, Request
 from support.tenant_story import ACME, OWN, Story, a_spec
 from tenantwave.adapters.snapshots import secret_name
 from tenantwave.api.action import Resolution
-from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION, SECRET, TENANT_RUN
+from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION, SECRET, TENANT_RUN, Kind
 from tenantwave.api.run_records import MAX_SECRET_RECORDS, SecretRecord, SecretState
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core.plan import Deed
 from tenantwave.engine.tenant.seals import KEY_NAME, Seals
-from tenantwave.faults import Forbidden, Invalid
+from tenantwave.faults import Conflict, Fault, Forbidden, Invalid, Unavailable
 
 S = TenantState
 PASSWORD, OTHER = "hunter2-of-acme", "changed-by-acme"
@@ -404,3 +404,20 @@ async def test_a_lost_copy_stops_no_workload(deleted: bool) -> None:
     if deleted:
         assert story.status.reason == "SnapshotCorrupt"
         assert "Secret database is to be put back, and its saved copy is lost" in story.status.message
+
+
+@pytest.mark.parametrize("fault", [Unavailable, Conflict])
+async def test_what_a_webhook_says_of_a_secret_is_heard_by_nobody(fault: type[Fault], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may deny a dry-run with any code, and repeat the content in its message."""
+    story = await begun("Snapshot")
+    ask = story.cluster.merge_patch
+
+    async def denied(kind: Kind, *where: Any, **more: Any) -> dict[str, Any]:
+        if kind is SECRET and more.get("dry_run"):
+            raise fault(f"patch secrets/database: the webhook denied the request: {PASSWORD} is on a list")
+        return await ask(kind, *where, **more)
+
+    monkeypatch.setattr(story.cluster, "merge_patch", denied)
+    with pytest.raises(fault) as told:
+        await story.step()
+    assert PASSWORD not in str(told.value) + told.value.message
