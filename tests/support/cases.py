@@ -38,6 +38,10 @@ RELEASES: Mapping[str, Mapping[str, Mapping[str, str]]] = {
 }
 """ConfigMap -> version -> pristine data."""
 
+FIXED = "fixed-config"
+FIXED_RELEASES: Mapping[str, Mapping[str, str]] = {OLD_VERSION: {"size": "1"}, NEW_VERSION: {"size": "2"}}
+"""An immutable ConfigMap that `api` reads, too: the upgrade makes another one, and the way back takes that away."""
+
 LATER: Mapping[str, str] = {"own": "changed", "late": "edit", "cache": "off"}
 """What a tenant edits in `app-config` after the upgrade has written it; one of them a key that the release has brought."""
 
@@ -81,6 +85,9 @@ class Case:
             yield config_map(target, self.name, {**releases[OLD_VERSION], **self.own[target]})
             for version, data in releases.items():
                 yield self._pristine(target, version, data)
+        yield config_map(FIXED, self.name, {**FIXED_RELEASES[OLD_VERSION], "own": self.name}) | {"immutable": True}
+        for version, data in FIXED_RELEASES.items():
+            yield self._pristine(FIXED, version, data)
         yield from (self._workload(component) for component in self.components)
         yield {
             "apiVersion": GROUP_VERSION,
@@ -124,7 +131,9 @@ class Case:
 
     def upgraded(self) -> Expected:
         """Return what it is like after the upgrade."""
-        return dataclasses.replace(self._expected(NEW_VERSION, {}, NEW_VERSION, "Succeeded"), jobs=self._jobs("PreApply", "PostApply"))
+        versions = {FIXED: {**FIXED_RELEASES[NEW_VERSION], "own": self.name}}
+        jobs = self._jobs("PreApply", "PostApply")
+        return dataclasses.replace(self._expected(NEW_VERSION, {}, NEW_VERSION, "Succeeded"), jobs=jobs, versions=versions)
 
     def taken_back(self, later: Mapping[str, str] = LATER) -> Expected:
         """Return what it is like after the way back, with what it has edited meanwhile."""
@@ -140,6 +149,7 @@ class Case:
             "every: 60", "every: 30" if version == NEW_VERSION else "every: 60"
         )
         configs["app-config"] |= later
+        configs[FIXED] = {**FIXED_RELEASES[OLD_VERSION], "own": self.name}
         return Expected(
             images={f"{COMPONENTS[one][0]}/{one}": self.image(one, version) for one in self.components},
             configs=configs,
@@ -167,11 +177,9 @@ class Case:
     def _workload(self, component: str) -> Object:
         kind, config = COMPONENTS[component]
         image = self.image(component, OLD_VERSION)
-        container: Object = {
-            "name": component,
-            "image": image,
-            "envFrom": [{"configMapRef": {"name": config}}, {"secretRef": {"name": "login"}}],
-        }
+        maps = [config, FIXED] if component == "api" else [config]
+        sources: list[Object] = [*({"configMapRef": {"name": one}} for one in maps), {"secretRef": {"name": "login"}}]
+        container: Object = {"name": component, "image": image, "envFrom": sources}
         if kind == "CronJob":
             body = cron_job(component, self.name, image=image)
             body["spec"]["jobTemplate"]["spec"]["template"]["spec"]["containers"] = [container]

@@ -51,6 +51,7 @@ class Expected:
             what its lines `name: value` say. There must be no other ConfigMap in the tenant.
         version: what the operator must have recorded; empty: no record, for nothing was ever written there; None: either.
         states: TenantUpgrade -> state of its TenantRun, or several with a bar between them.
+        versions: immutable ConfigMap -> the whole of the data of the one other object that was made of it, `<name>-<digest>`.
         templates: workload -> its pod template, to the last field; given where a tenant must be as it was.
         secrets: Secret -> its data (base64).
         conflicts: TenantUpgrade -> what its TenantRun must name.
@@ -62,6 +63,7 @@ class Expected:
     configs: Mapping[str, Mapping[str, str | Mapping[str, str]]]
     version: str | None
     states: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     templates: Mapping[str, Object] = field(default_factory=dict)
     secrets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     conflicts: Mapping[str, Sequence[Named]] = field(default_factory=dict)
@@ -122,7 +124,9 @@ def orphans(seen: Seen) -> list[str]:
 def _of_tenant(seen: Seen, tenant: str, model: Expected) -> Iterator[str]:
     objects = seen.objects[tenant]
     yield from _of_workloads(objects, model)
-    yield from _of_configs(objects, model.configs)
+    made = {name: target for name in objects if (target := _target_of(name, model)) is not None}
+    yield from _of_configs({name: body for name, body in objects.items() if name not in made}, model.configs)
+    yield from _of_versions(objects, made, model)
     for name, wanted in model.secrets.items():
         found = objects.get(f"Secret/{name}")
         if found is None or found.get("data") != wanted:
@@ -182,6 +186,27 @@ def _of_configs(objects: Mapping[str, Object], configs: Mapping[str, Mapping[str
             found, asked = data.get(key), wanted.get(key)
             if (found if found is None or asked is None or isinstance(asked, str) else _said(found)) != asked:
                 yield f"{name}/{key} is {found!r}, not {asked!r}"
+
+
+def _target_of(name: str, model: Expected) -> str | None:
+    kind, _, plain = name.partition("/")
+    found = re.fullmatch(r"(.+)-[0-9a-f]{10}", plain)
+    return found[1] if kind == "ConfigMap" and found is not None and found[1] in model.versions else None
+
+
+def _of_versions(objects: Mapping[str, Object], made: Mapping[str, str], model: Expected) -> Iterator[str]:
+    """What was made of an immutable ConfigMap is there once, whole, immutable, and some pod template refers to it."""
+    templates = json.dumps([template_of(body) for name, body in objects.items() if name.partition("/")[0] in WORKLOADS])
+    for target, wanted in model.versions.items():
+        names = [name for name, of in made.items() if of == target]
+        if len(names) != 1:
+            yield f"there are {len(names)} versions of {target}, not 1"
+        for name in names:
+            body = objects[name]
+            if body.get("data") != wanted or not body.get("immutable"):
+                yield f"{name} is {body.get('data')}, immutable: {body.get('immutable')}, not {wanted}"
+            if f'"{name.partition("/")[2]}"' not in templates:
+                yield f"no pod template refers to {name}"
 
 
 def _said(text: str) -> dict[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,11 +24,15 @@ FIRST = "2.1.0"
 IMAGE = "registry.example.com/shop"
 CONFIG, FILE = "app-config", "settings.yaml"
 EDIT_PAUSE_SECONDS = 0.06
-MEDDLE_SHARE = 0.3
+MOST_OWN = 30
+"""Keys, or lines in the file, that a tenant adds before it takes one away for each new one."""
+MEDDLE_SHARE = 0.5
 """Of the writes to objects of tenants."""
 ABORT_REASON = "this round goes back"
 STUBBORN_KEY = "pool"
 """What each release changes; who edits it is held until it is settled."""
+
+Deed = Callable[["Member", str], Awaitable[None]]
 
 KINDS: Mapping[str, str] = {"api": "Deployment", "store": "StatefulSet", "agent": "DaemonSet", "nightly": "CronJob"}
 """Component -> kind; each tenant has one of them, in turn."""
@@ -48,7 +52,8 @@ class Member:
     ring: str
     component: str
     version: str = FIRST
-    recorded: str = ""
+    recorded: str | None = ""
+    """What the operator must have recorded; None: that, or nothing, for perhaps nothing of it had landed."""
     edits: dict[str, str | None] = field(default_factory=dict)
     """Key -> the value that the tenant gave it last; None: it deleted the key."""
     lines: dict[str, str | None] = field(default_factory=dict)
@@ -149,36 +154,54 @@ class Fleet:
             await asyncio.sleep(self._random.uniform(0, 2 * EDIT_PAUSE_SECONDS))
             await self.edit_once(self._random.choice(self.members))
 
-    async def edit_once(self, member: Member) -> None:
+    async def edit_once(self, member: Member, deeds: Sequence[Deed] = ()) -> None:
         """Let a tenant change something of its own, or of the release."""
-        deed = self._random.choice((self._edit_key, self._edit_key, self._edit_file, self._edit_workload))
+        deed = self._random.choice(deeds or (self._edit_key, self._edit_key, self._edit_file, self._edit_workload))
         self.edit_count += 1
         text = f"edit {self.edit_count}"
         async with member.hand:
             await deed(member, text)
 
     async def _edit_key(self, member: Member, text: str) -> None:
-        key = self._random.choice(["greeting", "limit", *(f"own-{number}" for number in range(5))])
-        value = None if self._random.random() < 0.2 and key != "limit" else text
+        """Set a key that nobody ever edits again, so that nothing hides its loss; or one of the release; or delete one."""
+        own = [key for key, value in member.edits.items() if key.startswith("own-") and value is not None]
+        key, value = f"own-{text.split()[1]}", text
+        if len(own) >= MOST_OWN:
+            await self._set(member, self._random.choice(own), None)
+        elif self._random.random() < 0.2:
+            key = "greeting"
+        await self._set(member, key, value)
+
+    async def _set(self, member: Member, key: str, value: str | None) -> None:
         await self.story.kube.patch("ConfigMap", CONFIG, member.name, {"data": {key: value}})
         member.edits[key] = value
 
+    async def _edit_limit(self, member: Member, text: str) -> None:
+        """Change a key that each release changes, too; the tenant wins."""
+        await self._set(member, "limit", text)
+
     async def _edit_file(self, member: Member, text: str) -> None:
-        """Change one line as an editor does: read, change, write back if nobody was faster."""
-        key = self._random.choice(["title", *(f"own{number}" for number in range(3))])
+        """Change, add or take away a line as an editor does: read, change, write back if nobody was faster."""
+        own = [key for key, value in member.lines.items() if key.startswith("own") and value is not None]
+        key, value = ("title", text) if self._random.random() < 0.2 else (f"own{text.split()[1]}", text)
+        gone = self._random.choice(own) if len(own) >= MOST_OWN else ""
         while True:
             body = await self.story.kube.get("ConfigMap", CONFIG, member.name)
-            old = str(body["data"][FILE])
-            line = f"{key}: {text}\n"
-            new, count = re.subn(rf"(?m)^{key}: .*\n", line, old)
-            patch = {"data": {FILE: new if count else old + line}, "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}}
+            old = "".join(
+                line for line in str(body["data"][FILE]).splitlines(keepends=True) if not gone or not line.startswith(f"{gone}: ")
+            )
+            new, count = re.subn(rf"(?m)^{key}: .*\n", f"{key}: {value}\n", old)
+            text_now = new if count else f"{old}{key}: {value}\n"
+            patch = {"data": {FILE: text_now}, "metadata": {"resourceVersion": body["metadata"]["resourceVersion"]}}
             try:
                 await self.story.kube.patch("ConfigMap", CONFIG, member.name, patch)
             except ApiError as error:
                 if error.status != 409:
                     raise
                 continue
-            member.lines[key] = text
+            member.lines[key] = value
+            if gone:
+                member.lines[gone] = None
             return
 
     async def _edit_workload(self, member: Member, text: str) -> None:
@@ -192,7 +215,7 @@ class Fleet:
         found = next((member for member in self.members if f"/namespaces/{member.name}/" in call.path), None)
         if found is not None and call.method == "PATCH" and self._random.random() < MEDDLE_SHARE:
             self.meddle_count += 1
-            await self.edit_once(found)
+            await self.edit_once(found, (self._edit_file, self._edit_limit) if "/configmaps/" in call.path else (self._edit_workload,))
 
     # What the platform does.
 
@@ -231,6 +254,7 @@ class Fleet:
                 member.states[upgrade] = "Skipped"
             elif goes_back and member.ring == "rest":
                 member.states[upgrade] = "RolledBack|Skipped"
+                member.recorded = member.recorded or None  # taken back, it is recorded to run what it was taken to run
             else:
                 member.states[upgrade] = "Succeeded"
                 member.version = member.recorded = version

@@ -16,6 +16,7 @@ Object = dict[str, Any]
 
 NAMED = re.compile(r"case-\d+-[0-9a-f]{6}")
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+VERSION = re.compile(r"(fixed-config)-[0-9a-f]{10}")
 JOB = re.compile(r"up-(?:CASE|case-\d+-[0-9a-f]{6})-[0-9a-z]{5}-\d+-a\d+-([a-z-]+?)(-[0-9a-f]{10})?(?=/|$)")
 """The Job of a hook: its run, the hook, and a digest where there may be several."""
 MARKER = "tenantwave.io/intent"
@@ -36,11 +37,12 @@ def label_of(call: Call, case: str) -> str:
     place = (
         re.sub(r"^/apis/[^/]+/[^/]+/(namespaces/)?", "", place).replace("tenantwave-system/", "").replace("/CASE", "").replace("CASE/", "")
     )
-    return f"{call.method} {JOB.sub(_hook, place)} {_content(call, case)}".strip()
+    return f"{call.method} {_plain(place)} {_content(call, case)}".strip()
 
 
-def _hook(job: re.Match[str]) -> str:
-    return job[1]
+def _plain(name: str) -> str:
+    """Return a name without what differs from case to case: a hook for its Job, a target for what was made of it."""
+    return VERSION.sub(r"\1-VERSION", JOB.sub(r"\1", name))
 
 
 def _content(call: Call, case: str) -> str:
@@ -74,7 +76,7 @@ def _last(intents: Sequence[Object]) -> str:
     last = intents[-1]
     sign = {"Forward": "+", "Rollback": "-"}[last.get("direction", "Forward")]
     again = any(one["target"] == last["target"] and one.get("state") == "Superseded" for one in intents[:-1])
-    return f"{JOB.sub(_hook, last['target']['name'])}{sign}{last.get('state', 'Issued')}{' again' if again else ''}"
+    return f"{_plain(last['target']['name'])}{sign}{last.get('state', 'Issued')}{' again' if again else ''}"
 
 
 def _of_marker(annotations: Object, call: Call) -> str:

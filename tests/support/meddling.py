@@ -7,14 +7,14 @@ import dataclasses
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from localcluster.client import STRATEGIC_PATCH, KubeClient
+from localcluster.client import STRATEGIC_PATCH, ApiError, KubeClient
 
 from support.between import Answer, Call, Faithful, Forward
 from support.cases import COMPONENTS, Case
 from support.checker import Expected
 from support.labels import case_of, label_of
 
-CONFIG = "app-config"
+CONFIG, FILES = "app-config", "agent-config"
 
 
 class Other:
@@ -24,11 +24,13 @@ class Other:
         self._kube = kube
         self.data: dict[str, dict[str, str | None]] = {case.name: {} for case in cases}
         self.notes: dict[str, dict[str, dict[str, str]]] = {case.name: {} for case in cases}
+        self.lines: dict[str, str] = {}
         self.secrets: dict[str, dict[str, str]] = {case.name: {} for case in cases}
         self.deeds: Mapping[str, Callable[[str, int], Awaitable[None]]] = {
             "own key": self._own_key,
             "release's key": self._key_of_release,
             "deleted key": self._delete_key,
+            "line of a file": self._line,
             "ConfigMap's annotation": self._annotate,
             "Secret": self._secret,
             "workloads": self._note_workloads,
@@ -46,6 +48,20 @@ class Other:
 
     async def _delete_key(self, case: str, number: int) -> None:
         await self._edit(case, {"mode": None})
+
+    async def _line(self, case: str, number: int) -> None:
+        """Add a line to a file, as an editor does; another line of it the release changes."""
+        body = await self._kube.get("ConfigMap", FILES, case)
+        line = f"edit{number}: done\n"
+        version = body["metadata"]["resourceVersion"]
+        patch = {"data": {"agent.yaml": body["data"]["agent.yaml"] + line}, "metadata": {"resourceVersion": version}}
+        try:
+            await self._kube.patch("ConfigMap", FILES, case, patch)
+        except ApiError as error:
+            if error.status != 409:
+                raise
+            return  # somebody was faster: an editor that loses this race has changed nothing
+        self.lines[case] = self.lines.get(case, "") + line
 
     async def _annotate(self, case: str, number: int) -> None:
         await self._put_note(case, f"ConfigMap/{CONFIG}", number)
@@ -68,9 +84,11 @@ class Other:
     def seen_in(self, expected: Expected, case: Case) -> Expected:
         """Return a model with what was done to the case."""
         data = {key: value for key, value in {**expected.configs[CONFIG], **self.data[case.name]}.items() if value is not None}
+        files = dict(expected.configs[FILES])
+        files["agent.yaml"] = f"{files['agent.yaml']}{self.lines.get(case.name, '')}"
         return dataclasses.replace(
             expected,
-            configs={**expected.configs, CONFIG: data},
+            configs={**expected.configs, CONFIG: data, FILES: files},
             annotations=self.notes[case.name],
             secrets={"login": self.secrets[case.name] or expected.secrets["login"]},
         )

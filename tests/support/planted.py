@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from support.cases import COMPONENTS, Case
+from support.cases import COMPONENTS, FIXED, Case
 from support.checker import MARKER, Expected, Named, Seen, template_of
 
 Object = dict[str, Any]
@@ -54,6 +54,18 @@ class Scene:
         objects = self.seen.objects[self.through.name]
         jobs = (name for name in objects if name.startswith("Job/"))
         return next(name for name in jobs if template_of(objects[name])["spec"]["containers"][0]["name"] == hook)
+
+    def version(self) -> str:
+        """Return what was made of the immutable ConfigMap."""
+        return next(name for name in self.seen.objects[self.through.name] if name.startswith(f"ConfigMap/{FIXED}-"))
+
+    def forget_version(self) -> None:
+        """Take it away."""
+        _forget(self, self.version())
+
+    def leave_version(self) -> None:
+        """Let the tenant that was taken back still have it."""
+        dict_of(self.seen.objects[self.back.name])[self.version()] = self.object(self.through, self.version())
 
     def forget_job(self, hook: str) -> None:
         """Take a hook's Job away."""
@@ -140,6 +152,9 @@ PLANTED: tuple[Planted, ...] = (
     Planted("a Secret changed", lambda s: s.data(s.through, "Secret/login").update(password="eA=="), "Secret login is changed"),
     Planted("a Secret is gone", lambda s: _forget(s, "Secret/login"), "Secret login is gone"),
     *(Planted(f"the wrong version in {name}", _other_image(name), "runs x:2.4.0") for name in WORKLOADS),
+    Planted("a version is gone", lambda s: s.forget_version(), "there are 0 versions of fixed-config"),
+    Planted("a version is left", lambda s: s.leave_version(), "should not be there"),
+    Planted("a version lost an edit", lambda s: s.data(s.through, s.version()).pop("own"), "is {'size': '2'}"),
     Planted("a hook's Job is gone", lambda s: s.forget_job("migrate"), "hook migrate has 0 Jobs"),
     Planted("a hook ran twice", lambda s: s.repeat_job("smoke"), "hook smoke has 2 Jobs"),
     Planted("a workload is gone", lambda s: _forget(s, "Deployment/api"), "Deployment/api is gone"),
