@@ -161,3 +161,13 @@ def test_a_pause_holds_and_says_so() -> None:
 def test_abort_is_refused_once_the_run_has_ended() -> None:
     """There is nothing left to abort."""
     assert str(answer(a_status(S.ROLLED_BACK), {"type": "Abort"}, order=ENDED, completion_time=NOON).reason) == "NotApplicable"
+
+
+@pytest.mark.parametrize(("kind", "accepted"), [("Resolve", True), ("SkipTenant", False)])
+def test_a_tenant_that_an_earlier_run_left_behind_is_settled_by_that_run(kind: str, accepted: bool) -> None:
+    """The order that its TenantRun offers names the run that it is stuck in, whatever run the upgrade is in by now."""
+    status = a_status(S.ROLLBACK_FAILED, written=True, run="shop-earlier-1-a1")
+    more = {"resolution": "Rollback"} if kind == "Resolve" else {}
+    said = answer(status, {"type": kind, "tenants": ["acme"], "run": "shop-earlier-1-a1", **more})
+    assert said.accepted is accepted
+    assert str(said.reason) == ("Accepted" if accepted else "StaleRun")

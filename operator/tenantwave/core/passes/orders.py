@@ -73,10 +73,18 @@ def _answer(draft: Draft, action: Action) -> None:
 def _refuse_stale(draft: Draft, action: Action) -> Refusal | None:
     if action.spec.type in (ActionType.PAUSE, ActionType.RESUME) or action.spec.run == draft.run.id:
         return None
+    if action.spec.type is ActionType.RESOLVE and _all_left_by(draft, action):
+        return None
     return Refusal(
         ActionReason.STALE_RUN,
         f"this order is for run {action.spec.run or '(none)'}, the current one is {draft.run.id}; create a new action for it if it still applies",
     )
+
+
+def _all_left_by(draft: Draft, action: Action) -> bool:
+    """Tell whether the tenants named are still those that an earlier run left behind: it is that run which is settled in them."""
+    statuses = [draft.status(name) for name in action.spec.tenants]
+    return bool(statuses) and all(status is not None and status.run == action.spec.run for status in statuses)
 
 
 def _refuse_unreadable(draft: Draft, action: Action) -> Refusal | None:

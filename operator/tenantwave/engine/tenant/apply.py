@@ -9,7 +9,7 @@ from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, POD
 from tenantwave.api.tenant_run import PlannedObject, TenantState
 from tenantwave.api.upgrade import Component, HookTime
-from tenantwave.core import tenant_run
+from tenantwave.core import blobs, tenant_run
 from tenantwave.core.config_versions import referred_target, version_name
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
@@ -22,6 +22,7 @@ from tenantwave.engine.tenant.hooks import hooks_succeeded, jobs_succeeded, prob
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.versions import names_standing, reference_names, refuse_another
 from tenantwave.engine.tenant.work import Work
+from tenantwave.faults import Conflict
 from tenantwave.ports import Body
 
 WRITES_AGAINST_AN_OWNER = 2
@@ -42,6 +43,7 @@ async def apply(work: Work) -> None:
             await _advance(work)
         return
     referred = frozenset(name for raw in targets for name in driver.references(raw))
+    await _plan_versions_anew(work, component, referred)
     names = {_target(one): await _names(work, one, referred) for one in _planned(work)}
     contents = await _write_configuration(work, component, referred, names)
     for raw in targets:
@@ -83,6 +85,10 @@ async def confirm(work: Work) -> None:
             if work.converge_deadline is not None and work.now() >= work.converge_deadline and not work.is_shaken:
                 raise Failed(FailReason.NOT_CONVERGED, f"{component.name} did not converge within health.timeout: {missing}")
             return
+    if await _plan_versions_anew(work, component, frozenset()):
+        text = "the tenant has edited what a new version was made from; its edit is taken over"
+        await work.handle.save(tenant_run.to(work.status, TenantState.APPLYING, RunReason.IN_PROGRESS, text, work.now()))
+        return
     if await jobs_succeeded(work, probes_of(work, component, targets)) and await hooks_succeeded(
         work, HookTime.POST_APPLY, component, is_there=bool(targets)
     ):
@@ -145,24 +151,68 @@ async def _write_configuration(
     return contents
 
 
+async def _plan_versions_anew(work: Work, component: Component, referred: frozenset[str]) -> bool:
+    """Give other names to versions whose origin the tenant has edited since they were planned: a mutable ConfigMap may be at any time.
+
+    Returns: whether there was one.
+    """
+    plan, changed = work.status.plan, {}
+    for one in _planned(work):
+        if one.target and one.action == CREATE and one.component == component.name:
+            merged_now = await _merged_origin(work, one, await _names(work, one, referred))
+            if merged_now is not None and (name := version_name(one.target, merged_now)) != one.name:
+                changed[one.name] = one.model_copy(update={"name": name, "after": blobs.digest_of(work.config(name).pack(merged_now))})
+    if plan is not None and changed:
+        objects = tuple(changed.get(one.name, one) if one.kind == CONFIG_MAP.name else one for one in plan.objects)
+        work.handle.stage(plan=plan.model_copy(update={"objects": objects}))
+    return bool(changed)
+
+
+async def _merged_origin(work: Work, planned: PlannedObject, names: frozenset[str]) -> ConfigMapContent | None:
+    """Return what the object that a version is made from merges to now; None where it can be told no more.
+
+    It is what the pod templates still refer to; once they are pointed at the version, what was saved of its target before the first write.
+    Raises: Failed (ConfigConflict) where it does not merge any more.
+    """
+    saved = [one.name for one in work.status.snapshots if one.kind == CONFIG_MAP.name and _is_of(work, one.name, planned.target)]
+    made = {ref.name for ref in work.ledger.touched() if ref.kind == CONFIG_MAP.name and work.ledger.standing(ref)} | {planned.name}
+    origins = sorted(names - made) or [name for name in saved if name not in made]
+    if len(origins) != 1:
+        return None
+    old = work.config(origins[0])
+    raw = await work.ledger.get(old)
+    if raw is None and origins[0] in saved:
+        return None  # deleted since: what was planned from it stands
+    result = await merged(work, old, catalogue_of(work)[planned.target], old.read(raw))
+    if result.conflicts:
+        show_conflicts(work, result.conflicts)
+        raise Failed(FailReason.CONFIG_CONFLICT, f"{result.conflicts[0].message}; {result.conflicts[0].mend}")
+    return result.content
+
+
+def _is_of(work: Work, name: str, target: str) -> bool:
+    return name == target or work.config(name).target == target
+
+
 async def _make_version(work: Work, planned: PlannedObject, source: Source, names: frozenset[str]) -> dict[str, Any] | None:
     """Create the object that takes the place of an immutable ConfigMap. The one before it stays as it is."""
     document = work.config(planned.name)
-    before = sorted(names - {planned.name})
 
     async def wanted(raw: dict[str, Any] | None, live: ConfigMapContent | None) -> ConfigMapContent | Unchanged | None:
-        if raw is not None and not before:
+        after = await _merged_origin(work, planned, names)
+        if after is None and raw is not None:
             return UNCHANGED
-        old = work.config(before[0] if before else planned.target)
-        result = await merged(work, old, source, old.read(await work.ledger.get(old)))
-        after = result.content
-        if after is None or result.conflicts or version_name(planned.target, after) != planned.name:
-            text = f"{old.name} has changed since {planned.name} was planned from it; it is planned again from what is there"
-            raise Failed(FailReason.CONFIG_CONFLICT, text)
-        refuse_another(document, raw, after)
+        _refuse_edited(planned, after)
+        refuse_another(document, raw, after or ConfigMapContent())
         return after if raw is None else UNCHANGED
 
     return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
+
+
+def _refuse_edited(planned: PlannedObject, merged_now: ConfigMapContent | None) -> None:
+    """Raise Conflict, so that the next look plans it anew, if a version would not hold what its origin merges to now."""
+    if merged_now is None or version_name(planned.target, merged_now) != planned.name:
+        raise Conflict(f"what {planned.name} is made from has changed since it was planned; it is planned anew at the next look")
 
 
 async def _write_config(work: Work, planned: PlannedObject, source: Source) -> dict[str, Any] | None:
@@ -193,6 +243,7 @@ async def _write_version(
     referred = driver.references(target)
     digest = config_digest({name: content for name, content in contents.items() if referred & names[name]})
     wanted_names = {one.target: one.name for one in _planned(work) if one.target}
+    referred_targets = {target for target, known in names.items() if referred & known}
     references, stand_for = reference_names(work, component, target, names, wanted_names)
     document = work.workload(component, target, stand_for)
 
@@ -214,6 +265,11 @@ async def _write_version(
             raise Failed(
                 FailReason.CONFIG_CONFLICT, f"{document.kind.name} {document.name} refers to {several}; have it refer to one of them"
             )
+        for one in _planned(work):
+            if one.target in referred_targets and one.action == CREATE:
+                now = await _merged_origin(work, one, names[one.target])
+                if now is not None:
+                    _refuse_edited(one, now)
         after = dict(live) | dict(values)
         if digest and (path := driver.config_digest_field(raw)):
             after[path] = digest

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, JOB, POD, Kind
+from tenantwave.api.kinds import CONFIG_MAP, JOB, POD, REPLICA_SET, Kind
 from tenantwave.api.upgrade import Component
 from tenantwave.core import preservation
 from tenantwave.core.config_versions import is_version, stands_for, version_name
@@ -128,9 +128,12 @@ def _is_untouched(work: Work, raw: Body, target: str) -> bool:
 
 
 async def _names_in_use(work: Work) -> set[str]:
+    """Return what pod templates and pods name, and what a Deployment could be rolled back to by hand."""
+    reads = work.ports.drivers[WORKLOAD].references
     used = {name for one in await _workloads(work) for name in one.references}
     pods, _ = await work.ports.cluster.list(POD, work.namespace)
-    reads = work.ports.drivers[WORKLOAD].references
+    sets, _ = await work.ports.cluster.list(REPLICA_SET, work.namespace)
+    used |= {name for one in sets for name in reads({**one, "kind": REPLICA_SET.name})}
     return used | {name for pod in pods for name in reads({"kind": POD.name, "spec": {"template": {"spec": pod.get("spec")}}})}
 
 

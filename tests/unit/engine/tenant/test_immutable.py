@@ -11,7 +11,7 @@ import pytest
 from fakes import CrashNow, Request
 from support.tenant_story import ACME, NEW, OLD, S, Story, a_spec
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, TARGET_ANNOTATION
+from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, REPLICA_SET, TARGET_ANNOTATION, Kind
 from tenantwave.core.config_versions import version_name
 from tenantwave.core.preservation import content_of
 from tenantwave.faults import Forbidden
@@ -124,12 +124,14 @@ async def test_the_next_upgrade_starts_from_the_version_in_force_and_old_ones_go
     assert made[2] in story.references("api")
 
 
-async def test_a_version_that_somebody_needs_stays() -> None:
-    """A pod of an old Job still reads it."""
+@pytest.mark.parametrize("kind", [POD, REPLICA_SET], ids=["pod", "old ReplicaSet"])
+async def test_a_version_that_somebody_needs_stays(kind: Kind) -> None:
+    """A pod of an old Job still reads it, or somebody may roll the Deployment back by hand."""
     story = await begun()
     first, *_ = await upgraded(story, ("2.4.0",))
-    spec = {"volumes": [{"name": "v", "configMap": {"name": first}}]}
-    story.cluster.put(POD, {"metadata": {"name": "report-abcde", "namespace": ACME}, "spec": spec})
+    spec: dict[str, Any] = {"volumes": [{"name": "v", "configMap": {"name": first}}]}
+    body = {"metadata": {"name": "old", "namespace": ACME}, "spec": spec if kind is POD else {"template": {"spec": spec}}}
+    story.cluster.put(kind, body)
     made = await upgraded(story, ("2.5.0", "2.6.0", "2.7.0"))
     assert names(story) == {"app-config", "worker-config", first, *made[1:]}
 
@@ -273,6 +275,30 @@ async def test_a_version_that_somebody_has_begun_to_use_stays_and_the_rollback_e
     assert names(story) == {"app-config", "worker-config", APP}
     assert f"{APP} stays" in story.status.message
     assert story.tenant_objects()["deployments/api"] == before["deployments/api"]
+    assert story.leftovers() == []
+
+
+@pytest.mark.parametrize("kind", ["ConfigMap", "Deployment"])
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+async def test_an_edit_of_what_a_version_is_made_from_is_taken_over(kind: str, is_before: bool) -> None:
+    """The release makes a mutable ConfigMap immutable; the tenant edits it around our writes: nothing of that is lost."""
+    data = {"app-config": NEW["app-config"], "worker-config": OLD["worker-config"]}
+    story = await Story(new=data).begin()
+    await story.release("2.4.0", data, immutable=True)
+    met: list[Request] = []
+
+    def edits(number: int, request: Request) -> None:
+        if (request.kind, request.namespace) == (kind, ACME) and request.name.startswith(("app-config", "api")) and not met:
+            met.append(request)
+            story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"tenant.key": "mine"}})
+
+    if is_before:
+        story.cluster.before = edits
+    else:
+        story.cluster.after = edits
+    await story.run(S.SUCCEEDED)
+    (in_force,) = [name for name in story.references("api") if name.startswith("app-config-")]
+    assert story.data(in_force) == NEW["app-config"] | {"tenant.key": "mine"}
     assert story.leftovers() == []
 
 
