@@ -5,7 +5,7 @@ about n log n and a repeated line (a brace, a blank) does not pull hunks to the 
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
@@ -52,7 +52,7 @@ def diff3(base: str, live: str, new: str) -> Merge3 | None:
     Cost: about n log n in the lines.
     """
     base_lines = lines_of(base)
-    regions = _regions(base_lines, hunks(base_lines, lines_of(live)), hunks(base_lines, lines_of(new)))
+    regions = _regions(base_lines, deque(hunks(base_lines, lines_of(live))), deque(hunks(base_lines, lines_of(new))))
     if regions is None:
         return None
     merged: list[str] = []
@@ -103,7 +103,7 @@ def _names(lines: Sequence[str]) -> Iterator[str]:
             yield name
 
 
-def _regions(base: Sequence[str], live: list[Hunk], new: list[Hunk]) -> list[Region] | None:
+def _regions(base: Sequence[str], live: deque[Hunk], new: deque[Hunk]) -> list[Region] | None:
     """Put the hunks of both sides in order; those that touch each other must say the same."""
     regions: list[Region] = []
     while live or new:
@@ -115,7 +115,7 @@ def _regions(base: Sequence[str], live: list[Hunk], new: list[Hunk]) -> list[Reg
             grown = False
             for side, own in zip((live, new), taken, strict=True):
                 while side and side[0].start <= end:
-                    own.append(side.pop(0))
+                    own.append(side.popleft())
                     end = max(end, own[-1].end)
                     grown = True
         texts = [_text_of(base, start, end, own) for own in taken]

@@ -16,9 +16,6 @@ from tenantwave.core.preservation.sections import Clash
 from tenantwave.core.preservation.structure import Merged, Policy, Texts, merge_structure
 from tenantwave.core.preservation.tree import Node, UnparsableError
 
-MAX_STRUCTURED_CHARS = 262_144
-"""Longer texts merge by lines where that is certain: it is the tenants who choose the size, and lines cost a tenth of four parses."""
-
 MAX_REMEMBERED_CHARS = 16_384
 """Texts of a release up to this length are not parsed again for the next tenant. A tree takes some ten times the memory of its text."""
 
@@ -39,9 +36,9 @@ def merge_text(base: Framed, live: Framed, new: Framed, stated: Format, policy: 
     """Merge three texts of one format.
 
     If one of the three cannot be parsed, all are plain text, and a note says why.
-    Cost: for a structured format at least four parses (1 MiB of short lines: TOML and INI 0.2 s each, properties 0.3 s, JSON and YAML 1 s),
-    for plain text n log n in the lines that changed. Files of some kilobytes take a few milliseconds. Who serves others meanwhile calls
-    this in a thread.
+    Cost: for a structured format at least four parses, however long the text is: one to three seconds for 1 MiB, which is all that a
+    ConfigMap can hold; for plain text n log n in the lines that changed. Files of some kilobytes take a few milliseconds. Who serves
+    others meanwhile calls this in a thread.
     """
     texts = Texts(base.body, live.body, new.body)
     if texts.new in (texts.base, texts.live):
@@ -50,20 +47,13 @@ def merge_text(base: Framed, live: Framed, new: Framed, stated: Format, policy: 
         return MergedText(texts.new)
     if stated not in SYNTAXES:
         return _merge_plain(texts)
-    is_long = max(map(len, (texts.base, texts.live, texts.new))) > MAX_STRUCTURED_CHARS
-    if is_long and (plain := _merge_plain(texts)).text is not None:
-        return replace(plain, notes=(f"merged as plain text: it is longer than {MAX_STRUCTURED_CHARS} characters",))
     parse = SYNTAXES[stated].parse
     as_live = cache(lambda body: parse(live.bare(body)))  # the outcome is asked about more than once
     try:
         trees = _Trees(_shipped(stated, base.bare(base.body)), as_live(live.body), _shipped(stated, new.bare(new.body)))
     except UnparsableError as error:
         return replace(_merge_plain(texts), notes=(f"merged as plain text: as {stated}, {error}",))
-    merged = _merge_structured(texts, trees, replace(SYNTAXES[stated], parse=as_live), policy)
-    if is_long and merged.text is not None:
-        again = _merge_plain(replace(texts, live=merged.text)).text
-        return merged if again in (None, merged.text) else MergedText(None)
-    return merged
+    return _merge_structured(texts, trees, replace(SYNTAXES[stated], parse=as_live), policy)
 
 
 def _shipped(stated: Format, text: str) -> Node:

@@ -190,17 +190,20 @@ def _merge_children(live: Container, new: Container, sides: _Sides, path: str, c
 
 def _order(of_live: Sequence[str], of_new: Sequence[str]) -> list[str]:
     """Return all names: the tenant's order; a name of the release alone comes after its predecessor there, else before its successor."""
-    order = list(of_live)
-    known = set(order)
-    for position, name in enumerate(of_new):
-        if name in known:
-            continue
-        before = next((other for other in reversed(of_new[:position]) if other in known), None)
-        after = next((other for other in of_new[position:] if other in known), None)
-        at = order.index(before) + 1 if before is not None else order.index(after) if after is not None else len(order)
-        order.insert(at, name)
-        known.add(name)
-    return order
+    own = set(of_live)
+    followers: dict[str | None, list[str]] = {}
+    before: str | None = None
+    for name in of_new:
+        if name in own:
+            before = name
+        else:
+            followers.setdefault(before, []).append(name)
+    leading = followers.pop(None, [])
+    successor = next((name for name in of_new if name in own), None)
+    order: list[str] = []
+    for name in of_live:
+        order += (*(leading if name == successor else ()), name, *followers.get(name, ()))
+    return order if successor is not None else order + leading
 
 
 def _node(child: Child | None) -> Node | None:

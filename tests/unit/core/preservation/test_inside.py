@@ -155,22 +155,36 @@ def test_a_file_that_cannot_be_parsed_says_so() -> None:
     assert result.notes == ("app-config/a.yaml: merged as plain text: as Yaml, it holds the template mark {{",)
 
 
-LONG = "a: 1\nb: 1\n" + "".join(f"# filler {i}\n" for i in range(20_000)) + "c: 1\n"
+# fmt: off
+LONG = {  # base, live, new
+    "a.yaml a list that both change": ("l:\n- a\n- b\n- c\n- d\n- e\n", "l:\n- a\n- mine\n- b\n- c\n- d\n- e\n", "l:\n- a\n- b\n- c\n- d\n- f\n"),
+    "a.yaml a renamed parent": ("s:\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n", "s:\n  a: 1\n  b: 1\n  c: 1\n  d: 2\n", "t:\n  a: 1\n  b: 1\n  c: 1\n  d: 1\n"),
+    "a.json a renamed parent": (
+        '{\n "s": {\n "a": 1,\n "b": 1,\n "c": 1,\n "d": 1\n}}\n',
+        '{\n "s": {\n "a": 1,\n "b": 1,\n "c": 1,\n "d": 2\n}}\n',
+        '{\n "t": {\n "a": 1,\n "b": 1,\n "c": 1,\n "d": 1\n}}\n',
+    ),
+    "a.toml a renamed table": ("[s]\na = 1\nb = 1\nc = 1\nd = 1\n", "[s]\na = 1\nb = 1\nc = 1\nd = 2\n", "[t]\na = 1\nb = 1\nc = 1\nd = 1\n"),
+    "a.toml a new header above": ("[s]\na = 1\nb = 1\nc = 1\nd = 1\n", "[s]\na = 1\nb = 1\nc = 1\nd = 1\nmine = 1\n", "[s]\na = 1\n[t]\nb = 1\nc = 1\nd = 1\n"),
+    "a.ini a new header above": ("[s]\na = 1\nb = 1\nc = 1\nd = 1\n", "[s]\na = 1\nb = 1\nc = 1\nd = 1\nmine = 1\n", "[s]\na = 1\n[t]\nb = 1\nc = 1\nd = 1\n"),
+    "a.ini a renamed section": ("[s]\na = 1\nb = 1\nc = 1\nd = 1\n", "[s]\na = 1\nb = 1\nc = 1\nd = 2\n", "[t]\na = 1\nb = 1\nc = 1\nd = 1\n"),
+    "a.properties one key in two spellings": ("a=1\nb=1\nc=1\nd=1\n", "aa=2\na=1\nb=1\nc=1\nd=1\n", "a=1\nb=1\nc=1\nd=1\n\\u0061a=3\n"),
+    "a.yaml neighbours": ("a: 1\nb: 1\n", "a: 2\nb: 1\n", "a: 1\nb: 2\n"),
+}
+# fmt: on
 
 
-def test_a_very_long_file_merges_by_lines_where_that_is_certain() -> None:
-    """Tenants choose the size of their files, and parses take longer than comparing lines."""
-    result = _merge("a.yaml", LONG, LONG.replace("a: 1", "a: 2"), LONG.replace("c: 1", "c: 2"))
-    assert _text(result, "a.yaml") == LONG.replace("a: 1", "a: 2").replace("c: 1", "c: 2")
-    assert result.notes == ("app-config/a.yaml: merged as plain text: it is longer than 262144 characters",)
-
-
-def test_a_very_long_file_merges_by_structure_where_lines_are_not_certain() -> None:
-    """Neighbours; and a conflict is about one path, not about a megabyte."""
-    result = _merge("a.yaml", LONG, LONG.replace("a: 1", "a: 2"), LONG.replace("b: 1", "b: 2"))
-    assert _text(result, "a.yaml") == LONG.replace("a: 1", "a: 2").replace("b: 1", "b: 2")
-    (conflict,) = _merge("a.yaml", LONG, LONG.replace("a: 1", "a: 2"), LONG.replace("a: 1", "a: 3")).conflicts
-    assert (conflict.path, conflict.live, conflict.new) == ("/a", "2", "3")
+@pytest.mark.parametrize(("name", "texts"), LONG.items(), ids=LONG)
+def test_a_long_file_merges_as_a_short_one(name: str, texts: tuple[str, str, str]) -> None:
+    """Lines that nobody has parsed may put an edit elsewhere: the length of a file never decides how it is merged."""
+    key = name.partition(" ")[0]
+    mark = "//" if key == "a.json" else "#"
+    comments = "".join(f"{mark} a comment {n}\n" for n in range(20_000))
+    base, live, new = texts
+    short, long = _merge(key, base, live, new), _merge(key, comments + base, comments + live, comments + new)
+    assert [(clash.kind, clash.path) for clash in long.conflicts] == [(clash.kind, clash.path) for clash in short.conflicts]
+    assert _text(long, key).removeprefix(comments) == _text(short, key)
+    assert long.notes == short.notes
 
 
 def test_comments_of_the_release_arrive_by_lines_or_are_reported() -> None:
