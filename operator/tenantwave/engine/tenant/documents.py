@@ -14,7 +14,6 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, INTENT_ANNOTATION, TARGET_ANNOTATION, Kind
 from tenantwave.api.meta import ObjectRef
 from tenantwave.core import blobs
-from tenantwave.core.config_versions import referred_target
 from tenantwave.core.preservation import (
     ConfigMapContent,
     Rules,
@@ -179,18 +178,22 @@ class WorkloadDocument:
         return None if blob == blobs.ABSENT else blobs.values_from(blob)
 
     def fields(self, before: Values | None, after: Values | None) -> tuple[str, ...]:
-        """Return the paths whose value changes."""
+        """Return the paths whose value changes. A reference that is not there cannot be put back: nobody knows any more where it was."""
         old, new = before or {}, after or {}
-        return tuple(sorted(path for path in old.keys() | new.keys() if old.get(path, "") != new.get(path, "")))
+        changed = {path for path in old.keys() | new.keys() if old.get(path, "") != new.get(path, "")}
+        return tuple(sorted(path for path in changed if path not in self.names or (old.get(path) and new.get(path))))
 
     def matching(self, part: Values | None, after: Values | None, fields: tuple[str, ...]) -> tuple[str, ...]:
         """Return those of `fields` in which the values are equal."""
         return tuple(path for path in fields if (part or {}).get(path, "") == (after or {}).get(path, ""))
 
     def patch(self, raw: Body, before: Values, after: Values) -> tuple[dict[str, Any], bool]:
-        """Return the driver's patch of the changed fields."""
+        """Return the driver's patch of the changed fields. Of a reference, every place changes that has a name which is not to be there."""
         changed = {path: after.get(path, "") for path in self.fields(before, after)}
-        others = {old: changed[path] for path, names in self.names.items() if changed.get(path) for old in names}
+        others: dict[str, str] = {}
+        for path in self.names.keys() & changed.keys():
+            aim, found = set(changed[path].split(",")), set(before[path].split(","))
+            others |= dict.fromkeys(self.names[path] - aim, min(aim - found or aim))
         change = self.driver.change(raw, {path: value for path, value in changed.items() if path not in self.names}, others)
         return dict(change.patch), change.strategic
 
@@ -218,9 +221,14 @@ class WorkloadDocument:
                     FailReason.FOREIGN_VERSION_CHANGE,
                     f"{where} was set to {live.get(path) or 'nothing'} by somebody else; agree on the version, then Resolve",
                 )
-        edited = {
-            path
-            for path in goal or {}
-            if referred_target(path) and live.get(path, "") not in ((after or {}).get(path, ""), (goal or {})[path])
+        references = {
+            path: _names_back(live.get(path, ""), (after or {}).get(path, ""), value)
+            for path, value in (goal or {}).items()
+            if path in self.names
         }
-        return dict(live) | {path: value for path, value in (goal or {}).items() if path not in edited}
+        return dict(live) | dict(goal or {}) | references
+
+
+def _names_back(live: str, after: str, goal: str) -> str:
+    """Return which names a pod template's references to one ConfigMap go back to, place by place: ours to the goal, all others stay."""
+    return ",".join(sorted({goal if name == after else name for name in live.split(",")} - {""}))

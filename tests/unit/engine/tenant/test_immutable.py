@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -300,6 +301,37 @@ async def test_an_edit_of_what_a_version_is_made_from_is_taken_over(kind: str, i
     (in_force,) = [name for name in story.references("api") if name.startswith("app-config-")]
     assert story.data(in_force) == NEW["app-config"] | {"tenant.key": "mine"}
     assert story.leftovers() == []
+
+
+@pytest.mark.parametrize("other", ["app-config", "mine"])
+async def test_of_several_references_each_that_is_ours_goes_back(other: str) -> None:
+    """The tenant has changed one place while it soaked, to the old name or to one of its own; the others are still ours."""
+    story = await begun()
+    story.cluster.put(CONFIG_MAP, {"metadata": {"name": "mine", "namespace": ACME}, "data": {}})
+    await story.run(S.SOAKING)
+    spec = copy.deepcopy(template(story))
+    spec["volumes"][0]["configMap"]["name"] = other
+    story.cluster.see(DEPLOYMENT, ACME, "api")["spec"]["template"]["spec"] = spec
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    expected = copy.deepcopy(EVERYWHERE)
+    expected["volumes"][0]["configMap"]["name"] = other
+    assert template(story) == expected
+    assert APP not in names(story)
+    assert story.leftovers() == []
+
+
+async def test_force_pre_image_goes_over_what_can_be_told() -> None:
+    """References that were moved away altogether stay where the tenant has put them: nobody knows any more where they were."""
+    story = await begun()
+    story.cluster.put(CONFIG_MAP, {"metadata": {"name": "mine", "namespace": ACME}, "data": {}})
+    await story.run(S.SOAKING)
+    moved = json.loads(json.dumps(template(story)).replace(f'"{APP}"', '"mine"'))
+    story.cluster.see(DEPLOYMENT, ACME, "api")["spec"]["template"]["spec"] = moved
+    story.order_back()
+    await story.run(S.ROLLED_BACK, overwrite_later_edits=True)
+    assert "mine" in story.references("api")
+    assert (story.image("api"), APP in names(story), story.leftovers()) == ("shop/api:2.3.1", False, [])
 
 
 async def test_components_that_refer_to_several_versions_are_not_guessed_about() -> None:
