@@ -53,7 +53,7 @@ async def test_two_operators_that_both_lead(story: Story, operators: Nursery, be
     mark = local_cluster.audit_mark()
     both = [await operators.operator(), await operators.operator()]
     async with fleet.editing():
-        for number in (2, 3, 4):
+        for number in (2, 3):
             await fleet.round(number)
     assert await losses(story, local_cluster, fleet, mark, both) == []
     assert await story.leftovers() == []
