@@ -38,6 +38,8 @@ SYNTAX = (
     "[[a]]\n",
     "[a]\n",
     "a.b = 1\n",
+    "\n  [a]\n",
+    "\n  # c\n",
 )
 
 cases = settings(max_examples=2000, deadline=None)

@@ -1,5 +1,7 @@
 """What each parser reads, and what it refuses to read, so that the file is merged as text instead."""
 
+import configparser
+
 import pytest
 
 from tenantwave.core.preservation.formats.ini import parse_ini
@@ -215,6 +217,11 @@ z = true
         pytest.param("[s]\na=1\nA=2\n", '"A" is there twice', id="keys that differ by case"),
         pytest.param("[s]\n[t]\n[S]\n", '"S" is there twice', id="repeated section"),
         pytest.param("[s]\na=1\n  b=2\n", "is indented", id="deeper indentation"),
+        pytest.param("[s]\na=1\n  b\n", "is indented", id="deeper key alone"),
+        pytest.param("[s]\na=1\n\n  # c\n  b=2\n", "is indented", id="deeper indentation behind a blank line and a comment"),
+        pytest.param("[s]\na=1\n  [t]\nb=2\n", '"t" is indented', id="deeper header"),
+        pytest.param("a=1\n\t[t]\n", '"t" is indented', id="deeper header below a key without section"),
+        pytest.param("[s] ; c ]\na=1\n", "no key and no section", id="header that may end in two places"),
         pytest.param("[s]\na=1 \\\nb=2\n", "may go on", id="backslash"),
         pytest.param('a="one\nb=2\n', "may go on", id="open quote"),
         pytest.param("export A=1\n", "line for a shell", id="export"),
@@ -239,6 +246,22 @@ def test_ini_is_read_with_all_its_spellings() -> None:
         "s.t": {"a": ("string", "x = y"), "flag": ("plain", ""), "b": ("string", ""), "d": ("string", "1 ; why")},
         "u": {},
     }
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param("[s]\na = 1\n  # c\n  ; d\nb = 2\n", id="comment below a key"),
+        pytest.param("[s]\n  # c\n    a = 1\n  b = 2\n", id="first key deeper than the next"),
+        pytest.param("  [s]\n    a = 1\n  [t]\n      b = 2\n", id="headers with their keys deeper"),
+        pytest.param("[s]\n  a = 1\n  [t]\nb = 2\n", id="header as deep as the key above"),
+    ],
+)
+def test_ini_is_indented_as_the_standard_library_reads_it(text: str) -> None:
+    """What is deeper than the key above it goes on with its value there; what is not, and comments, do not."""
+    parser = configparser.RawConfigParser()
+    parser.read_string(text)
+    assert parse_ini(text).shape == {name: {key: ("string", value) for key, value in parser[name].items()} for name in parser.sections()}
 
 
 def test_nodes_know_their_place() -> None:

@@ -17,7 +17,7 @@ GAP = re.compile(r"[ \t\n]*")
 _LINE = re.compile(
     r"""(?P<indent>[ \t]*)(?:
           [\#;][^\n]*
-        | \[(?P<section>[^\s\[\]](?:[^\[\]\n]*[^\s\[\]])?)\][ \t]*(?:[\#;][^\n]*)?
+        | \[(?P<section>[^\s\[\]](?:[^\[\]\n]*[^\s\[\]])?)\][ \t]*(?:[\#;][^\]\n]*)?
         | (?P<key>[^\s=:\[\#;][^=:\n]*?)[ \t]*(?:[=:][ \t]*(?P<value>[^\n]*?)[ \t]*)?
         )?(?:\n|\Z)""",
     re.VERBOSE,
@@ -40,14 +40,14 @@ def parse_ini(text: str) -> Node:
         line = _LINE.match(text, at)
         if not line:
             raise UnparsableError(f"there is no key and no section at character {at}")
+        name = line["section"] or line["key"]
+        if name and key_indent is not None and len(line["indent"]) > key_indent:
+            raise UnparsableError(f'"{name}" is indented, so it may belong to the value above')
         if line["section"] is not None:
             sections.append(_Section(line["section"], line.end("indent"), line.end("section") + 1))
             key_indent = None
         elif line["key"] is not None:
-            indent = len(line["indent"])
-            if key_indent is not None and indent > key_indent:
-                raise UnparsableError(f'"{line["key"]}" is indented, so it may belong to the value above')
-            key_indent = indent
+            key_indent = len(line["indent"])
             sections[-1].entries.append(_entry(line))
         at = line.end()
     children = [*root.entries, *(section.child() for section in sections[1:])]
