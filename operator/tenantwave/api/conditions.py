@@ -238,7 +238,7 @@ class FailReason(Reason):
 
     GATE_FAILED = "GateFailed", "a gate judged the tenant Failing", "look at the gate's query; push a repaired version"
     NOT_CONVERGED = "NotConverged", "a component did not become ready in time", "look at the tenant's pods; push a repaired version"
-    HOOK_FAILED = "HookFailed", "a hook's Job failed", "look at the Job's log"
+    HOOK_FAILED = "HookFailed", "a hook's Job failed", "look at the Job's log, mend it, then Retry"
     PREFLIGHT_FAILED = "PreflightFailed", "a check before the first write failed", "mend what the message says; the tenant then plans again"
     CONFIG_CONFLICT = (
         "ConfigConflict",
@@ -264,7 +264,7 @@ class FailReason(Reason):
     DELETED = "Deleted", "an object was deleted in mid-run", "look at the tenant and Resolve"
     AMBIGUOUS = "Ambiguous", "it cannot be told whose write is in place", "look at the tenant and Resolve"
     FOREIGN_VERSION_CHANGE = "ForeignVersionChange", "somebody else changed the version in mid-run", "stop the other writer, then Resolve"
-    FORWARD_ONLY = "ForwardOnly", "an irreversible step has run", "repair forwards, then Resolve"
+    FORWARD_ONLY = "ForwardOnly", "an irreversible step has run", "Retry, or push a repaired version; Resolve to go back or to stay"
     WINDOW_CLOSED = (
         "WindowClosed",
         "the window closed and `onWindowClose` or `maxOverrun` ended the tenant's turn",
