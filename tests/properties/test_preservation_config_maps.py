@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
-from support.documents import CHOICES, JSON_STYLE, STYLES, TOML_STYLE, YAML_STYLE, Choices, a_case
+from support.document_cases import CHOICES, Choices, a_case
+from support.documents import JSON_STYLE, STYLES, TOML_STYLE, YAML_STYLE
 from tenantwave.core.preservation import (
     ConfigMapContent,
     MergeResult,
@@ -32,7 +33,7 @@ TEXTS = ("", "1", "2", "a\nb\n")
 NAMES = ("a", "b", "c", "db.pool")
 
 of_choices = given(CHOICES)
-cases = settings(max_examples=2000, deadline=None)
+cases = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def a_content(choices: Choices) -> ConfigMapContent:

@@ -4,9 +4,10 @@ import configparser
 import tomllib
 from collections.abc import Mapping
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
-from support.documents import CHOICES, ENV_STYLE, INI_STYLE, TOML_STYLE, Choices, Style, a_document
+from support.document_cases import CHOICES, Choices, a_document
+from support.documents import ENV_STYLE, INI_STYLE, TOML_STYLE, Style
 from tenantwave.core.preservation.formats.ini import parse_ini
 from tenantwave.core.preservation.formats.toml import parse_toml
 from tenantwave.core.preservation.tree import Node, Shape, UnparsableError
@@ -42,7 +43,7 @@ SYNTAX = (
     "\n  # c\n",
 )
 
-cases = settings(max_examples=2000, deadline=None)
+cases = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def a_broken_text(choices: Choices, style: Style) -> str:

@@ -1,9 +1,9 @@
 """Lists inside files: by the name of their items, as sets, and as one value."""
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
-from support.documents import CHOICES, Choices
+from support.document_cases import CHOICES, Choices
 from tenantwave.core.preservation import ConfigMapContent, ListRule, MergeResult, OnConflict, Rule, Rules, Subject, merge
 
 SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
@@ -11,7 +11,7 @@ KEY = "servers.yaml"
 
 Servers = tuple[tuple[str, int], ...]
 
-cases = settings(max_examples=2000, deadline=None)
+cases = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def _some_servers(choices: Choices) -> Servers:
