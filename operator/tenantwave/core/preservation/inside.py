@@ -36,9 +36,9 @@ def merge_text(base: Framed, live: Framed, new: Framed, stated: Format, policy: 
     """Merge three texts of one format.
 
     If one of the three cannot be parsed, all are plain text, and a note says why.
-    Cost: for a structured format at least four parses, however long the text is: one to three seconds for 1 MiB, which is all that a
-    ConfigMap can hold; for plain text n log n in the lines that changed. Files of some kilobytes take a few milliseconds. Who serves
-    others meanwhile calls this in a thread.
+    Cost: for a structured format at least four parses, however long the text is: one to three seconds for 1 MiB (all that a ConfigMap can
+    hold), up to ten if it is thousands of tiny TOML tables; for plain text n log n in the lines that changed. Files of some kilobytes take
+    a few milliseconds. Who serves others meanwhile calls this in a thread.
     """
     texts = Texts(base.body, live.body, new.body)
     if texts.new in (texts.base, texts.live):
