@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,9 @@ from tenantwave.ports import Body
 
 MERGED_IN_LOOP = 4_096
 """Characters: so much is merged in some 20 ms, whatever the format. More would hold up the loop, and goes to a thread."""
+
+_MERGER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="merge")
+"""One merge at a time: a file of 1 MiB takes 100 MiB to read, and more threads merge no sooner and hold up the loop for longer."""
 
 UNTOUCHABLE = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt"})
 """ConfigMaps that Kubernetes itself keeps in every namespace."""
@@ -88,7 +92,7 @@ async def merged(work: Work, document: ConfigDocument, source: Source, live: Con
     three = (await _content(work, base), live, await _content(work, source.new))
     if max(_size(content) for content in three) <= MERGED_IN_LOOP:
         return merge(*three, document.rules, document.subject)
-    return await asyncio.to_thread(merge, *three, document.rules, document.subject)
+    return await asyncio.get_running_loop().run_in_executor(_MERGER, merge, *three, document.rules, document.subject)
 
 
 def _size(content: ConfigMapContent | None) -> int:
