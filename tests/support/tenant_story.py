@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from fakes import CrashNow, FakeClock, FakeCluster
@@ -100,6 +100,10 @@ def world_of(
     )
 
 
+LATER = timedelta(seconds=5)
+"""When a step that found nothing to do is tried again."""
+
+
 @dataclass
 class Story:
     """A tenant `acme` with two Deployments on 2.3.1, and an upgrade to 2.4.0 that has begun."""
@@ -177,7 +181,9 @@ class Story:
         state = self.status.state
         assert state is not None
         self.cluster.play(self.broken)
-        await self.steps.execute(Step(ACME, deed or DEED_OF[state], **more), self.world())
+        is_moved = await self.steps.execute(Step(ACME, deed or DEED_OF[state], **more), self.world())
+        if not is_moved and state is S.ROLLING_BACK:
+            self.clock.forward(LATER)  # nothing to do yet
 
     async def run(self, until: TenantState, turns: int = 40, **more: Any) -> None:
         """Step on until the state is reached, restarting the process whenever it dies."""

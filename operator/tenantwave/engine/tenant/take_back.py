@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, TypeVar
 
 from tenantwave.api.action import Resolution
@@ -26,6 +27,9 @@ from tenantwave.faults import Conflict, NotFound
 from tenantwave.ports import Body
 
 T = TypeVar("T")
+
+ON_ITS_WAY = timedelta(seconds=75)
+"""So long a request may be on its way. An API server gives it up after 60 s, unless it is told another `--request-timeout`."""
 
 AnyDocument = ConfigDocument | WorkloadDocument | SecretDocument | JobDocument
 
@@ -66,6 +70,8 @@ async def _go_back(work: Work) -> None:
         await _delete_created(work, documents[name])
     await work.handle.save()
     await put_back(work, is_forced=_is_forced(work), is_last=True)
+    if _may_still_be_created(work):
+        return
     for document in documents.values():
         await _verify(work, document)
     await compare(work)
@@ -89,6 +95,17 @@ async def _go_back(work: Work) -> None:
     status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
     ended = {"rolled_back_version": _version(work) if landed else status.rolled_back_version, "forward_only": ""}
     await work.handle.save(status.model_copy(update=ended))
+
+
+def _may_still_be_created(work: Work) -> bool:
+    """Tell whether an object may still come to be by a create of ours whose answer was lost.
+
+    There is no object whose version could be moved, so nothing keeps it from arriving: the proof waits until the API server has given it up.
+    A hook's Job arrives suspended, and never runs.
+    """
+    order = work.status.take_back
+    is_open = any(one.state is IntentState.ISSUED and not one.uid and one.target.kind != JOB.name for one in work.status.intents)
+    return is_open and order is not None and work.now() < order.time + ON_ITS_WAY
 
 
 def _is_ordered(work: Work) -> bool:

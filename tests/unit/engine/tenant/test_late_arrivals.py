@@ -15,6 +15,7 @@ from support.tenant_story import ACME, S, Story
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT
 from tenantwave.api.tenant_run import IntentState
+from tenantwave.faults import Fault
 
 FIRST_WRITES = {"ConfigMap": "app-config", "Deployment": "api"}
 
@@ -81,3 +82,27 @@ async def test_stripped_at_once_it_is_still_never_called_rolled_back(kind: str) 
         else:
             assert (story.status.state, story.status.reason) == (S.ROLLBACK_FAILED, FailReason.AMBIGUOUS)
     assert len(ends) == 2, "early enough nobody can tell; too late it cannot arrive"
+
+
+async def test_a_create_that_arrives_late_is_waited_for() -> None:
+    """Nothing that is there can be moved to keep it from arriving, so the tenant is not called rolled back before the API server gave it up."""
+    story = await Story().begin()
+    untouched = story.tenant_objects()
+
+    def hold(number: int, request: Request) -> None:
+        if (request.verb, request.kind, request.namespace) == ("create", "ConfigMap", ACME):
+            raise Late(CrashNow())
+
+    story.cluster.before = hold
+    with suppress(CrashNow):
+        await story.run_until_death()
+    story.cluster.before = lambda number, request: None
+    story.restart()
+    story.order_back()
+    for _ in range(5):
+        with suppress(Fault):
+            await story.step()
+    assert story.status.state is S.ROLLING_BACK
+    story.cluster.deliver()
+    await story.run(S.ROLLED_BACK)
+    assert (story.tenant_objects(), story.leftovers()) == (untouched, [])
