@@ -12,7 +12,6 @@ from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import let_job_go
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.jobs import JobDocument
-from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare
 from tenantwave.engine.tenant.versions import remove_old_versions
 from tenantwave.engine.tenant.work import Work
@@ -64,15 +63,10 @@ async def let_go(work: Work) -> None:
 async def _unmark(work: Work) -> None:
     for ref in work.ledger.touched():
         document = await work.written(ref)
-        match document:
-            case ConfigDocument():
-                await work.ledger.unmark(document)
-            case SecretDocument():
-                await work.ledger.unmark(document)
-            case JobDocument():
-                await let_job_go(work, document)
-            case _:
-                await work.ledger.unmark(document)
+        if isinstance(document, JobDocument):
+            await let_job_go(work, document)
+        else:
+            await work.ledger.unmark(document)
 
 
 async def _record(work: Work, *, is_stable: bool, adopting: bool = False) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
@@ -14,15 +13,10 @@ from tenantwave.core import blobs
 from tenantwave.core.preservation import ConfigMapContent, MergeResult, merge, values_digest
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.merging import aside
 from tenantwave.engine.tenant.versions import in_force
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
-
-MERGED_IN_LOOP = 4_096
-"""Characters: so much is merged in some 20 ms, whatever the format. More would hold up the loop, and goes to a thread."""
-
-_MERGER = ThreadPoolExecutor(max_workers=1, thread_name_prefix="merge")
-"""One merge at a time: a file of 1 MiB takes 100 MiB to read, and more threads merge no sooner and hold up the loop for longer."""
 
 UNTOUCHABLE = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt"})
 """ConfigMaps that Kubernetes itself keeps in every namespace."""
@@ -90,13 +84,7 @@ async def merged(work: Work, document: ConfigDocument, source: Source, live: Con
     standing = work.ledger.standing(document.ref)
     base = standing[-1].pristine if standing else source.base
     three = (await _content(work, base), live, await _content(work, source.new))
-    if max(_size(content) for content in three) <= MERGED_IN_LOOP:
-        return merge(*three, document.rules, document.subject)
-    return await asyncio.get_running_loop().run_in_executor(_MERGER, merge, *three, document.rules, document.subject)
-
-
-def _size(content: ConfigMapContent | None) -> int:
-    return sum(map(len, content.data.values())) if content is not None else 0
+    return await aside(partial(merge, rules=document.rules, subject=document.subject), *three)
 
 
 def config_digest(contents: Mapping[str, ConfigMapContent | None]) -> str:

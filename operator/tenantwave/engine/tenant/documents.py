@@ -74,6 +74,10 @@ class Document(Protocol[Part]):
         """Return what a rollback leaves: what is still ours goes back, later edits stay. Raises Failed where that cannot be."""
 
 
+AnyDocument = Document[Any]
+"""One object of the journal, whatever its part."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigDocument:
     """A ConfigMap of the tenant: everything that preservation sees of it."""

@@ -15,6 +15,7 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import MAX_FIELDS, Direction, Intent, IntentState
 from tenantwave.engine.tenant.documents import Document
 from tenantwave.engine.tenant.failure import Failed, NamespaceGone, lasting
+from tenantwave.engine.tenant.merging import aside
 from tenantwave.engine.tenant.run_handle import RunHandle
 from tenantwave.faults import AlreadyExists, Conflict, Fault, NotFound, OutcomeUnknown, Unavailable
 from tenantwave.ports import Body, Cluster, Snapshots
@@ -304,7 +305,7 @@ class Ledger:
             aim: T | None = await self.goal(document, previous)
             left: T | None = await self.part(document, previous.after)
             found: T | None = await self.part(document, intent.before)
-            goal = document.rebased(aim, left, found)
+            goal = await aside(document.rebased, aim, left, found)
             landed = landed.model_copy(update={"goal": (await self._snapshots.save(document.pack(goal))).digest})
         self._handle.stage_intent(landed)
 

@@ -8,8 +8,9 @@ from typing import Any
 from tenantwave.api.run_records import MAX_DIFFERENCES, Difference
 from tenantwave.core import blobs
 from tenantwave.core.preservation import field_values
-from tenantwave.engine.tenant.documents import ConfigDocument, WorkloadDocument
+from tenantwave.engine.tenant.documents import AnyDocument, ConfigDocument, WorkloadDocument
 from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.merging import aside
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import SnapshotCorrupt
 
@@ -24,14 +25,14 @@ async def remaining(work: Work) -> tuple[Difference, ...]:
     return tuple(found[:MAX_DIFFERENCES])
 
 
-async def _of(work: Work, document: Any) -> list[Difference]:
+async def _of(work: Work, document: AnyDocument) -> list[Difference]:
     last, live = work.ledger.standing(document.ref)[-1], document.read(await work.ledger.get(document))
     try:
         after, goal = await work.ledger.part(document, last.after), await work.ledger.goal(document, last)
     except SnapshotCorrupt:
         return [Difference(kind=document.kind.name, name=document.ref.name)]
     try:
-        aim = document.back(after, live, goal)
+        aim = await aside(document.back, after, live, goal)
     except Failed:  # a person decides: what they see is all that is not as it was
         aim = goal
     stands, wanted = _values(live), _values(aim)

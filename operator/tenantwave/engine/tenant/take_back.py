@@ -13,13 +13,12 @@ from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantStat
 from tenantwave.core import blobs, tenant_run
 from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.close import let_go
-from tenantwave.engine.tenant.documents import ConfigDocument, Document, WorkloadDocument
+from tenantwave.engine.tenant.documents import AnyDocument, ConfigDocument, Document, WorkloadDocument
 from tenantwave.engine.tenant.failure import Busy, Failed
 from tenantwave.engine.tenant.hooks import ready_to_go_back
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
-from tenantwave.engine.tenant.jobs import JobDocument
+from tenantwave.engine.tenant.merging import aside
 from tenantwave.engine.tenant.remaining import remaining
-from tenantwave.engine.tenant.secret_document import SecretDocument
 from tenantwave.engine.tenant.secrets import compare, put_back
 from tenantwave.engine.tenant.versions import user_elsewhere
 from tenantwave.engine.tenant.work import Work
@@ -30,8 +29,6 @@ T = TypeVar("T")
 
 ON_ITS_WAY = timedelta(seconds=75)
 """So long a request may be on its way. An API server gives it up after 60 s, unless it is told another `--request-timeout`."""
-
-AnyDocument = ConfigDocument | WorkloadDocument | SecretDocument | JobDocument
 
 
 async def take_back(work: Work) -> None:
@@ -61,7 +58,7 @@ async def _go_back(work: Work) -> None:
     for group in _groups(work):
         for document in [documents[name] for name in group]:
             if work.ledger.standing(document.ref):
-                await _back(work, document)
+                await _write_back(work, document)
         await work.handle.save()
         for document in [documents[name] for name in group]:
             if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
@@ -148,7 +145,7 @@ async def _delete_created(work: Work, document: AnyDocument) -> None:
     if await _is_needed(work, document):
         work.ledger.reverted(document.ref)
     else:
-        await _back(work, document)
+        await _write_back(work, document)
 
 
 async def _is_needed(work: Work, document: Document[Any]) -> bool:
@@ -175,17 +172,9 @@ async def _have_lock(work: Work, documents: dict[tuple[str, str], AnyDocument]) 
 
 async def _get(work: Work, document: AnyDocument) -> dict[str, Any] | None:
     try:
-        return await work.ports.cluster.get(document.kind, work.namespace, document.name)
+        return await work.ports.cluster.get(document.kind, work.namespace, document.ref.name)
     except NotFound:
         return None
-
-
-async def _back(work: Work, document: AnyDocument) -> None:
-    match document:
-        case ConfigDocument():
-            await _write_back(work, document)
-        case WorkloadDocument():
-            await _write_back(work, document)
 
 
 async def _write_back(work: Work, document: Document[T]) -> None:
@@ -198,7 +187,7 @@ async def _write_back(work: Work, document: Document[T]) -> None:
         _refuse_recreated(work, document, standing[-1], raw)
         goal: T | None = await work.ledger.goal(document, standing[-1])
         after: T | None = await work.ledger.part(document, standing[-1].after)
-        aim = goal if work.step.overwrite_later_edits else document.back(after, live, goal)
+        aim = goal if work.step.overwrite_later_edits else await aside(document.back, after, live, goal)
         if (aim is None) == (live is None) and not document.fields(live, aim):
             work.ledger.reverted(document.ref)
             return UNCHANGED
@@ -254,18 +243,8 @@ async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
     return not driver.exercised(raw, pods, document.paths)
 
 
-async def _verify(work: Work, document: AnyDocument) -> None:
+async def _verify(work: Work, document: Document[T]) -> None:
     """Prove that every path of ours is at its goal or is a later edit. Raises Conflict where a write of ours has arrived late."""
-    match document:
-        case ConfigDocument():
-            await _verify_part(work, document)
-        case WorkloadDocument():
-            await _verify_part(work, document)
-        case SecretDocument():
-            await _verify_part(work, document)
-
-
-async def _verify_part(work: Work, document: Document[T]) -> None:
     raw = await work.ledger.bar(document, by_order=True if _is_ordered(work) else None)
     if work.ledger.standing(document.ref):
         await work.handle.save()
@@ -278,7 +257,7 @@ async def _verify_part(work: Work, document: Document[T]) -> None:
     after: T | None = await work.ledger.part(document, forward[-1].after)
     if goal is None and live is not None and await _is_needed(work, document):
         return  # a version that somebody has begun to use stays; once nobody does, the end of a later upgrade deletes it
-    aim = document.back(after, live, goal)
+    aim = await aside(document.back, after, live, goal)
     if left := document.fields(live, aim):
         text = f"{document.kind.name} {document.ref.name}{left[0]} shows the release's value again; find who writes it, then Resolve"
         raise Failed(FailReason.AMBIGUOUS, text)

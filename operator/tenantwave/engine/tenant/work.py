@@ -19,7 +19,7 @@ from tenantwave.core.journal import RunRecord
 from tenantwave.core.plan import Step
 from tenantwave.core.preservation import Format, ListRule, OnConflict, OnUnknownBase, Rule, Rules, Subject
 from tenantwave.core.world import Tenant, World
-from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
+from tenantwave.engine.tenant.documents import AnyDocument, ConfigDocument, Values, WorkloadDocument
 from tenantwave.engine.tenant.failure import NamespaceGone
 from tenantwave.engine.tenant.intents import Ledger, marker_of
 from tenantwave.engine.tenant.jobs import JobDocument
@@ -155,7 +155,7 @@ class Work:
         name, kind = live["metadata"]["name"], driver.kind(component)
         return WorkloadDocument(self.namespace, name, kind, driver, tuple(sorted(paths)), names or {})
 
-    async def written(self, ref: ObjectRef) -> ConfigDocument | WorkloadDocument | SecretDocument | JobDocument:
+    async def written(self, ref: ObjectRef) -> AnyDocument:
         """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names."""
         if ref.kind == CONFIG_MAP.name:
             return self.config(ref.name)
@@ -174,17 +174,9 @@ class Work:
         names = {path: frozenset(values - {""}) for path, values in stood.items() if referred_target(path)}
         return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(stood)), names)
 
-    async def settle(
-        self, document: ConfigDocument | WorkloadDocument | SecretDocument | JobDocument, by_order: bool | None = None
-    ) -> None:
+    async def settle(self, document: AnyDocument, by_order: bool | None = None) -> None:
         """Find out what became of open writes to one object (see `Ledger.settle`)."""
-        match document:
-            case ConfigDocument():
-                await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
-            case SecretDocument():
-                await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
-            case _:
-                await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
+        await self.ledger.settle(document, await self.ledger.get(document), by_order=by_order)
 
     async def end(self, status: TenantRunStatus) -> None:
         """Write the status that a turn ends with. The writes of this step are in our hands alone: an `outcome` was made before them."""

@@ -13,6 +13,7 @@ from tenantwave.core.plan import Deed, Step
 from tenantwave.core.preservation import ConfigMapContent, MergeResult, Rules, Subject, merge
 from tenantwave.engine.tenant import configuration
 from tenantwave.engine.tenant.documents import ConfigDocument
+from tenantwave.engine.tenant.merging import MERGED_IN_LOOP, aside
 from tenantwave.engine.tenant.seals import Seals
 from tenantwave.engine.tenant.work import Ports, Work
 
@@ -23,9 +24,9 @@ async def test_large_config_maps_are_merged_one_at_a_time(monkeypatch: pytest.Mo
     """The trees of 1 MiB take 100 MiB: some of them at once would be more than the operator's memory."""
     threads: set[int] = set()
 
-    def watched(*args: Any) -> MergeResult:
+    def watched(*contents: Any, **terms: Any) -> MergeResult:
         threads.add(threading.get_ident())
-        return merge(*args)
+        return merge(*contents, **terms)
 
     monkeypatch.setattr(configuration, "merge", watched)
     story = await Story().begin()
@@ -45,3 +46,14 @@ async def test_large_config_maps_are_merged_one_at_a_time(monkeypatch: pytest.Mo
     assert [result.merged_count for result in results] == [1] * 8
     assert len(threads) == 1
     assert threads != {threading.get_ident()}
+
+
+async def test_small_ones_are_merged_at_once_and_large_ones_aside_whichever_way() -> None:
+    """A rollback merges, too."""
+    small, large = ConfigMapContent({"a": "1"}), ConfigMapContent({"a": "1" * (MERGED_IN_LOOP + 1)})
+
+    def where(*_: object) -> int:
+        return threading.get_ident()
+
+    assert await aside(where, small, None, small) == threading.get_ident()
+    assert await aside(where, small, None, large) != threading.get_ident()
