@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmark import calendar, chaos, merge
+from benchmark import calendar, chaos, merge, rollback
 from benchmark.fleet import FleetFigures, measure
 from benchmark.gates import command as gates
 
@@ -34,17 +34,20 @@ VERBS = ("create", "update", "patch", "apply", "delete", "get", "list")
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, and print a table or JSON."""
     parser = argparse.ArgumentParser(prog="hack/bench", description="Measures what tenantwave costs, and what its gates find.")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|gates|calendar|merge|chaos")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="fleet|rollback|gates|calendar|merge|chaos")
     fleet = commands.add_parser(
         "fleet", help="one upgrade of a whole fleet", description=HELP, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     fleet.add_argument("--tenants", type=int, nargs="+", default=[100, 1000], metavar="N", help="sizes of the fleet (default: 100 1000)")
     fleet.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    rollback.add_to(commands)
     gates.add_to(commands)
     calendar.add_to(commands)
     merge.add_to(commands)
     chaos.add_to(commands)
     found = parser.parse_args(arguments)
+    if found.command == "rollback":
+        return rollback.run_rollback(found)
     if found.command == "calendar":
         return calendar.run_calendar(found)
     if found.command == "merge":
