@@ -37,11 +37,18 @@ async def stalls(story: Story, upgrade: str, reason: str) -> str:
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
-        ({"hooks": [{"name": "migrate", "at": "PostApply", "jobTemplate": {"spec": {}}}]}, "spec.hooks is not supported by this build"),
+        (
+            {"components": [{"name": "chart", "helmRelease": {"name": "shop", "version": "2.4.0"}}]},
+            "spec.components[].helmRelease is not supported by this build",
+        ),
+        (
+            {"hooks": [{"name": "migrate", "at": "PostApply", "jobTemplate": {"spec": {}}}]},
+            "spec.hooks[migrate].jobTemplate has no spec.template.spec.containers",
+        ),
         ({"deadlineTime": "2020-01-01T00:00:00Z"}, "spec.deadlineTime 2020-01-01T00:00:00Z has passed"),
         ({"release": {"fromVersions": ">=2.x"}}, "fromVersions"),
     ],
-    ids=["hooks", "deadlineTime", "fromVersions"],
+    ids=["driver", "hooks", "deadlineTime", "fromVersions"],
 )
 async def test_field_that_cannot_be_obeyed_is_named(story: Story, spec: dict[str, Any], words: str) -> None:
     """S12: a field of the contract that this build does not support, or cannot understand, is never ignored."""
