@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from support.document_cases import CHOICES, Choices, a_case
 from support.documents import JSON_STYLE, STYLES, TOML_STYLE, YAML_STYLE
+from support.profiles import thorough
 from tenantwave.core.preservation import (
     ConfigMapContent,
     MergeResult,
@@ -33,7 +34,7 @@ TEXTS = ("", "1", "2", "a\nb\n")
 NAMES = ("a", "b", "c", "db.pool")
 
 of_choices = given(CHOICES)
-cases = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+cases = thorough(2000)
 
 
 def a_content(choices: Choices) -> ConfigMapContent:

@@ -4,10 +4,11 @@ import configparser
 import tomllib
 from collections.abc import Mapping
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from support.document_cases import CHOICES, Choices, a_document
 from support.documents import ENV_STYLE, INI_STYLE, TOML_STYLE, Style
+from support.profiles import thorough
 from tenantwave.core.preservation.formats.ini import parse_ini
 from tenantwave.core.preservation.formats.toml import parse_toml
 from tenantwave.core.preservation.tree import Node, Shape, UnparsableError
@@ -43,7 +44,7 @@ SYNTAX = (
     "\n  # c\n",
 )
 
-cases = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+cases = thorough(2000)
 
 
 def a_broken_text(choices: Choices, style: Style) -> str:

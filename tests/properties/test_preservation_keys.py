@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from support.document_cases import CHOICES, Case, Choices, cases
 from support.documents import STYLES, Line, Style
+from support.profiles import thorough
 from tenantwave.core.preservation import ConfigMapContent, Format, MergeResult, OnConflict, Rule, Rules, Subject, merge, merge_back
 from tenantwave.core.preservation.diff3 import hunks
 from tenantwave.core.preservation.formats import SYNTAXES, format_of
 
 SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
-CASES = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+CASES = thorough(2000)
 of_every_format = pytest.mark.parametrize("style", STYLES, ids=lambda style: style.key)
 
 

@@ -1,9 +1,10 @@
 """Lists inside files: by the name of their items, as sets, and as one value."""
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 
 from support.document_cases import CHOICES, Choices
+from support.profiles import thorough
 from tenantwave.core.preservation import ConfigMapContent, ListRule, MergeResult, OnConflict, Rule, Rules, Subject, merge
 
 SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
@@ -11,7 +12,7 @@ KEY = "servers.yaml"
 
 Servers = tuple[tuple[str, int], ...]
 
-cases = settings(max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+cases = thorough(2000)
 
 
 def _some_servers(choices: Choices) -> Servers:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 VARIABLE = "HYPOTHESIS_PROFILE"
 
@@ -21,6 +22,15 @@ def chosen(environment: Mapping[str, str]) -> str:
     if name not in PROFILES:
         raise ValueError(f"{VARIABLE}={name} is no profile; choose one of {', '.join(PROFILES)}")
     return name
+
+
+def thorough(count: int) -> settings:
+    """Return the settings of a property that CI tries so often, and anybody else a tenth as often: the fast gate is to stay fast.
+
+    HYPOTHESIS_PROFILE=ci tries it as often anywhere.
+    """
+    is_everything = chosen(os.environ) == "ci"
+    return settings(max_examples=count if is_everything else count // 10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def load(environment: Mapping[str, str]) -> None:
