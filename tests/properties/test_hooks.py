@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fakes import CrashNow, Late, Request
+from fakes import CrashNow, Request
+from support.mishaps import MISHAPS, befall
 from support.tenant_story import ACME, S, Story, a_spec
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import JOB
@@ -16,7 +17,6 @@ from tenantwave.api.run_records import HookState
 from tenantwave.core import tenant_run
 from tenantwave.faults import Conflict, OutcomeUnknown, Unavailable
 
-FAULTS = {"conflict": Conflict, "unavailable": Unavailable, "lost": OutcomeUnknown}
 ON_THE_WAY = (S.PREFLIGHT, S.APPLYING, S.CONVERGING, S.SOAKING, S.ROLLING_BACK)
 
 
@@ -28,10 +28,7 @@ class Mishap:
     what: str
 
 
-MISHAPS = st.lists(
-    st.builds(Mishap, st.integers(1, 40), st.sampled_from(["die before", "die after", "late", "deliver", "strip", "vanish", *FAULTS])),
-    max_size=3,
-)
+ANY_MISHAP = st.builds(Mishap, st.integers(1, 40), st.sampled_from([*MISHAPS, "strip", "vanish"]))
 
 
 @st.composite
@@ -50,7 +47,7 @@ def hooks(draw: st.DrawFn) -> list[dict[str, Any]]:
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(given_hooks=hooks(), mishaps=MISHAPS, back_after=st.one_of(st.none(), st.integers(1, 12)))
+@given(given_hooks=hooks(), mishaps=st.lists(ANY_MISHAP, max_size=3), back_after=st.one_of(st.none(), st.integers(1, 12)))
 async def test_whatever_happens_hooks_run_once_and_in_order(
     given_hooks: list[dict[str, Any]], mishaps: list[Mishap], back_after: int | None
 ) -> None:
@@ -112,12 +109,6 @@ def install(story: Story, mishaps: list[Mishap], live: dict[str, int]) -> None:
             if mishap.at != number:
                 continue
             match mishap.what:
-                case "die before":
-                    raise CrashNow
-                case "late":
-                    raise Late(CrashNow())
-                case "deliver":
-                    story.cluster.deliver()
                 case "strip":
                     for plural, namespace, name in list(story.cluster.objects):
                         if (plural, namespace) == ("jobs", ACME):
@@ -126,8 +117,8 @@ def install(story: Story, mishaps: list[Mishap], live: dict[str, int]) -> None:
                     for plural, namespace, name in list(story.cluster.objects):
                         if (plural, namespace) == ("jobs", ACME):
                             story.cluster.remove(JOB, ACME, name)
-                case what if what in FAULTS:
-                    raise FAULTS[what](what)
+                case what:
+                    befall(what, story.cluster)
 
     def after(number: int, request: Request) -> None:
         if (request.verb, request.kind) == ("merge", "Job") and (request.body.get("spec") or {}).get("suspend") is False:

@@ -20,12 +20,12 @@ from tenantwave.faults import Fault
 FIRST_WRITES = {"ConfigMap": "app-config", "Deployment": "api"}
 
 
-async def a_tenant_with_a_write_on_its_way(kind: str) -> Story:
-    """Return a tenant that is ordered back while the first write to an object of this kind has neither arrived nor been refused."""
+async def a_tenant_with_a_write_on_its_way(is_held: Callable[[Request], bool]) -> Story:
+    """Return a tenant that is ordered back while the first such write has neither arrived nor been refused."""
     story = await Story().begin()
 
     def hold(number: int, request: Request) -> None:
-        if (request.kind, request.name) == (kind, FIRST_WRITES[kind]):
+        if is_held(request):
             raise Late(CrashNow())
 
     story.cluster.before = hold
@@ -35,6 +35,11 @@ async def a_tenant_with_a_write_on_its_way(kind: str) -> Story:
     story.restart()
     story.order_back()
     return story
+
+
+def first_to(kind: str) -> Callable[[Request], bool]:
+    """The write to the object of this kind that is written first."""
+    return lambda request: (request.kind, request.name) == (kind, FIRST_WRITES[kind])
 
 
 def once_at(moment: int, begin: int, act: Callable[[], None]) -> Callable[[int, Request], None]:
@@ -52,7 +57,7 @@ async def test_it_is_taken_back_whenever_it_arrives(kind: str) -> None:
     """The server takes it before any of the writes of the way back, if it still may: then it goes back, too."""
     untouched = (await Story().begin()).tenant_objects()
     for moment in range(1, 12):
-        story = await a_tenant_with_a_write_on_its_way(kind)
+        story = await a_tenant_with_a_write_on_its_way(first_to(kind))
         story.cluster.before = once_at(moment, len(story.cluster.writes), story.cluster.deliver)
         await story.run(S.ROLLED_BACK)
         story.cluster.deliver()
@@ -67,7 +72,7 @@ async def test_stripped_at_once_it_is_still_never_called_rolled_back(kind: str) 
     untouched = (await Story().begin()).tenant_objects()
     ends = set()
     for moment in range(1, 12):
-        story = await a_tenant_with_a_write_on_its_way(kind)
+        story = await a_tenant_with_a_write_on_its_way(first_to(kind))
 
         def arrive_and_strip(story: Story = story) -> None:
             story.cluster.deliver()
@@ -86,19 +91,10 @@ async def test_stripped_at_once_it_is_still_never_called_rolled_back(kind: str) 
 
 async def test_a_create_that_arrives_late_is_waited_for() -> None:
     """Nothing that is there can be moved to keep it from arriving, so the tenant is not called rolled back before the API server gave it up."""
-    story = await Story().begin()
-    untouched = story.tenant_objects()
-
-    def hold(number: int, request: Request) -> None:
-        if (request.verb, request.kind, request.namespace) == ("create", "ConfigMap", ACME):
-            raise Late(CrashNow())
-
-    story.cluster.before = hold
-    with suppress(CrashNow):
-        await story.run_until_death()
-    story.cluster.before = lambda number, request: None
-    story.restart()
-    story.order_back()
+    untouched = (await Story().begin()).tenant_objects()
+    story = await a_tenant_with_a_write_on_its_way(
+        lambda request: (request.verb, request.kind, request.namespace) == ("create", "ConfigMap", ACME)
+    )
     for _ in range(5):
         with suppress(Fault):
             await story.step()
