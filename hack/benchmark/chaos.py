@@ -10,18 +10,17 @@ import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 from localcluster.access import Cluster
 from localcluster.binaries import resolve
-from localcluster.client import ApiError, KubeClient, eventually
+from localcluster.client import KubeClient
 from localcluster.cluster import LocalCluster
 
 from support.between import Between
 from support.cases import Case
 from support.chaos import Outcome, play
-from support.chart import apply_chart, operator_kubeconfig
+from support.chart import all_served, apply_chart, operator_kubeconfig
 from support.clusters import OPERATOR_NAMESPACE, prepare
 from support.dying import Dying, all_moments
 from support.every_write import EveryWrite
@@ -107,8 +106,7 @@ async def _place() -> AsyncIterator[tuple[Story, LocalCluster, Between, Nursery]
         await asyncio.to_thread(prepare, cluster)
         async with KubeClient.from_kubeconfig(cluster.kubeconfig, field_manager="bench") as kube:
             await apply_chart(kube, resolve("helm"), OPERATOR_NAMESPACE, {"rbac": {"tenantSecrets": "ReadWrite"}})
-            for kind in (UPGRADE, POLICY, ACTION, PROFILE, RUN):
-                await eventually(partial(_serves, kube, kind), saying=f"{kind} is served")
+            await all_served(kube, (UPGRADE, POLICY, ACTION, PROFILE, RUN))
             login = await asyncio.to_thread(_login, cluster)
             async with Between(login, folder) as between, nursery(between.kubeconfig, folder) as operators:
                 yield Story(kube, cluster, lambda name: f"{name}-c4a05e", folder), cluster, between, operators
@@ -116,16 +114,6 @@ async def _place() -> AsyncIterator[tuple[Story, LocalCluster, Between, Nursery]
 
 def _login(cluster: Cluster) -> Path:
     return operator_kubeconfig(cluster, OPERATOR_NAMESPACE)
-
-
-async def _serves(kube: KubeClient, kind: str) -> bool:
-    try:
-        await kube.list(kind)
-    except ApiError as error:
-        if error.status != 429:
-            raise
-        return False
-    return True
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,16 +20,14 @@ from benchmark.stage import (
     GROUP,
     IN_FLIGHT,
     NEW,
-    OLD,
     SYSTEM,
     WRITES_PER_SECOND,
     Object,
     Say,
     all_run,
-    catalogue_entry,
     counted,
     create_tenants,
-    install_chart,
+    fleet_of,
     operator,
     policy,
     quiet,
@@ -89,28 +86,20 @@ class FleetFigures:
 
 
 async def measure(tenant_count: int, say: Say) -> FleetFigures:
-    """Measure one fleet on a fresh cluster: without audit log, priority and fairness, which would be the bottleneck of both sides."""
+    """Measure one fleet on a fresh cluster."""
     figures = FleetFigures(tenant_count)
-    folder = Path(tempfile.mkdtemp(prefix="tenantwave-bench-"))
-    say(f"{tenant_count} tenants: a fresh cluster in {folder}")
-    with LocalCluster(folder, has_audit=False, is_unlimited=True, say=say) as cluster:
-        install_chart(cluster, folder)
-        async with KubeClient.from_kubeconfig(cluster.kubeconfig, field_manager="bench") as kube:
-            say(f"{tenant_count} tenants: created, until every pod is Ready")
-            await create_tenants(kube, "fleet-", tenant_count)
-            for version in (OLD, NEW):
-                await kube.apply(catalogue_entry(version))
-            await kube.apply(policy("fleet-"))
-            say(f"{tenant_count} tenants: the operator upgrades them")
-            begun = await _upgrade(kube, cluster, folder, figures)
-            say(f"{tenant_count} twins: created, until every pod is Ready")
-            writes = [write for write in recorded_writes(folder / "writes") if write.begun >= begun]
-            figures.write_count = len(writes)
-            figures.dry_run_count = sum(write.is_dry_run for write in writes)
-            figures.refused_count = sum(write.code >= 400 for write in writes)
-            await create_tenants(kube, "floor-", tenant_count)
-            say(f"{tenant_count} twins: {len(writes)} writes from a bare client")
-            await _floor(kube, cluster, floor.copies(writes), figures)
+    async with fleet_of(tenant_count, say) as (kube, cluster, folder):
+        await kube.apply(policy("fleet-"))
+        say(f"{tenant_count} tenants: the operator upgrades them")
+        begun = await _upgrade(kube, cluster, folder, figures)
+        say(f"{tenant_count} twins: created, until every pod is Ready")
+        writes = [write for write in recorded_writes(folder / "writes") if write.begun >= begun]
+        figures.write_count = len(writes)
+        figures.dry_run_count = sum(write.is_dry_run for write in writes)
+        figures.refused_count = sum(write.code >= 400 for write in writes)
+        await create_tenants(kube, "floor-", tenant_count)
+        say(f"{tenant_count} twins: {len(writes)} writes from a bare client")
+        await _floor(kube, cluster, floor.copies(writes), figures)
     return figures
 
 

@@ -6,27 +6,21 @@ import argparse
 import asyncio
 import json
 import sys
-import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 
 from localcluster.client import KubeClient
-from localcluster.cluster import LocalCluster
 
 from benchmark.stage import (
     GROUP,
-    NEW,
     OLD,
     SYSTEM,
     Object,
     Say,
     all_run,
-    catalogue_entry,
-    create_tenants,
-    install_chart,
+    fleet_of,
     operator,
     policy,
     pristine,
@@ -82,22 +76,16 @@ def run_rollback(found: argparse.Namespace) -> int:
 async def measure(tenant_count: int, max_parallel: str, say: Say) -> RollbackFigures:
     """Upgrade a fleet on a fresh cluster, have the wave rejected, and watch it go back."""
     figures = RollbackFigures(tenant_count, max_parallel)
-    folder = Path(tempfile.mkdtemp(prefix="tenantwave-bench-"))
-    say(f"{tenant_count} tenants: a fresh cluster in {folder}")
-    with LocalCluster(folder, has_audit=False, is_unlimited=True, say=say) as cluster:
-        install_chart(cluster, folder)
-        async with KubeClient.from_kubeconfig(cluster.kubeconfig, field_manager="bench") as kube:
-            say(f"{tenant_count} tenants: created, until every pod is Ready")
-            await create_tenants(kube, "fleet-", tenant_count)
-            for body in (catalogue_entry(OLD), catalogue_entry(NEW), _policy(max_parallel), upgrade("fleet-")):
-                await kube.apply(body)
-            async with operator(cluster.kubeconfig_for(SYSTEM, "tenantwave"), folder) as (_, port):
-                say(f"{tenant_count} tenants: the operator upgrades them")
-                await ready_says(kube, "fleet-upgrade", "AwaitingApproval", 120 + tenant_count)
-                await quiet(port)
-                say(f"{tenant_count} tenants: the wave is rejected")
-                await _take_back(kube, port, figures)
-            figures.unlike = [fault for number in range(tenant_count) for fault in await _faults(kube, number)]
+    async with fleet_of(tenant_count, say) as (kube, cluster, folder):
+        for body in (_policy(max_parallel), upgrade("fleet-")):
+            await kube.apply(body)
+        async with operator(cluster.kubeconfig_for(SYSTEM, "tenantwave"), folder) as (_, port):
+            say(f"{tenant_count} tenants: the operator upgrades them")
+            await ready_says(kube, "fleet-upgrade", "AwaitingApproval", 120 + tenant_count)
+            await quiet(port)
+            say(f"{tenant_count} tenants: the wave is rejected")
+            await _take_back(kube, port, figures)
+        figures.unlike = [fault for number in range(tenant_count) for fault in await _faults(kube, number)]
     return figures
 
 

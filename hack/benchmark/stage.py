@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
@@ -101,6 +102,24 @@ def upgrade(prefix: str) -> Object:
             "components": [{"name": "api", "workload": workload}],
         },
     }
+
+
+@asynccontextmanager
+async def fleet_of(tenant_count: int, say: Say) -> AsyncIterator[tuple[KubeClient, LocalCluster, Path]]:
+    """Set up a fresh cluster with the chart, the tenants and both catalogue entries; give an administrator's client, the cluster and its folder.
+
+    Without audit log, priority and fairness, which would be the bottleneck of whoever is measured.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="tenantwave-bench-"))
+    say(f"{tenant_count} tenants: a fresh cluster in {folder}")
+    with LocalCluster(folder, has_audit=False, is_unlimited=True, say=say) as cluster:
+        install_chart(cluster, folder)
+        async with KubeClient.from_kubeconfig(cluster.kubeconfig, field_manager="bench") as kube:
+            say(f"{tenant_count} tenants: created, until every pod is Ready")
+            await create_tenants(kube, "fleet-", tenant_count)
+            for version in (OLD, NEW):
+                await kube.apply(catalogue_entry(version))
+            yield kube, cluster, folder
 
 
 def install_chart(cluster: LocalCluster, folder: Path) -> None:

@@ -3,39 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
 from localcluster.access import Cluster
 from localcluster.binaries import resolve
-from localcluster.client import ApiError, KubeClient, eventually
+from localcluster.client import KubeClient
 from localcluster.monitoring import Monitoring
 
-from support.chart import apply_chart
+from support.chart import all_served, apply_chart
 from support.clusters import OPERATOR_NAMESPACE
 from support.days import DECISION, Days
 from support.gated import Gated
 from support.story import ACTION, POLICY, PROFILE, RUN, UPGRADE, Story
 
 
-async def serves(kube: KubeClient, kind: str) -> bool:
-    """Tell whether the API server serves a kind: a new one first says that its storage is being initialised (429)."""
-    try:
-        await kube.list(kind)
-    except ApiError as error:
-        if error.status != 429:
-            raise
-        return False
-    return True
-
-
 @pytest.fixture
 async def story(kube: KubeClient, cluster: Cluster, unique: Callable[[str], str], tmp_path: Path) -> AsyncIterator[Story]:
     """A story with the chart installed: rights, ServiceAccount and admission policies are those of a user's cluster."""
     await apply_chart(kube, resolve("helm"), OPERATOR_NAMESPACE)
-    for kind in (UPGRADE, POLICY, ACTION, DECISION, PROFILE, RUN):
-        await eventually(partial(serves, kube, kind), saying=f"{kind} is served")
+    await all_served(kube, (UPGRADE, POLICY, ACTION, DECISION, PROFILE, RUN))
     told = Story(kube, cluster, unique, tmp_path)
     await told.recorder.start()
     yield told

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +114,19 @@ async def wait_for_refusal(kube: KubeClient, body: Object, words: str) -> None:
 def _is_established(crd: Object) -> bool:
     conditions = crd.get("status", {}).get("conditions", [])
     return any(condition["type"] == "Established" and condition["status"] == "True" for condition in conditions)
+
+
+async def all_served(kube: KubeClient, kinds: Iterable[str]) -> None:
+    """Wait until the API server serves these kinds: of a new one it first says that its storage is being initialised (429)."""
+    for kind in kinds:
+        await eventually(partial(_serves, kube, kind), saying=f"{kind} is served")
+
+
+async def _serves(kube: KubeClient, kind: str) -> bool:
+    try:
+        await kube.list(kind)
+    except ApiError as error:
+        if error.status != 429:
+            raise
+        return False
+    return True
