@@ -21,6 +21,7 @@ from tenantwave.core.passes import (
     notices,
     orders,
     planning,
+    previews,
     problems,
     runs,
     starts,
@@ -44,7 +45,7 @@ PASSES: tuple[Callable[[Draft], None], ...] = (
     planning.plan_run,  # who goes in which wave
     planning.ensure_runs,
     planning.skip_unselected,
-    planning.preview,  # what would be done, while the upgrade is suspended
+    previews.preview_suspended,  # what would be done, while the upgrade is suspended
     choices.hear_tenants,  # what the tenants decided
     problems.check_first_wave,
     problems.check_owners,

@@ -42,8 +42,8 @@ EFFECTS_IN_FLIGHT = 32
 LONGEST_SLEEP = timedelta(minutes=10)
 STEP_AGAIN = timedelta(seconds=1)
 """A step that found nothing to do yet waits for an event; this long where none comes, for pods are not watched."""
-PREVIEW_EVERY = timedelta(seconds=10)
-"""A tenant that is held is read again this often: what held it is the tenant's own object, which no watch shows."""
+PACED_AGAIN = timedelta(seconds=10)
+"""Steps with a pace of their own are begun this often, so that a large fleet is not decided about anew for each of them."""
 TOLD_AT = 6
 """After so many failures in a row (about 30 s) in one tenant people are told."""
 GRACE = timedelta(seconds=5)
@@ -105,7 +105,7 @@ class Reconciler:
         if plan.journal is not None or moved:
             self.queue.add(name)
             return
-        delay = min((_pace(step) or STEP_AGAIN for step in plan.steps), default=LONGEST_SLEEP)
+        delay = min((self._wait(world, step) for step in plan.steps), default=LONGEST_SLEEP)
         if plan.wake_time is not None:
             delay = min(delay, plan.wake_time - self.clock.now())
         delay = min(delay, self._patience.next_end(name, self.clock.monotonic()) or delay)
@@ -174,7 +174,7 @@ class Reconciler:
             (step.tenant, self._step(world, step)) for step in steps
         ]
         results = await self._all(effect for _, effect in work)
-        owed = {move.tenant for move in plan.moves} | {step.tenant for step in plan.steps if _pace(step) is None}
+        owed = {move.tenant for move in plan.moves} | {step.tenant for step in plan.steps if step.at_most_every is None}
         moved, behind = False, owed - {tenant for tenant, _ in work}
         for (tenant, _), result in zip(work, results, strict=True):
             if isinstance(result, Fault):
@@ -220,14 +220,23 @@ class Reconciler:
         for step in steps:
             if len(due) == EFFECTS_PER_ROUND:
                 break
-            pace = _pace(step)
-            if pace is not None:
-                key = (world.upgrade.uid, step.tenant, step.deed)
-                if now - self._paced.get(key, float("-inf")) < pace.total_seconds():
+            if step.at_most_every is not None:
+                if self._rest(world, step) > timedelta(0):
                     continue
-                self._paced[key] = now
+                self._paced[world.upgrade.uid, step.tenant, step.deed] = now
             due.append(step)
         return due
+
+    def _rest(self, world: World, step: Step) -> timedelta:
+        """Return how long a step with a pace has still to wait for its turn; not above 0 where it is due."""
+        begun = self._paced.get((world.upgrade.uid, step.tenant, step.deed))
+        if step.at_most_every is None or begun is None:
+            return timedelta(0)
+        return step.at_most_every - timedelta(seconds=self.clock.monotonic() - begun)
+
+    def _wait(self, world: World, step: Step) -> timedelta:
+        """Return after what time to look at a step again that is not done yet."""
+        return STEP_AGAIN if step.at_most_every is None else max(PACED_AGAIN, self._rest(world, step))
 
     async def _step(self, world: World, step: Step) -> bool:
         started = self.clock.monotonic()
@@ -323,8 +332,3 @@ class Reconciler:
                     view.name, False, ActionReason.UNKNOWN_TARGET, f"there is no TenantUpgrade {name}; correct spec.upgrade in a new action"
                 )
                 await self._write_answer(view, answer)
-
-
-def _pace(step: Step) -> timedelta | None:
-    """Return how often a step may be taken at most; None: whenever it is wanted."""
-    return step.at_most_every or (PREVIEW_EVERY if step.deed is Deed.PREVIEW else None)

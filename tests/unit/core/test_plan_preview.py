@@ -8,7 +8,7 @@ import pytest
 
 from builders import MINUTE, NOON, a_journal, a_policy, a_spec, a_status, a_tenant, a_world, an_upgrade
 from tenantwave.api.tenant_run import TenantPlan, TenantRunStatus, TenantState
-from tenantwave.core.passes.planning import PREVIEW_AGAIN
+from tenantwave.core.passes.previews import FOR_EACH, WHERE_HELD, WHERE_WELL
 from tenantwave.core.plan import Deed, Plan
 from tenantwave.core.planner import decide
 from tenantwave.core.world import Upgrade
@@ -28,15 +28,22 @@ def suspended(**statuses: TenantRunStatus) -> Plan:
 @pytest.mark.parametrize(
     ("status", "every"),
     [
-        pytest.param(a_status(), None, id="never looked at"),
-        pytest.param(a_status(preview_problem=PAUSED), None, id="something stands against it"),
-        pytest.param(a_status(preview=PLAN), PREVIEW_AGAIN, id="a good plan: now and then"),
+        pytest.param(a_status(), WHERE_HELD, id="never looked at"),
+        pytest.param(a_status(preview_problem=PAUSED), WHERE_HELD, id="something stands against it"),
+        pytest.param(a_status(preview=PLAN), WHERE_WELL, id="a good plan: now and then"),
     ],
 )
-def test_every_tenant_that_waits_is_looked_at(status: TenantRunStatus, every: timedelta | None) -> None:
+def test_every_tenant_that_waits_is_looked_at(status: TenantRunStatus, every: timedelta) -> None:
     """The tenant may edit while the upgrade is suspended."""
     steps = suspended(acme=status).steps
     assert [(step.deed, step.at_most_every) for step in steps] == [(Deed.PREVIEW, every)]
+
+
+def test_a_large_fleet_is_looked_at_no_faster_than_the_api_server_can_bear() -> None:
+    """Ten tenants a second, whatever stands against them."""
+    fleet = suspended(**{f"t{number:04}": a_status(preview_problem=PAUSED) for number in range(1_000)})
+    assert {step.at_most_every for step in fleet.steps} == {1_000 * FOR_EACH}
+    assert 1_000 * FOR_EACH > WHERE_HELD
 
 
 def test_who_is_written_is_not_previewed() -> None:

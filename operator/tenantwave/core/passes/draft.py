@@ -190,6 +190,10 @@ class Draft:
         """Tell whether any tenant with a TenantRun of this upgrade, of whatever run, is in one of these states."""
         return any(self._tally[state] > 0 for state in states)
 
+    def count(self, state: TenantState) -> int:
+        """Return how many tenants are in this state."""
+        return self._tally[state]
+
     def has_moves(self) -> bool:
         """Tell whether tenants of the run have been moved by this decision, so that it is not stored yet where they stand."""
         run, before = self.run.id, self._before

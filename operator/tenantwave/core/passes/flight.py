@@ -13,6 +13,7 @@ from tenantwave.api.upgrade import HookTime
 from tenantwave.core import hooks, tenant_run
 from tenantwave.core.calendar import AtClose, Closed, Terms, close_wake_time, overrides_for, planned_start, what_at_close
 from tenantwave.core.passes.draft import Draft, is_at_release
+from tenantwave.core.passes.previews import preview_held
 from tenantwave.core.passes.terms import SKEW, ruling_of
 from tenantwave.core.plan import Deed
 from tenantwave.core.world import Progress, Tenant
@@ -229,7 +230,7 @@ def _held(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         return
     ended = draft.run.order is not None or draft.run.completion_time is not None
     if not status.written and status.run == draft.run.id and draft.planned and not draft.deleted and not ended:
-        draft.do(tenant.name, Deed.PREVIEW)
+        preview_held(draft, tenant, status)
 
 
 def _rollback_failed(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
@@ -16,9 +14,6 @@ from tenantwave.core.passes.problems import named
 from tenantwave.core.passes.runs import content_of, is_earlier_attempt, spec_blob
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Tenant
-
-PREVIEW_AGAIN = timedelta(minutes=5)
-"""How often a tenant with a good plan is looked at again while the upgrade is suspended."""
 
 
 def plan_run(draft: Draft) -> None:
@@ -274,18 +269,6 @@ def record_already_there(draft: Draft) -> None:
         ):
             message = f"already runs {draft.spec.release.product} {draft.spec.release.version}; nothing was written"
             draft.do(tenant.name, Deed.LET_GO, tenant_run.succeeded(status, RunReason.ALREADY_AT_RELEASE, message, draft.now))
-
-
-def preview(draft: Draft) -> None:
-    """Have told what would be done in each tenant, and what stands against it, while the upgrade is suspended.
-
-    Where something stands against it the tenant is looked at again every few seconds; a good plan now and then, for the tenant may edit.
-    """
-    if not draft.suspended or not draft.planned or draft.superseded or draft.deleted or draft.run.order is not None:
-        return
-    for tenant, status in draft.current():
-        if status.state in tenant_run.NOT_STARTED and not status.written:
-            draft.do(tenant.name, Deed.PREVIEW, at_most_every=PREVIEW_AGAIN if status.preview is not None else None)
 
 
 def _lacks_run(draft: Draft, name: str) -> bool:
