@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 
 from tenantwave.engine.queue import backoff
@@ -9,9 +10,23 @@ from tenantwave.faults import Conflict, Fault
 
 SOON = timedelta(milliseconds=200)
 """Somebody else was faster: the watch shows what they did in a moment."""
+ORDINARY_CONFLICTS = 10
+"""So many times in a row somebody may be faster. The same conflict once more is no race: something is there that looking again does not mend."""
+LONGEST_AFTER_CONFLICT = timedelta(seconds=10)
+TOLD_AT = 6
+"""After so many failures in a row (about 30 s; of a conflict 20 s) people are told."""
 
 Key = tuple[str, str]
 """Upgrade and tenant."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setback:
+    """What a failure means: how long to wait, whether it has lasted, and whether it has just now become news."""
+
+    wait: timedelta
+    lasts: bool = False
+    is_news: bool = False
 
 
 class Patience:
@@ -19,35 +34,36 @@ class Patience:
 
     def __init__(self) -> None:
         self._until: dict[Key, float] = {}
-        self._counts: dict[Key, int] = {}
-        self._doing: dict[Key, str] = {}
+        self._rows: dict[tuple[Key, bool], tuple[str, int]] = {}
+        """Of conflicts and of all else: what failed last, and how often in a row."""
 
     def is_over(self, upgrade: str, tenant: str, now: float) -> bool:
         """Tell whether the tenant may be worked in."""
         return self._until.get((upgrade, tenant), 0.0) <= now
 
-    def fail(self, upgrade: str, tenant: str, fault: Fault, now: float) -> tuple[int, timedelta]:
-        """Note that work failed. Return how often in a row, and how long to wait: 0.2 s after a conflict, else 0.5 s doubled up to 300 s.
+    def fail(self, upgrade: str, tenant: str, fault: Fault, now: float) -> Setback:
+        """Note that work failed. The wait is 0.5 s, doubled up to 300 s; after a conflict 0.2 s, and where the same comes on and on up to 10 s.
 
         Another write that fails is no row: the one that failed before has gone well since, and a rollback that gets on, however
         bumpily, is not to be left alone for minutes.
         """
-        key = (upgrade, tenant)
-        if isinstance(fault, Conflict):
-            wait = SOON
-        else:
-            doing = fault.message.partition(": ")[0]
-            self._counts[key] = self._counts.get(key, 0) + 1 if self._doing.get(key) == doing else 1
-            self._doing[key] = doing
-            wait = max(backoff(self._counts[key], 0.5), fault.retry_after or timedelta())
+        key, is_conflict = (upgrade, tenant), isinstance(fault, Conflict)
+        doing = fault.message if is_conflict else fault.message.partition(": ")[0]
+        before, count = self._rows.get((key, is_conflict), ("", 0))
+        count = count + 1 if before == doing else 1
+        self._rows[key, is_conflict] = (doing, count)
+        row = count - ORDINARY_CONFLICTS if is_conflict else count
+        wait = SOON if row <= 0 else max(backoff(row, 0.5), fault.retry_after or timedelta())
+        wait = min(wait, LONGEST_AFTER_CONFLICT) if is_conflict else wait
         self._until[key] = now + wait.total_seconds()
-        return self._counts.get(key, 0), wait
+        return Setback(wait, row >= TOLD_AT, row == TOLD_AT)
 
     def forget(self, upgrade: str, tenant: str) -> None:
         """Note that work went well."""
-        self._until.pop((upgrade, tenant), None)
-        self._counts.pop((upgrade, tenant), None)
-        self._doing.pop((upgrade, tenant), None)
+        key = (upgrade, tenant)
+        self._until.pop(key, None)
+        for is_conflict in (True, False):
+            self._rows.pop((key, is_conflict), None)
 
     def drop(self, upgrade: str) -> None:
         """Forget an upgrade that is gone."""

@@ -30,7 +30,7 @@ from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant import TenantSteps
 from tenantwave.engine.views import ActionView, JournalView, UpgradeView
-from tenantwave.faults import Conflict, Fault, NotFound, SnapshotCorrupt
+from tenantwave.faults import Fault, NotFound, SnapshotCorrupt
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
 
@@ -44,8 +44,6 @@ STEP_AGAIN = timedelta(seconds=1)
 """A step that found nothing to do yet waits for an event; this long where none comes, for pods are not watched."""
 PACED_AGAIN = timedelta(seconds=10)
 """Steps with a pace of their own are begun this often, so that a large fleet is not decided about anew for each of them."""
-TOLD_AT = 6
-"""After so many failures in a row (about 30 s) in one tenant people are told."""
 GRACE = timedelta(seconds=5)
 """An order may come before its upgrade: git applies in any order."""
 
@@ -207,10 +205,10 @@ class Reconciler:
 
     def _bear(self, world: World, tenant: str, fault: Fault) -> None:
         """Note that work in a tenant failed. Somebody being faster is ordinary; what lasts is told."""
-        count, wait = self._patience.fail(world.upgrade.name, tenant, fault, self.clock.monotonic())
-        level = logging.INFO if isinstance(fault, Conflict) or count < TOLD_AT else logging.WARNING
-        log.log(level, "%s: %s: %s; tried again in %.1f s", world.upgrade.name, tenant, fault.message, wait.total_seconds())
-        if count == TOLD_AT and not isinstance(fault, Conflict):
+        setback = self._patience.fail(world.upgrade.name, tenant, fault, self.clock.monotonic())
+        level = logging.WARNING if setback.lasts else logging.INFO
+        log.log(level, "%s: %s: %s; tried again in %.1f s", world.upgrade.name, tenant, fault.message, setback.wait.total_seconds())
+        if setback.is_news:
             self.reporter.warn(world, "TenantWorkFailing", f"{tenant}: {fault.message}; it is tried again, the others go on")
 
     def _due(self, world: World, steps: Iterable[Step]) -> list[Step]:
