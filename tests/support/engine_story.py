@@ -70,6 +70,8 @@ class EngineStory:
     cluster: FakeCluster = field(default_factory=FakeCluster)
     clock: FakeClock = field(default_factory=FakeClock)
     heard: Heard = field(default_factory=Heard)
+    broken: Callable[[str], bool] = lambda image: False
+    """Whose pods do not become Ready."""
 
     def __post_init__(self) -> None:
         for tenant in self.tenants:
@@ -140,7 +142,7 @@ class EngineStory:
 
     async def look(self) -> None:
         """Let the controllers and the watches catch up, and take the upgrade one step further."""
-        self.cluster.play()
+        self.cluster.play(self.broken)
         self.watch()
         await self.reconcile()
 

@@ -1,12 +1,15 @@
-"""A suspended upgrade of many tenants is looked at in portions, and every tenant has its turn."""
+"""One round takes so many tenants and no more; every tenant has its turn."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from support.engine_story import UPGRADE, EngineStory
-from tenantwave.api.kinds import DEPLOYMENT, TENANT_UPGRADE
+from tenantwave.api.kinds import DEPLOYMENT, ROLLOUT_POLICY, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.core.passes.previews import WHERE_WELL
+from tenantwave.engine import reconcile
 from tenantwave.engine.reconcile import EFFECTS_PER_ROUND, PACED_AGAIN
 
 LAST = "t259"
@@ -43,3 +46,24 @@ async def test_the_last_of_many_tenants_is_looked_at_again_as_soon_as_the_others
         story.clock.forward(asked.delay)
         await story.look()
     assert waited >= WHERE_WELL
+
+
+async def test_tenants_that_cannot_go_back_leave_room_to_those_behind_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pods of the first do not come up with the old image; the last are taken back all the same."""
+    monkeypatch.setattr(reconcile, "EFFECTS_PER_ROUND", 2)
+    story = EngineStory(tenants=("t0", "t1", "t2", "t3", "t4"))
+    story.cluster.edit(ROLLOUT_POLICY, "", "standard", {"spec": {"rollback": {"maxParallel": "100%"}}})
+    for tenant in ("t0", "t1"):
+        containers = [{"name": "api", "image": "old.example.com/api:2.3.1"}]
+        story.cluster.edit(DEPLOYMENT, tenant, "api", {"spec": {"template": {"spec": {"containers": containers}}}})
+    await story.looks()
+    story.broken = lambda image: image.startswith("old.")
+    spec = {"upgrade": UPGRADE, "run": story.status().run.id, "type": "Abort", "reason": "a bad release"}
+    metadata = {"name": "abort", "creationTimestamp": f"{story.clock.now():%Y-%m-%dT%H:%M:%SZ}", "generation": 1}
+    story.cluster.put(UPGRADE_ACTION, {"metadata": metadata, "spec": spec})
+    for _ in range(60):
+        await story.look()
+        story.clock.forward(timedelta(seconds=1))
+    assert {tenant: story.run(tenant)["status"]["state"] for tenant in story.tenants} == {
+        "t0": "RollingBack", "t1": "RollingBack", "t2": "RolledBack", "t3": "RolledBack", "t4": "RolledBack",
+    }  # fmt: skip
