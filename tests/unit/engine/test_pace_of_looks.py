@@ -58,7 +58,9 @@ async def test_tenants_that_cannot_go_back_leave_room_to_those_behind_them(monke
         story.cluster.edit(DEPLOYMENT, tenant, "api", {"spec": {"template": {"spec": {"containers": containers}}}})
     await story.looks()
     story.broken = lambda image: image.startswith("old.")
-    spec = {"upgrade": UPGRADE, "run": story.status().run.id, "type": "Abort", "reason": "a bad release"}
+    run = story.status().run
+    assert run is not None
+    spec = {"upgrade": UPGRADE, "run": run.id, "type": "Abort", "reason": "a bad release"}
     metadata = {"name": "abort", "creationTimestamp": f"{story.clock.now():%Y-%m-%dT%H:%M:%SZ}", "generation": 1}
     story.cluster.put(UPGRADE_ACTION, {"metadata": metadata, "spec": spec})
     for _ in range(60):
