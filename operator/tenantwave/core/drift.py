@@ -29,5 +29,5 @@ def _shown(tenant: Tenant, version: str, optional: set[str]) -> str:
         if not view.present and view.name not in optional:
             return f"{view.name} is gone"
         if view.present and not view.at_release:
-            return f"{view.name}: {view.message or f'no longer shows {version}'}"
+            return view.shown or f"{view.name} no longer shows {version}"
     return ""

@@ -58,8 +58,8 @@ class Progress(Enum):
 class ComponentView:
     """One component of one tenant, read from the caches.
 
-    at_release: every value of the release stands in the object, compared exactly. at_goal: every value that a rollback aims at does; None
-    where nothing was written. refused: why this object cannot be driven (paused, no replicas ...); owner: who would write the field back.
+    at_release: every value of the release stands in the object, compared exactly; shown: what stands there instead, else ''. message: how its
+    rollout stands. refused: why this object cannot be driven (paused, no replicas ...); owner: who would write the field back.
     """
 
     name: str
@@ -69,6 +69,7 @@ class ComponentView:
     message: str = ""
     refused: tuple[FailReason, str] | None = None
     owner: str = ""
+    shown: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +83,8 @@ class HookJobView:
     message: str = ""
     is_let_run: bool = True
     """We have let it run: it is created suspended, and waits until the journal knows of it."""
+    running_since: datetime | None = None
+    """When we let it run, or its controller started it later; None where it does not say. It stands in the tenant: anybody may have set it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,7 +74,14 @@ def test_a_missing_container_is_refused_and_never_added() -> None:
     refused = why_refused(component, an_object())
     assert refused is not None
     assert (refused[0], "no container web" in refused[1]) == (FailReason.NOT_DRIVABLE, True)
-    assert DRIVER.view(component, "acme", "2.4.0", [an_object()]).at_release is False
+    view = DRIVER.view(component, "acme", "2.4.0", [an_object()])
+    assert (view.at_release, view.shown) == (False, "Deployment api lacks a container of the component")
+
+
+def test_what_an_object_shows_instead_of_the_release_is_told() -> None:
+    """Images alone, and nothing that changes with its pods: the sentence goes into a condition and an Event."""
+    view = DRIVER.view(a_component(containers=[{"name": "api", "image": "shop/api:{version}"}]), "acme", "2.5.0", [an_object()])
+    assert (view.at_release, view.shown) == (False, "Deployment api: shop/api:2.4.0 instead of shop/api:2.5.0")
 
 
 def test_a_daemon_set_on_no_node_is_refused() -> None:

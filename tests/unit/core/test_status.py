@@ -192,7 +192,7 @@ def a_finished_tenant(name: str = "acme", **fields: Any) -> Tenant:
     return a_tenant(name, a_status(S.SUCCEEDED), **{"record": a_record(NEW), "components": (a_view(at_release=True),), **fields})
 
 
-ELSEWHERE = a_view(at_release=False, message="api: image registry.test/shop/api:2.3.9")
+ELSEWHERE = a_view(at_release=False, shown="Deployment api: shop/api:2.3.9 instead of shop/api:2.4.0", message="1 of 3 pods are Ready")
 CLAIM = Claim("shop-2-5-0", "r", holds=True, waits=False, running=True, creation_time=NOON, product="shop", version="2.5.0")
 
 
@@ -201,7 +201,9 @@ CLAIM = Claim("shop-2-5-0", "r", holds=True, waits=False, running=True, creation
     [
         pytest.param(a_finished_tenant(), "", id="shows the release"),
         pytest.param(
-            a_finished_tenant(components=(ELSEWHERE,)), "api: api: image registry.test/shop/api:2.3.9", id="shows another version"
+            a_finished_tenant(components=(ELSEWHERE,)),
+            "Deployment api: shop/api:2.3.9 instead of shop/api:2.4.0",
+            id="shows another version",
         ),
         pytest.param(a_finished_tenant(components=(a_view(present=False),)), "api is gone", id="its component is gone"),
         pytest.param(a_finished_tenant(components=(ELSEWHERE,), record=a_record("2.5.0")), "", id="another upgrade has moved it on"),

@@ -66,10 +66,12 @@ class WorkloadDriver:
         worst, message = max(seen, key=lambda one: _BEST_TO_WORST.index(one[0]))
         refusals = [refusal for target in targets if (refusal := why_refused(component, target))]
         owners = [f"{owner} owns the images of {_called(target)}" for target in targets if (owner := self._owner(component, target))]
+        strays = [stray for target in targets if (stray := self._stray(component, tenant, version, target))]
         return ComponentView(
             name=component.name,
             present=True,
-            at_release=all(self._is_at(component, tenant, version, target) for target in targets),
+            at_release=not strays,
+            shown=strays[0] if strays else "",
             progress=worst,
             message=message,
             refused=refusals[0] if refusals else None,
@@ -228,9 +230,14 @@ class WorkloadDriver:
         fields = [path for container in _workload(component).containers if (path := _image_path(live, container.name))]
         return owner_of(live, self.managers(live, fields))
 
-    def _is_at(self, component: Component, tenant: str, version: str, live: Body) -> bool:
+    def _stray(self, component: Component, tenant: str, version: str, live: Body) -> str:
+        """Return what an object shows instead of the release, '' where it shows the release."""
         values = self.values(component, tenant, version, live)
-        return len(values) == len(_workload(component).containers) and self.current(live, values) == values
+        if len(values) < len(_workload(component).containers):
+            return f"{_called(live)} lacks a container of the component"
+        shown = self.current(live, values)
+        others = [f"{shown[path] or 'no image'} instead of {value}" for path, value in values.items() if shown[path] != value]
+        return f"{_called(live)}: {', '.join(others)}" if others else ""
 
 
 _STATUS_KEPT = frozenset(
