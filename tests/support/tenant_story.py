@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,11 +12,12 @@ from fakes import CrashNow, FakeClock, FakeCluster
 from tenantwave.adapters.drivers.workload import WorkloadDriver
 from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, NAMESPACE, TENANT_RUN
+from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, JOB, NAMESPACE, TENANT_RUN, UPGRADE_LABEL
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import blobs, tenant_run
 from tenantwave.core.gates import GateBook
+from tenantwave.core.hooks import view_of
 from tenantwave.core.journal import CatalogueRef, Journal, RunRecord
 from tenantwave.core.plan import Deed, Step
 from tenantwave.core.preservation import content_of
@@ -169,7 +170,13 @@ class Story:
 
     def world(self) -> World:
         """Return what the planner sees."""
-        return world_of(self.cluster.see(TENANT_RUN, OWN, f"shop.{ACME}"), ACME, self.spec, self.catalogue, self.record())
+        world = world_of(self.cluster.see(TENANT_RUN, OWN, f"shop.{ACME}"), ACME, self.spec, self.catalogue, self.record())
+        jobs = [
+            view_of(body)
+            for (plural, namespace, _), body in self.cluster.objects.items()
+            if (plural, namespace) == (JOB.plural, ACME) and UPGRADE_LABEL in (body["metadata"].get("labels") or {})
+        ]
+        return replace(world, tenants={ACME: replace(world.tenants[ACME], hook_jobs={job.name: job for job in jobs})})
 
     def record(self) -> VersionRecord | None:
         """Return the version record."""

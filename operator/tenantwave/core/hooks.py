@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import GROUP, JOB, RUN_LABEL, TENANT_LABEL, UPGRADE_LABEL
+from tenantwave.api.kinds import GROUP, INTENT_ANNOTATION, JOB, RUN_LABEL, TENANT_LABEL, UPGRADE_LABEL
 from tenantwave.api.run_records import HookRecord, HookState
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.api.upgrade import Component, Hook, HookTime, TenantUpgradeSpec
 from tenantwave.core.world import HookJobView
 
 LET_RUN_ANNOTATION = f"{GROUP}/let-run"
-"""Stands on a Job that was let run, so that one which somebody else suspends later is left to them."""
+"""Stands on a Job that was let run, and says when: one which somebody else suspends later is left to them."""
 DEFAULT_TIMEOUT = timedelta(minutes=10)
 LATE = timedelta(minutes=1)
 """The Job's own deadline ends it. So much later we end it ourselves: it may be suspended, or nobody may run the Job controller."""
@@ -196,9 +196,9 @@ def job_body(hook: HookJob, place: Place) -> dict[str, Any]:
     }
 
 
-def let_run() -> dict[str, Any]:
-    """Return the change that lets a Job run."""
-    return {"metadata": {"annotations": {LET_RUN_ANNOTATION: "true"}}, "spec": {"suspend": False}}
+def let_run(now: datetime) -> dict[str, Any]:
+    """Return the change that lets a Job run. Its clock begins with it, however long ago the Job was created."""
+    return {"metadata": {"annotations": {LET_RUN_ANNOTATION: now.isoformat()}}, "spec": {"suspend": False}}
 
 
 def parting() -> dict[str, Any]:
@@ -210,6 +210,14 @@ def is_of(raw: Mapping[str, Any], place: Place) -> bool:
     """Tell whether a Job has our labels of this very run."""
     labels = (raw.get("metadata") or {}).get("labels") or {}
     return all(labels.get(key) == value for key, value in place.labels().items())
+
+
+def is_stray(raw: Mapping[str, Any], place: Place) -> bool:
+    """Tell whether a Job is ours, of another run, and was never let run. Asked under the tenant's lock, its run is over: nobody will."""
+    labels, annotations = _at(raw, "metadata", "labels"), _at(raw, "metadata", "annotations")
+    is_ours = INTENT_ANNOTATION in annotations and labels.get(TENANT_LABEL) == place.tenant
+    is_idle = _at(raw, "spec").get("suspend") is True and LET_RUN_ANNOTATION not in annotations
+    return is_ours and is_idle and labels.get(RUN_LABEL) != place.run
 
 
 def _labelled(metadata: Mapping[str, Any], place: Place) -> dict[str, str]:
@@ -236,11 +244,50 @@ def view_of(raw: Mapping[str, Any]) -> HookJobView:
     elif "Failed" in held:
         said = held["Failed"]
         state, message = HookState.FAILED, f"{said.get('reason') or 'Failed'}: {said.get('message') or 'no message'}"
+        if said.get("reason") == "DeadlineExceeded" and not _had_pods(raw):
+            message = f"{message[:200]}; it never had a pod: `{_describe(metadata)}` says why"
     else:
         state, message = HookState.RUNNING, ""
-    labels, is_let_run = metadata.get("labels") or {}, LET_RUN_ANNOTATION in (metadata.get("annotations") or {})
-    namespace, upgrade = str(metadata.get("namespace", "")), str(labels.get(UPGRADE_LABEL, ""))
-    return HookJobView(namespace, str(metadata["name"]), upgrade, state, message[:512], is_let_run)
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    return HookJobView(
+        tenant=str(metadata.get("namespace", "")),
+        name=str(metadata["name"]),
+        upgrade=str(labels.get(UPGRADE_LABEL, "")),
+        state=state,
+        message=message[:512],
+        is_let_run=LET_RUN_ANNOTATION in annotations,
+        running_since=_instant(_at(raw, "status").get("startTime")) or _instant(annotations.get(LET_RUN_ANNOTATION)),
+    )
+
+
+def overdue_message(raw: Mapping[str, Any]) -> str:
+    """Say of a Job that is about to be deleted for its timeout what it did instead of ending."""
+    metadata = raw["metadata"]
+    if _at(raw, "spec").get("suspend") is True:
+        return "it ran into its timeout while somebody else had it suspended, and was deleted"
+    if not _had_pods(raw):
+        events = f"kubectl get events -n {metadata.get('namespace', '')} --field-selector involvedObject.name={metadata['name']}"
+        return f"it ran into its timeout without ever having a pod, and was deleted; `{events}` may say why"
+    return "it ran into its timeout without a result, and was deleted"
+
+
+def _describe(metadata: Mapping[str, Any]) -> str:
+    return f"kubectl describe job -n {metadata.get('namespace', '')} {metadata['name']}"
+
+
+def _had_pods(raw: Mapping[str, Any]) -> bool:
+    """Tell whether a Job has, or had, pods. Where a policy or a quota refuses each of them, none is ever counted."""
+    status = _at(raw, "status")
+    return any(status.get(count) for count in ("active", "succeeded", "failed", "terminating"))
+
+
+def _instant(value: object) -> datetime | None:
+    """Return an instant that stands in a Job, None for anything else: whoever may edit Jobs of the tenant may have written it."""
+    try:
+        time = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return time if time is not None and time.tzinfo is not None else None
 
 
 def record_of(status: TenantRunStatus, hook: HookJob) -> HookRecord | None:
@@ -273,16 +320,27 @@ def running(status: TenantRunStatus, at: HookTime) -> HookRecord | None:
     return next((one for one in status.hooks if one.at is at and one.state is HookState.RUNNING), None)
 
 
-def due_time(spec: TenantUpgradeSpec, record: HookRecord) -> datetime | None:
-    """Return when a running Job is overdue, whatever it says of itself."""
+def due_time(spec: TenantUpgradeSpec, record: HookRecord, seen: HookJobView, seen_since: datetime | None, now: datetime) -> datetime | None:
+    """Return when a running Job is overdue, whatever it says of itself. Its clock begins when it may run, and stands while nobody looks.
+
+    Args: seen_since: since when we see the cluster without a break.
+    """
     timeout = next((hook.timeout or DEFAULT_TIMEOUT for hook in spec.hooks if hook.name == record.name), spec.health.timeout)
-    return record.start_time + timeout + LATE if record.start_time is not None else None
+    return _due(timeout, seen, record.start_time, seen_since, now)
 
 
-def is_overdue(raw: Mapping[str, Any], now: datetime) -> bool:
+def is_overdue(raw: Mapping[str, Any], seen_since: datetime | None, now: datetime) -> bool:
     """Tell whether a Job of which the journal no longer tells has outlived its own deadline."""
-    created, deadline = _at(raw, "metadata").get("creationTimestamp"), _at(raw, "spec").get("activeDeadlineSeconds")
-    return bool(created) and bool(deadline) and now >= datetime.fromisoformat(str(created)) + timedelta(seconds=int(str(deadline))) + LATE
+    created, deadline = _instant(_at(raw, "metadata").get("creationTimestamp")), _at(raw, "spec").get("activeDeadlineSeconds")
+    due = _due(timedelta(seconds=int(str(deadline))), view_of(raw), created, seen_since, now) if created and deadline else None
+    return due is not None and now >= due
+
+
+def _due(timeout: timedelta, seen: HookJobView, made: datetime | None, seen_since: datetime | None, now: datetime) -> datetime | None:
+    """Return when time is up for a Job that was `made` then. That it runs only since a time to come is not believed: the tenant may say so."""
+    running = seen.running_since if seen.running_since is not None and seen.running_since <= now + LATE else None
+    since = max((time for time in (made, running, seen_since) if time is not None), default=None)
+    return since + timeout + LATE if since is not None else None
 
 
 def converging_since(status: TenantRunStatus) -> datetime | None:

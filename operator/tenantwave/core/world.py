@@ -84,7 +84,7 @@ class HookJobView:
     is_let_run: bool = True
     """We have let it run: it is created suspended, and waits until the journal knows of it."""
     running_since: datetime | None = None
-    """When we let it run, or its controller started it later; None where it does not say. It stands in the tenant: anybody may have set it."""
+    """When its controller started it, else when we let it run; None where it does not say. The tenant may have set it to anything."""
 
 
 @dataclass(frozen=True, slots=True)

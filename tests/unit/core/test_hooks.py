@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from tenantwave.core.plan import Deed
 from tenantwave.core.planner import decide
 from tenantwave.core.world import HookJobView
 
+ISO = "%Y-%m-%dT%H:%M:%SZ"
 PLACE = Place("shop", "shop-x7f2k-1-a1", "acme", "2.4.0")
 TEMPLATE: dict[str, Any] = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": "shop/tools:{version}"}]}}}}
 
@@ -204,10 +205,60 @@ def test_a_template_of_any_shape_is_told_and_breaks_nothing(template: dict[str, 
 )
 def test_what_a_job_says_of_itself(conditions: list[dict[str, str]], state: HookState, said: str) -> None:
     """Only Complete and Failed are ends; a Job that runs is never a success."""
-    view = hooks.view_of(
-        {"metadata": {"name": "a", "namespace": "acme", "labels": {UPGRADE_LABEL: "shop"}}, "status": {"conditions": conditions}}
-    )
+    status = {"conditions": conditions, "failed": 1}
+    view = hooks.view_of({"metadata": {"name": "a", "namespace": "acme", "labels": {UPGRADE_LABEL: "shop"}}, "status": status})
     assert (view.state, view.message, view.upgrade, view.tenant) == (state, said, "shop", "acme")
+
+
+@pytest.mark.parametrize(
+    ("reason", "counts", "is_told"),
+    [
+        pytest.param("DeadlineExceeded", {}, True, id="none was ever made"),
+        pytest.param("DeadlineExceeded", {"active": 0, "failed": 0}, True, id="none is counted"),
+        pytest.param("DeadlineExceeded", {"failed": 1}, False, id="one ran too long"),
+        pytest.param("DeadlineExceeded", {"succeeded": 1}, False, id="one of several was through"),
+        pytest.param("BackoffLimitExceeded", {}, False, id="another end"),
+    ],
+)
+def test_a_job_whose_pods_were_refused_says_where_to_look(reason: str, counts: dict[str, int], is_told: bool) -> None:
+    """A policy or a quota on pods shows as nothing but a timeout: its Events have the reason."""
+    said = {"type": "Failed", "status": "True", "reason": reason, "message": "x" * 2000}
+    view = hooks.view_of({"metadata": {"name": "a", "namespace": "acme"}, "status": {"conditions": [said]} | counts})
+    assert view.message.endswith("it never had a pod: `kubectl describe job -n acme a` says why") is is_told
+    assert view.message.startswith(f"{reason}: xxx")
+    assert len(view.message) <= 512
+
+
+LET_RUN, STARTED, SEEN = (NOON + timedelta(hours=hours) for hours in (1, 2, 3))
+ITS_TIME = hooks.DEFAULT_TIMEOUT + hooks.LATE
+
+
+@pytest.mark.parametrize(
+    ("let_run", "started", "seen_since", "begins"),
+    [
+        pytest.param(LET_RUN, None, None, LET_RUN, id="let run"),
+        pytest.param(LET_RUN, STARTED, None, STARTED, id="started later by its controller"),
+        pytest.param(LET_RUN, STARTED, SEEN, SEEN, id="nobody looked until now"),
+        pytest.param(LET_RUN, STARTED, NOON, STARTED, id="we have looked for long"),
+        pytest.param("true", None, None, NOON, id="it does not say when: when it was made"),
+        pytest.param("2026-12-06T13:00:00", None, None, NOON, id="an instant of no zone"),
+        pytest.param("9999-12-31T23:59:59-23:59", None, None, NOON, id="a time to come is not believed"),
+        pytest.param("9999-12-31T23:59:59-23:59", STARTED, None, STARTED, id="its controller knows better"),
+        pytest.param("0001-01-01T00:00:00+23:59", None, None, NOON, id="long ago"),
+    ],
+)
+def test_when_a_job_is_overdue(let_run: Any, started: datetime | None, seen_since: datetime | None, begins: datetime) -> None:
+    """Its clock begins when it may run, and stands while nobody looks; what the tenant writes into a Job breaks nothing."""
+    value = let_run if isinstance(let_run, str) else hooks.let_run(let_run)["metadata"]["annotations"][LET_RUN_ANNOTATION]
+    metadata = {"name": "a", "namespace": "acme", "annotations": {LET_RUN_ANNOTATION: value}, "creationTimestamp": f"{NOON:{ISO}}"}
+    status = {"startTime": f"{started:{ISO}}"} if started is not None else {}
+    deadline = int(hooks.DEFAULT_TIMEOUT.total_seconds())
+    raw: dict[str, Any] = {"metadata": metadata, "spec": {"activeDeadlineSeconds": deadline}, "status": status}
+    record = HookRecord(name="a", at=HookTime.PRE_APPLY, job="a", start_time=NOON)
+    spec = spec_with({"name": "a", "at": "PreApply"})
+    assert hooks.due_time(spec, record, hooks.view_of(raw), seen_since, NOON + timedelta(hours=4)) == begins + ITS_TIME
+    assert hooks.is_overdue(raw, seen_since, begins + ITS_TIME)
+    assert not hooks.is_overdue(raw, seen_since, begins + ITS_TIME - timedelta(seconds=1))
 
 
 def test_the_journal_keeps_one_record_of_each_hook_in_the_order_of_starts() -> None:
@@ -243,6 +294,9 @@ def test_a_components_own_jobs_take_none_of_its_time() -> None:
     assert hooks.converging_since(a_status(TenantState.APPLYING, hooks=(job,))) is None
 
 
+LATE_RUNNER = HookJobView("acme", "j", "shop-2-4-0", HookState.RUNNING, running_since=NOON + timedelta(minutes=5))
+
+
 @pytest.mark.parametrize(
     ("seen", "later", "wanted"),
     [
@@ -250,6 +304,8 @@ def test_a_components_own_jobs_take_none_of_its_time() -> None:
         pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.SUCCEEDED), 1, True, id="it has ended"),
         pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.RUNNING, is_let_run=False), 1, True, id="not let run yet"),
         pytest.param(HookJobView("acme", "j", "shop-2-4-0", HookState.RUNNING), 12, True, id="overdue"),
+        pytest.param(LATE_RUNNER, 12, False, id="overdue, had it been let run at once"),
+        pytest.param(LATE_RUNNER, 17, True, id="overdue since it was let run"),
         pytest.param(None, 1, True, id="the cache does not have it: it may be gone"),
     ],
 )
@@ -276,4 +332,17 @@ def test_a_tenant_whose_hook_runs_is_left_alone(
     assert [step.deed for step in plan.steps] == ([deed] if wanted else [])
     if not wanted:
         assert plan.wake_time is not None
-        assert plan.wake_time <= NOON + hooks.DEFAULT_TIMEOUT + hooks.LATE
+        begun = seen.running_since if seen is not None else None
+        assert plan.wake_time <= (begun or NOON) + ITS_TIME
+
+
+def test_a_running_hook_is_not_overdue_for_the_time_in_which_nobody_looked() -> None:
+    """The operator comes back long after the hook's time: its end may not be known here yet."""
+    back = NOON + timedelta(hours=1)
+    record = HookRecord(name="h", at=HookTime.PRE_APPLY, job="j", start_time=NOON)
+    tenant = a_tenant("acme", a_status(TenantState.APPLYING, hooks=(record,)), hook_jobs={"j": LATE_RUNNER})
+    policy = a_policy()
+    journal = a_journal(policy, {"canary": ["acme"], "rest": []}, running="canary")
+    world = a_world([tenant], policy=policy, journal=journal, seen_since=back)
+    assert decide(world, back + ITS_TIME - timedelta(seconds=1)).steps == ()
+    assert [step.deed for step in decide(world, back + ITS_TIME).steps] == [Deed.APPLY]

@@ -164,10 +164,11 @@ def _do_unless_a_hook_runs(
     """
     record = hooks.running(status, at)
     seen = tenant.hook_jobs.get(record.job) if record is not None else None
-    due = hooks.due_time(draft.spec, record) if record is not None else None
-    if seen is not None and seen.state is HookState.RUNNING and seen.is_let_run and due is not None and draft.now < due:
-        draft.wake(due)
-        return
+    if record is not None and seen is not None and seen.state is HookState.RUNNING and seen.is_let_run:
+        due = hooks.due_time(draft.spec, record, seen, draft.world.seen_since, draft.now)
+        if due is not None and draft.now < due:
+            draft.wake(due)
+            return
     draft.do(tenant.name, deed, overwrite=overwrite)
 
 

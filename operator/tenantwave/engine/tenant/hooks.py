@@ -32,6 +32,8 @@ async def hooks_succeeded(work: Work, at: HookTime, component: Component | None 
     Raises: Failed (HookFailed) for a Job that failed, ran into its timeout or vanished, and again at each later call.
     """
     place = place_of(work)
+    if at is HookTime.PRE_APPLY:
+        await _remove_strays(work)
     due = hooks.hooks_at(work.spec, at, component, is_there=is_there)
     return await jobs_succeeded(work, (hooks.hook_job(hook, work.spec, place) for hook in due))
 
@@ -171,15 +173,15 @@ async def _look(work: Work, hook: HookJob, record: HookRecord) -> HookRecord:
         record = hooks.ended(record, HookState.UNKNOWN, "its Job vanished before it had a result; what it did is not known", now)
     else:
         seen = hooks.view_of(raw)
-        due = hooks.due_time(work.spec, record)
+        due = hooks.due_time(work.spec, record, seen, work.seen_since, now)
         if seen.state is not HookState.RUNNING:
             record = hooks.ended(record, seen.state, seen.message, now)
         elif not seen.is_let_run:
             await _let_run(work, document, raw)
             return record
         elif due is not None and now >= due and not work.is_shaken:
-            await _delete(work, raw)
-            record = hooks.ended(record, HookState.FAILED, "it ran into its timeout without a result, and was deleted", now)
+            await _delete(work, raw, if_unchanged=True)  # it may have its result since we looked: Conflict
+            record = hooks.ended(record, HookState.FAILED, hooks.overdue_message(raw), now)
         else:
             return record
     await _record(work, record)
@@ -191,7 +193,8 @@ async def _let_run(work: Work, document: JobDocument, raw: Body) -> None:
     for _ in range(TRIES):
         version = raw["metadata"]["resourceVersion"]
         try:
-            await work.ports.cluster.merge_patch(JOB, work.namespace, document.name, hooks.let_run(), resource_version=version)
+            change = hooks.let_run(work.now())
+            await work.ports.cluster.merge_patch(JOB, work.namespace, document.name, change, resource_version=version)
         except Conflict:
             again = await work.ledger.get(document)
             if again is None or hooks.view_of(again).is_let_run:
@@ -215,12 +218,26 @@ async def _another_runs(work: Work, hook: HookJob) -> bool:
         raw = await work.ledger.get(document) if document.name != hook.job else None
         if raw is None or not _runs(work, raw):
             continue
-        if hooks.is_overdue(raw, work.now()) or not hooks.view_of(raw).is_let_run:
+        if hooks.is_overdue(raw, work.seen_since, work.now()) or not hooks.view_of(raw).is_let_run:
             await _delete(work, raw)
         work.handle.stage(message=f"{hook.called} waits for Job {document.name} of an earlier attempt to end")
         await work.handle.save()
         return True
     return False
+
+
+async def _remove_strays(work: Work) -> None:
+    """Delete Jobs of runs that are over whose create arrived only then: suspended, with a marker, and in nobody's journal.
+
+    Costs nothing where the cache shows none. Before anything is deleted the TenantRun is moved: so the lock is still ours, and no other run
+    has begun since the Job was read.
+    """
+    known = {document.name for document in job_documents(work)}
+    for seen in tuple(work.tenant.hook_jobs.values()):
+        raw = await work.ledger.get(JobDocument(work.namespace, seen.name)) if not seen.is_let_run and seen.name not in known else None
+        if raw is not None and hooks.is_stray(raw, place_of(work)):
+            await work.fence()
+            await _delete(work, raw, if_unchanged=True)
 
 
 async def _is_over(work: Work, document: JobDocument) -> bool:
@@ -253,9 +270,12 @@ def _is_ours(work: Work, raw: Body) -> bool:
     return work.ledger.is_marked(raw) or hooks.is_of(raw, place_of(work))
 
 
-async def _delete(work: Work, raw: Body) -> None:
+async def _delete(work: Work, raw: Body, *, if_unchanged: bool = False) -> None:
+    """Delete a Job. Raises: Conflict where it has changed since it was read, and that matters: look again."""
+    metadata = raw["metadata"]
+    version = metadata["resourceVersion"] if if_unchanged else ""
     try:
-        await work.ports.cluster.delete(JOB, work.namespace, raw["metadata"]["name"], uid=raw["metadata"]["uid"])
+        await work.ports.cluster.delete(JOB, work.namespace, metadata["name"], uid=metadata["uid"], resource_version=version)
     except NotFound:
         return
 

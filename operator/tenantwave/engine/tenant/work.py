@@ -59,6 +59,8 @@ class Work:
     takes_back: bool
     is_shaken: bool
     """The API server came back a moment ago: what it refuses now it may allow in a second."""
+    seen_since: datetime | None
+    """Since when we see the cluster without a break: no clock runs while nobody looks."""
     converge_deadline: datetime | None
     handle: RunHandle
     ledger: Ledger
@@ -82,6 +84,7 @@ class Work:
             run=world.journal.run,
             takes_back=_takes_back(world),
             is_shaken=world.shaken_until is not None and ports.clock.now() < world.shaken_until,
+            seen_since=world.seen_since,
             converge_deadline=_converge_deadline(world, tenant.run.status),
             handle=handle,
             ledger=Ledger(ports.cluster, ports.snapshots, handle, lambda: check_namespace(ports.cluster, tenant.name, uid)),
