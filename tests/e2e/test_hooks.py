@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ from support.story import IMAGE, Story
 from support.workloads import cron_job
 
 JOB = "batch/v1/Job"
+LET_RUN = "tenantwave.io/let-run"
 TOOLS = "registry.example.com/shop/tools"
 
 
@@ -130,6 +132,23 @@ async def test_a_hook_that_takes_too_long_has_failed(story: Story) -> None:
     await story.until(upgrade, "RolledBack")
     run = await story.run(upgrade, tenant)
     assert "DeadlineExceeded" in run["hooks"][0]["message"]
+    assert "never had a pod" not in run["hooks"][0]["message"]
+    [job] = (await jobs_in(story, tenant)).values()
+    let_run, started = (datetime.fromisoformat(text) for text in (job["metadata"]["annotations"][LET_RUN], job["status"]["startTime"]))
+    assert timedelta(seconds=-1) < started - let_run < timedelta(seconds=30)
+    assert await story.leftovers() == []
+
+
+async def test_a_hook_whose_pods_are_refused_says_so(story: Story) -> None:
+    """Pod Security refuses each of them, which a dry-run of the Job does not show: it is a timeout that says where to look."""
+    tenant = await a_canary(story)
+    await story.kube.patch("Namespace", tenant, None, {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}})
+    await story.operator()
+    upgrade = await story.upgrade(hooks=[a_hook("migrate", "PreApply", timeout="2s")])
+    await story.until(upgrade, "RolledBack")
+    run = await story.run(upgrade, tenant)
+    assert "DeadlineExceeded" in run["hooks"][0]["message"]
+    assert f"it never had a pod: `kubectl describe job -n {tenant} {run['hooks'][0]['job']}`" in run["hooks"][0]["message"]
     assert await story.leftovers() == []
 
 
