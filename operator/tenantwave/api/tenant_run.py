@@ -156,6 +156,15 @@ class PlannedObject(ApiModel):
             max_length=253,
         ),
     ] = ""
+    origin: Annotated[
+        str,
+        about(
+            "The ConfigMap that it takes the place of, and that its content is made from.",
+            example="app-config",
+            absent="it takes the place of none",
+            max_length=253,
+        ),
+    ] = ""
     summary: Annotated[
         str, about("What changes, in a few words.", example="api: 2.3.1 -> 2.4.0", absent="nothing to say", max_length=512)
     ] = ""

@@ -43,7 +43,8 @@ async def apply(work: Work) -> None:
             await _advance(work)
         return
     referred = frozenset(name for raw in targets for name in driver.references(raw))
-    await _plan_versions_anew(work, component, referred)
+    if await _takes_edits_over(work, component, referred):
+        return
     names = {_target(one): await _names(work, one, referred) for one in _planned(work)}
     contents = await _write_configuration(work, component, referred, names)
     for raw in targets:
@@ -85,9 +86,7 @@ async def confirm(work: Work) -> None:
             if work.converge_deadline is not None and work.now() >= work.converge_deadline and not work.is_shaken:
                 raise Failed(FailReason.NOT_CONVERGED, f"{component.name} did not converge within health.timeout: {missing}")
             return
-    if await _plan_versions_anew(work, component, frozenset()):
-        text = "the tenant has edited what a new version was made from; its edit is taken over"
-        await work.handle.save(tenant_run.to(work.status, TenantState.APPLYING, RunReason.IN_PROGRESS, text, work.now()))
+    if await _takes_edits_over(work, component, frozenset(name for raw in targets for name in driver.references(raw))):
         return
     if await jobs_succeeded(work, probes_of(work, component, targets)) and await hooks_succeeded(
         work, HookTime.POST_APPLY, component, is_there=bool(targets)
@@ -141,77 +140,78 @@ async def _write_configuration(
     contents: dict[str, ConfigMapContent | None] = {}
     for one in planned:
         document, source = work.config(one.name), catalogue[_target(one)]
-        if one.component != component.name or one.action == DELETE:
+        if one.origin:
+            raw = await _make_version(work, one, source)
+        elif one.component != component.name or one.action == DELETE:
             raw = await work.ledger.get(document)
-        elif one.target and one.action == CREATE:
-            raw = await _make_version(work, one, source, names[one.target])
         else:
             raw = await _write_config(work, one, source)
         contents[_target(one)] = document.read(raw)
     return contents
 
 
-async def _plan_versions_anew(work: Work, component: Component, referred: frozenset[str]) -> bool:
+async def _takes_edits_over(work: Work, component: Component, referred: frozenset[str]) -> bool:
     """Give other names to versions whose origin the tenant has edited since they were planned: a mutable ConfigMap may be at any time.
 
+    That counts as long as a component is pointed at the version, whichever component it was planned for; then all are written once more from
+    the first on, so that all are pointed at the new one. What needs no write passes by.
     Returns: whether there was one.
     """
     plan, changed = work.status.plan, {}
     for one in _planned(work):
-        if one.target and one.action == CREATE and one.component == component.name:
-            merged_now = await _merged_origin(work, one, await _names(work, one, referred))
+        if one.origin and (one.component == component.name or referred & await _names(work, one, referred)):
+            merged_now = await _merged_origin(work, one)
             if merged_now is not None and (name := version_name(one.target, merged_now)) != one.name:
-                changed[one.name] = one.model_copy(update={"name": name, "after": blobs.digest_of(work.config(name).pack(merged_now))})
-    if plan is not None and changed:
-        objects = tuple(changed.get(one.name, one) if one.kind == CONFIG_MAP.name else one for one in plan.objects)
-        work.handle.stage(plan=plan.model_copy(update={"objects": objects}))
-    return bool(changed)
+                after = blobs.digest_of(work.config(name).pack(merged_now))
+                changed[one.name] = one.model_copy(update={"name": name, "action": CREATE, "after": after})
+    if plan is None or not changed:
+        return False
+    objects = tuple(changed.get(one.name, one) if one.kind == CONFIG_MAP.name else one for one in plan.objects)
+    work.handle.stage(plan=plan.model_copy(update={"objects": objects}))
+    text = f"the tenant has edited {next(iter(changed.values())).origin}, which a new version was made from; its edit is taken over"
+    await work.handle.save(tenant_run.to(work.status, TenantState.APPLYING, RunReason.IN_PROGRESS, text, work.now(), component=0))
+    return True
 
 
-async def _merged_origin(work: Work, planned: PlannedObject, names: frozenset[str]) -> ConfigMapContent | None:
-    """Return what the object that a version is made from merges to now; None where it can be told no more.
+async def _merged_origin(work: Work, planned: PlannedObject) -> ConfigMapContent | None:
+    """Return what the object that a version is made from merges to now; None where it was deleted: what was planned from it stands.
 
-    It is what the pod templates still refer to; once they are pointed at the version, what was saved of its target before the first write.
     Raises: Failed (ConfigConflict) where it does not merge any more.
     """
-    saved = [one.name for one in work.status.snapshots if one.kind == CONFIG_MAP.name and _is_of(work, one.name, planned.target)]
-    made = {ref.name for ref in work.ledger.touched() if ref.kind == CONFIG_MAP.name and work.ledger.standing(ref)} | {planned.name}
-    origins = sorted(names - made) or [name for name in saved if name not in made]
-    if len(origins) != 1:
+    origin = work.config(planned.origin)
+    raw = await work.ledger.get(origin)
+    if raw is None and planned.before:
         return None
-    old = work.config(origins[0])
-    raw = await work.ledger.get(old)
-    if raw is None and origins[0] in saved:
-        return None  # deleted since: what was planned from it stands
-    result = await merged(work, old, catalogue_of(work)[planned.target], old.read(raw))
+    result = await merged(work, origin, catalogue_of(work)[planned.target], origin.read(raw))
     if result.conflicts:
         show_conflicts(work, result.conflicts)
         raise Failed(FailReason.CONFIG_CONFLICT, f"{result.conflicts[0].message}; {result.conflicts[0].mend}")
     return result.content
 
 
-def _is_of(work: Work, name: str, target: str) -> bool:
-    return name == target or work.config(name).target == target
+async def _make_version(work: Work, planned: PlannedObject, source: Source) -> dict[str, Any] | None:
+    """Create the object that takes the place of an immutable ConfigMap, before the first component that refers to it. The one before stays.
 
-
-async def _make_version(work: Work, planned: PlannedObject, source: Source, names: frozenset[str]) -> dict[str, Any] | None:
-    """Create the object that takes the place of an immutable ConfigMap. The one before it stays as it is."""
+    Raises: Failed (Deleted) where neither of the two is there.
+    """
     document = work.config(planned.name)
 
     async def wanted(raw: dict[str, Any] | None, live: ConfigMapContent | None) -> ConfigMapContent | Unchanged | None:
-        after = await _merged_origin(work, planned, names)
-        if after is None and raw is not None:
+        after = await _merged_origin(work, planned)
+        if after is None and raw is None:
+            raise Failed(FailReason.DELETED, f"ConfigMap {planned.origin} is gone; create it again, then Retry or Resolve")
+        if after is None:
             return UNCHANGED
         _refuse_edited(planned, after)
-        refuse_another(document, raw, after or ConfigMapContent())
+        refuse_another(document, raw, after)
         return after if raw is None else UNCHANGED
 
     return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
 
 
-def _refuse_edited(planned: PlannedObject, merged_now: ConfigMapContent | None) -> None:
+def _refuse_edited(planned: PlannedObject, merged_now: ConfigMapContent) -> None:
     """Raise Conflict, so that the next look plans it anew, if a version would not hold what its origin merges to now."""
-    if merged_now is None or version_name(planned.target, merged_now) != planned.name:
+    if version_name(planned.target, merged_now) != planned.name:
         raise Conflict(f"what {planned.name} is made from has changed since it was planned; it is planned anew at the next look")
 
 
@@ -257,17 +257,17 @@ async def _write_version(
         if standing := work.ledger.standing(document.ref):
             if all(live[path] == value for path, value in values.items()):
                 return UNCHANGED
-            left: Values | None = await work.ledger.part(document, standing[-1].after)
-            for path in values:
-                if live[path] not in (values[path], (left or {}).get(path)):
+            left: Values = await work.ledger.part(document, standing[-1].after) or {}
+            for path in values.keys() & left.keys():  # of what that write did not know, nobody can tell whose it is
+                if live[path] not in (values[path], left[path]):
                     await _refuse_foreign(work, document, raw, path)
         if several := next((live[path] for path in references if "," in live[path]), ""):
             raise Failed(
                 FailReason.CONFIG_CONFLICT, f"{document.kind.name} {document.name} refers to {several}; have it refer to one of them"
             )
         for one in _planned(work):
-            if one.target in referred_targets and one.action == CREATE:
-                now = await _merged_origin(work, one, names[one.target])
+            if one.origin and one.target in referred_targets:
+                now = await _merged_origin(work, one)
                 if now is not None:
                     _refuse_edited(one, now)
         after = dict(live) | dict(values)

@@ -140,6 +140,7 @@ def _planned_objects(draft: Draft) -> Iterable[PlannedObject]:
             component=one.component,
             action=one.action,
             target=document.target,
+            origin=one.document.name if one.version is not None else "",
             before=blobs.digest_of(document.pack(before)) if before is not None else "",
             after=blobs.digest_of(document.pack(after)) if after is not None else "",
             summary=f"{len(document.fields(before, after))} changes, {one.result.kept_count} kept, {one.result.merged_count} merged",

@@ -279,30 +279,6 @@ async def test_a_version_that_somebody_has_begun_to_use_stays_and_the_rollback_e
     assert story.leftovers() == []
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "Deployment"])
-@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
-async def test_an_edit_of_what_a_version_is_made_from_is_taken_over(kind: str, is_before: bool) -> None:
-    """The release makes a mutable ConfigMap immutable; the tenant edits it around our writes: nothing of that is lost."""
-    data = {"app-config": NEW["app-config"], "worker-config": OLD["worker-config"]}
-    story = await Story(new=data).begin()
-    await story.release("2.4.0", data, immutable=True)
-    met: list[Request] = []
-
-    def edits(number: int, request: Request) -> None:
-        if (request.kind, request.namespace) == (kind, ACME) and request.name.startswith(("app-config", "api")) and not met:
-            met.append(request)
-            story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"tenant.key": "mine"}})
-
-    if is_before:
-        story.cluster.before = edits
-    else:
-        story.cluster.after = edits
-    await story.run(S.SUCCEEDED)
-    (in_force,) = [name for name in story.references("api") if name.startswith("app-config-")]
-    assert story.data(in_force) == NEW["app-config"] | {"tenant.key": "mine"}
-    assert story.leftovers() == []
-
-
 @pytest.mark.parametrize("other", ["app-config", "mine"])
 async def test_of_several_references_each_that_is_ours_goes_back(other: str) -> None:
     """The tenant has changed one place while it soaked, to the old name or to one of its own; the others are still ours."""
