@@ -36,16 +36,16 @@ class PlannedVersion:
 def in_force(work: Work, target: str, targets: Iterable[str], live: Mapping[str, Body], referred: Iterable[str]) -> str:
     """Return by which name a target is in force: the version that the pod templates refer to, else its own. A name alone makes no version.
 
-    Raises: Failed (ConfigConflict) where they refer to several, none of which is this run's.
+    Where this run has pointed some components at a version of its own, what the others refer to still counts: the tenant may have edited it.
+    Raises: Failed (ConfigConflict) where they refer to several that are not this run's.
     """
     names = {name for name in referred if name == target or (name in live and name not in targets and is_version(live[name], target))}
     ours = [ref.name for ref in work.ledger.touched() if ref.name in names and ref.kind == CONFIG_MAP.name and work.ledger.standing(ref)]
-    if ours:
-        return ours[-1]
-    if len(names) > 1:
+    theirs = names.difference(ours)
+    if len(theirs) > 1:
         text = f"the components refer to {target} by several names, {' and '.join(sorted(names))}; have them all refer to one"
         raise Failed(FailReason.CONFIG_CONFLICT, text)
-    return next(iter(names), target)
+    return next(iter(theirs), ours[-1] if ours else target)
 
 
 def needs_version(before: ConfigMapContent | None, after: ConfigMapContent | None) -> bool:

@@ -130,6 +130,26 @@ async def test_an_edit_under_a_version_that_an_attempt_before_has_made_is_taken_
     assert story.data(in_force)["tenant.key"] == "mine"
 
 
+async def test_an_edit_that_only_the_components_still_to_be_written_see_is_taken_over_by_a_retry() -> None:
+    """The first one is on the version, and the run stops before the second: then the tenant edits what that one refers to."""
+    story = await made_immutable()
+    before = story.tenant_objects()
+    for _ in range(10):
+        if (story.status.state, story.status.component) == (S.APPLYING, 1):
+            break
+        await story.step()
+    assert versions_in_force(story) == {APP, "app-config"}
+    story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"tenant.key": "mine"}})
+    await begin_again(story, "2.4.0", DATA, immutable=True)
+    await story.run(S.SOAKING)
+    (in_force,) = versions_in_force(story)
+    assert story.data(in_force) == NEW["app-config"] | {"tenant.key": "mine"}
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    before["configmaps/app-config"]["data"]["tenant.key"] = "mine"
+    assert (story.tenant_objects(), story.leftovers()) == (before, [])
+
+
 async def test_what_a_version_is_made_from_is_deleted_before_it_is_made() -> None:
     """There is nothing to merge: the tenant is held, and nothing is tried for ever."""
     story = await made_immutable()
