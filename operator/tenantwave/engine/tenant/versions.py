@@ -6,6 +6,7 @@ a new object, and the pod templates are pointed at it by the patch that sets the
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -18,8 +19,10 @@ from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.work import WORKLOAD, Work
-from tenantwave.faults import Conflict, NotFound
+from tenantwave.faults import Conflict, Fault, NotFound
 from tenantwave.ports import Body, Driver
+
+log = logging.getLogger(__name__)
 
 VERSIONS_KEPT = 2
 """How many versions of a target stay although nothing refers to them: the one in force, and the one before it."""
@@ -92,26 +95,33 @@ async def remove_old_versions(work: Work) -> None:
     """Delete versions of the run's ConfigMaps to which nothing refers any more, but for the newest ones.
 
     Each delete names uid and resourceVersion, and what it deletes nobody uses and nobody can have edited: so it needs no intent, and whoever
-    comes here again does the rest.
+    comes here again does the rest. It is for tidiness alone: what fails is logged, and tried again at the end of the next upgrade.
     """
-    targets = {one.target for one in work.status.plan.objects if one.target} if work.status.plan is not None else set()
-    if not targets:
+    try:
+        old = await _unused_versions(work)
+    except Fault as fault:
+        log.warning("%s: old versions of ConfigMaps stay, for it cannot be told who uses them: %s", work.namespace, fault.message)
         return
-    found, _ = await work.ports.cluster.list(CONFIG_MAP, work.namespace)
-    old = [raw for target in targets for raw in _versions(found, target)[VERSIONS_KEPT:] if _is_untouched(work, raw, target)]
-    if not old:
-        return
-    used = await _names_in_use(work)
     for raw in old:
         metadata = raw["metadata"]
-        if metadata["name"] in used:
-            continue
+        uid, version = metadata["uid"], metadata["resourceVersion"]
         try:
-            await work.ports.cluster.delete(
-                CONFIG_MAP, work.namespace, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-            )
+            await work.ports.cluster.delete(CONFIG_MAP, work.namespace, metadata["name"], uid=uid, resource_version=version)
         except (NotFound, Conflict):
             continue
+        except Fault as fault:
+            log.warning("%s: %s stays, an old version that nobody uses: %s", work.namespace, metadata["name"], fault.message)
+
+
+async def _unused_versions(work: Work) -> list[Body]:
+    """Return the versions of the run's ConfigMaps that may go."""
+    targets = {one.target for one in work.status.plan.objects if one.target} if work.status.plan is not None else set()
+    if not targets:
+        return []
+    found, _ = await work.ports.cluster.list(CONFIG_MAP, work.namespace)
+    old = [raw for target in targets for raw in _versions(found, target)[VERSIONS_KEPT:] if _is_untouched(work, raw, target)]
+    used = await _names_in_use(work) if old else set()
+    return [raw for raw in old if raw["metadata"]["name"] not in used]
 
 
 def _versions(found: Iterable[Body], target: str) -> list[Body]:

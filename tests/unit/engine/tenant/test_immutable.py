@@ -15,7 +15,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, JOB, POD, REPLICA_SET, TARGET_ANNOTATION, Kind
 from tenantwave.core.config_versions import version_name
 from tenantwave.core.preservation import content_of
-from tenantwave.faults import Forbidden
+from tenantwave.faults import Fault, Forbidden, Invalid, Unavailable
 
 APP = version_name("app-config", content_of({"data": NEW["app-config"]}))
 
@@ -135,6 +135,36 @@ async def test_a_version_that_somebody_needs_stays(kind: Kind) -> None:
     story.cluster.put(kind, body)
     made = await upgraded(story, ("2.5.0", "2.6.0", "2.7.0"))
     assert names(story) == {"app-config", "worker-config", first, *made[1:]}
+
+
+REFUSALS: dict[str, tuple[str, Kind, Fault]] = {
+    "deletes need a ticket": ("delete", CONFIG_MAP, Forbidden("admission webhook denied: deletes need a ticket")),
+    "a policy against deletes": ("delete", CONFIG_MAP, Invalid("ValidatingAdmissionPolicy 'keep' denied request")),
+    "a webhook that is down": ("delete", CONFIG_MAP, Unavailable("failed calling webhook")),
+    "ReplicaSets not to be read": ("list", REPLICA_SET, Forbidden("replicasets.apps is forbidden")),
+}
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_old_versions_that_cannot_be_removed_hold_nobody_up(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A tenant that is proven has succeeded; the next upgrade tidies up what this one could not."""
+    verb, refused, fault = REFUSALS[case]
+    story = await begun()
+    made = await upgraded(story, ("2.4.0", "2.5.0"))
+    real = getattr(story.cluster, verb)
+
+    async def refuses(kind: Kind, namespace: str, *args: Any, **more: Any) -> Any:
+        if kind == refused and namespace == ACME:
+            raise fault
+        return await real(kind, namespace, *args, **more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(story.cluster, verb, refuses)
+        made += await upgraded(story, ("2.6.0", "2.7.0"))
+    assert names(story) == {"app-config", "worker-config", *made}
+    assert (story.image("api"), story.leftovers()) == ("shop/api:2.7.0", [])
+    made += await upgraded(story, ("2.8.0",))
+    assert names(story) == {"app-config", "worker-config", *made[3:]}
 
 
 async def test_two_components_share_one_object() -> None:
