@@ -1,11 +1,12 @@
-"""Any mishaps at any writes of a turn with hooks: each Job is let run once, and nobody goes back past the point of no return."""
+"""Any mishaps at any writes of a turn with hooks: each Job is let run once, has its time, and nobody goes back past the point of no return."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from fakes import CrashNow, Request
@@ -15,6 +16,7 @@ from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import JOB
 from tenantwave.api.run_records import HookState
 from tenantwave.core import tenant_run
+from tenantwave.core.hooks import DEFAULT_TIMEOUT
 from tenantwave.faults import Conflict, OutcomeUnknown, Unavailable
 
 ON_THE_WAY = (S.PREFLIGHT, S.APPLYING, S.CONVERGING, S.SOAKING, S.ROLLING_BACK)
@@ -29,6 +31,14 @@ class Mishap:
 
 
 ANY_MISHAP = st.builds(Mishap, st.integers(1, 40), st.sampled_from([*MISHAPS, "strip", "vanish"]))
+AN_OUTAGE = st.sampled_from([timedelta(minutes=10), timedelta(hours=1)])
+"""How long nobody is there when a Job is to be let run: no shorter than it may take."""
+
+
+def a_hook(name: str, at: str, tag: str, *, irreversible: bool) -> dict[str, Any]:
+    """A hook of one container."""
+    template = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": f"shop/tools:{tag}"}]}}}}
+    return {"name": name, "at": at, "irreversible": irreversible, "jobTemplate": template}
 
 
 @st.composite
@@ -40,24 +50,31 @@ def hooks(draw: st.DrawFn) -> list[dict[str, Any]]:
         tag = draw(st.sampled_from(("2.4.0", "2.4.0", "2.4.0", "1-bad", "slow")))
         if tag == "slow" and at == "OnRollback":
             tag = "2.4.0"
-        template = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": f"shop/tools:{tag}"}]}}}}
         about = {"component": draw(st.sampled_from(("api", "worker")))} if draw(st.booleans()) else {}
-        drawn.append({"name": f"h{number}", "at": at, "irreversible": draw(st.booleans()), "jobTemplate": template} | about)
+        drawn.append(a_hook(f"h{number}", at, tag, irreversible=draw(st.booleans())) | about)
     return drawn
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(given_hooks=hooks(), mishaps=st.lists(ANY_MISHAP, max_size=3), back_after=st.one_of(st.none(), st.integers(1, 12)))
+@example(given_hooks=[a_hook("migrate", "PreApply", "slow", irreversible=True)], mishaps=[], outages=[timedelta(hours=1)], back_after=None)
+@given(
+    given_hooks=hooks(),
+    mishaps=st.lists(ANY_MISHAP, max_size=3),
+    outages=st.lists(AN_OUTAGE, max_size=2),
+    back_after=st.one_of(st.none(), st.integers(1, 12)),
+)
 async def test_whatever_happens_hooks_run_once_and_in_order(
-    given_hooks: list[dict[str, Any]], mishaps: list[Mishap], back_after: int | None
+    given_hooks: list[dict[str, Any]], mishaps: list[Mishap], outages: list[timedelta], back_after: int | None
 ) -> None:
     """Also with an order to go back at any moment; a hook that runs for ever is ended by that order."""
     story = await Story(spec=a_spec(hooks=given_hooks), old={}, new={}).begin()
     story.broken = lambda image: image.endswith("-bad")
     live: dict[str, int] = {}
-    install(story, mishaps, live)
+    cut_off: list[str] = []
+    install(story, mishaps, list(outages), live, cut_off)
     await play(story, back_after)
     assert max(live.values(), default=0) <= 1, "a Job was let run again"
+    assert cut_off == [], "deleted before its time was up"
     status = story.status
     records = {hook.name: hook for hook in status.hooks}
     match status.state:
@@ -101,10 +118,23 @@ async def play(story: Story, back_after: int | None) -> None:
             assert not story.status.forward_only, "goes back past the point of no return"
 
 
-def install(story: Story, mishaps: list[Mishap], live: dict[str, int]) -> None:
-    """Let mishaps happen, and count how often each Job was let run."""
+def lets_run(request: Request) -> bool:
+    """Tell whether a request lets a Job run."""
+    return (request.verb, request.kind) == ("merge", "Job") and (request.body.get("spec") or {}).get("suspend") is False
+
+
+def install(story: Story, mishaps: list[Mishap], outages: list[timedelta], live: dict[str, int], cut_off: list[str]) -> None:
+    """Let mishaps happen, count how often each Job was let run, and note those that are deleted on the way forward before their time is up."""
+    times: dict[str, datetime] = {}
 
     def before(number: int, request: Request) -> None:
+        is_forward = story.status.state in (S.APPLYING, S.CONVERGING)
+        its_end = times[request.name] + DEFAULT_TIMEOUT if request.name in times else story.clock.now()
+        if (request.verb, request.kind) == ("delete", "Job") and is_forward and story.clock.now() < its_end:
+            cut_off.append(request.name)
+        if outages and lets_run(request):
+            story.clock.forward(outages.pop())
+            raise CrashNow
         for mishap in mishaps:
             if mishap.at != number:
                 continue
@@ -121,8 +151,9 @@ def install(story: Story, mishaps: list[Mishap], live: dict[str, int]) -> None:
                     befall(what, story.cluster)
 
     def after(number: int, request: Request) -> None:
-        if (request.verb, request.kind) == ("merge", "Job") and (request.body.get("spec") or {}).get("suspend") is False:
+        if lets_run(request):
             live[request.name] = live.get(request.name, 0) + 1
+            times[request.name] = story.clock.now()
         if any(mishap.at == number and mishap.what == "die after" for mishap in mishaps):
             raise CrashNow
 
