@@ -24,8 +24,9 @@ from tenantwave.api.run_records import (
 from tenantwave.api.scalars import Instant, LabelValue, Name, Sentence, ShortName
 from tenantwave.api.upgrade_status import GateStatus
 
-MAX_INTENTS = 200
 MAX_OBJECTS = 200
+MAX_INTENTS = 2 * MAX_OBJECTS
+"""So each object can be written, and taken back. The largest TenantRun is smaller than what etcd takes (1.5 MiB)."""
 MAX_FIELDS = 200
 GATE_MEMORY_LENGTH = 16384
 

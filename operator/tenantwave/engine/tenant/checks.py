@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import JOB
 from tenantwave.api.run_records import MAX_CONFLICTS, Conflict
+from tenantwave.api.tenant_run import Intent
+from tenantwave.api.upgrade import SecretHandling
 from tenantwave.core import blobs, preservation
+from tenantwave.core.intents import why_no_room, why_too_many
 from tenantwave.core.ownership import managers_of, owner_of
 from tenantwave.core.preservation import ConflictKind, why_too_large
 from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft, PlannedWorkload
 from tenantwave.engine.tenant.failure import Failed, lasting
-from tenantwave.engine.tenant.hooks import ask_for_hooks, probes_of
+from tenantwave.engine.tenant.hooks import ask_for_hooks, forward_jobs, probes_of
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import AlreadyExists, Fault
 from tenantwave.ports import Body
@@ -58,12 +62,23 @@ def _managers(planned: PlannedWorkload) -> set[str]:
     return {*driver.managers(planned.raw, [*changed, *driver.reference_places(planned.raw, referred)])}
 
 
-def check_room(work: Work, draft: Draft) -> None:
-    """Raise Failed (PreflightFailed) if what the run saves of this tenant may not fit any more.
+def check_room(work: Work, draft: Draft, intents: Sequence[Intent]) -> None:
+    """Raise Failed (PreflightFailed) if what the run saves of this tenant may not fit any more, or what it writes into the journal may not.
 
     An object is saved as it was, and of ConfigMaps what they held and are to hold; compressed it takes about as much as the plain object.
+    Args: intents: what the journal holds already.
     """
-    if problem := work.ports.snapshots.why_no_room(sum(len(blobs.canonical(raw)) for _, _, raw, _ in draft.present())):
+    probes = [probe for one in draft.workloads for probe in probes_of(work, one.component, [one.raw])]
+    jobs = {job.job for job in forward_jobs(work, probes)}
+    new_jobs = jobs - {one.target.name for one in intents if one.target.kind == JOB.name}
+    seen = {(kind.name, name) for kind, name, _, _ in draft.present()} | draft.to_write()
+    secrets = draft.secrets if work.spec.preservation.secrets is SecretHandling.SNAPSHOT else ()
+    problem = (
+        work.ports.snapshots.why_no_room(sum(len(blobs.canonical(raw)) for _, _, raw, _ in draft.present()))
+        or why_too_many(len(seen) + len(jobs))
+        or why_no_room(intents, draft.to_write(), len(new_jobs), len(secrets))
+    )
+    if problem:
         raise Failed(FailReason.PREFLIGHT_FAILED, problem)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import Kind
 from tenantwave.api.upgrade import Component
+from tenantwave.core.intents import Name, name_of
 from tenantwave.core.preservation import MergeResult
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged, preserved_objects
 from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
@@ -92,6 +93,11 @@ class Draft:
             if one.raw is not None
         ]
         return configs + [(one.document.kind, one.document.name, one.raw, True) for one in self.workloads]
+
+    def to_write(self) -> frozenset[Name]:
+        """Return the objects that the run writes, Jobs apart."""
+        configs = {name_of(one.written.ref) for one in self.configs if one.action != KEEP}
+        return frozenset(configs | {name_of(one.document.ref) for one in self.workloads if one.document.fields(one.before, one.after)})
 
 
 async def draft_of(work: Work) -> Draft:

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import INTENT_ANNOTATION
 from tenantwave.api.meta import ObjectRef
-from tenantwave.api.tenant_run import MAX_FIELDS, Direction, Intent, IntentState
+from tenantwave.api.tenant_run import Direction, Intent, IntentState
+from tenantwave.core.intents import needed_later, shown_fields
 from tenantwave.engine.tenant.documents import Document
 from tenantwave.engine.tenant.failure import Failed, NamespaceGone, lasting
 from tenantwave.engine.tenant.merging import aside
@@ -84,6 +85,12 @@ class Ledger:
         if last.state is IntentState.SUPERSEDED:
             state = IntentState.LANDED if last.direction is Direction.FORWARD else IntentState.REVERTED
             self._handle.stage_intent(last.model_copy(update={"state": state}))
+
+    async def needed_later(self, document: Document[T]) -> tuple[Intent, ...]:
+        """Return those intents about one object that a new attempt needs. Cost: a read of the object."""
+        raw = await self.get(document)
+        version = "" if raw is None else str(raw["metadata"].get("resourceVersion", ""))
+        return needed_later(self.of(document.ref), version, self._marked(raw))
 
     # Reading and writing
 
@@ -166,7 +173,9 @@ class Ledger:
             after = await wanted(raw, before)
             if isinstance(after, Unchanged) or (after is None and raw is None):
                 return raw
+            known_seq = self._handle.status.last_seq
             intent = await self._announce(document, raw, before, after, direction, component, pristine)
+            is_repeated = intent.seq <= known_seq
             try:
                 # After the object was read: if its namespace is made again from here on, the request's precondition fails.
                 await self._check_place()
@@ -175,7 +184,7 @@ class Ledger:
                 self._give_up(intent)
                 raise
             except (Conflict, AlreadyExists):
-                refused = intent.seq
+                refused = 0 if is_repeated else intent.seq  # it may be refused because it had landed before
                 continue
             except (OutcomeUnknown, Unavailable):
                 raise
@@ -184,7 +193,8 @@ class Ledger:
                     raise NamespaceGone(FailReason.DELETED, f"namespace {document.ref.namespace} is gone") from fault
                 continue
             except Fault as fault:
-                self._give_up(intent)
+                if not is_repeated:  # else the first request may still arrive
+                    self._give_up(intent)
                 raise lasting(fault, document.ref.namespace) from fault
             await self._land(document, intent)
             fields = document.fields(before, after)
@@ -205,7 +215,11 @@ class Ledger:
         component: str,
         pristine: str,
     ) -> Intent:
-        """Store what the write is about, and then the intent. This is the fence: it fails if anybody else has moved the TenantRun."""
+        """Store what the write is about, and then the intent. This is the fence: it fails if anybody else has moved the TenantRun.
+
+        The same request, while its fate is not known, is sent once more under its own number: an outage, however long, does not fill the journal.
+        Its precondition lets it land once. A create has none, and could arrive once more after it was taken back: each has its own number.
+        """
         before_digest = (await self._snapshots.save(document.pack(before))).digest if before is not None else ""
         after_digest = (await self._snapshots.save(document.pack(after))).digest if after is not None else ""
         metadata = raw["metadata"] if raw is not None else {}
@@ -215,16 +229,25 @@ class Ledger:
             target=document.ref,
             component=component,
             uid=metadata.get("uid", ""),
-            fields=document.fields(before, after)[:MAX_FIELDS],
+            fields=shown_fields(document.fields(before, after)),
             before=before_digest,
             after=after_digest,
             pristine=pristine,
             resource_version=metadata.get("resourceVersion", ""),
         )
-        self._handle.forget_lost(document.ref, intent.resource_version)
+        if (known := self._same_request(intent)) is not None:
+            self._handle.stage(epoch=self._handle.status.epoch + 1)
+            await self._handle.save()
+            return known
+        self._handle.make_room(document.ref, direction, intent.resource_version)
         self._handle.stage_intent(intent)
         await self._handle.save()
         return intent
+
+    def _same_request(self, intent: Intent) -> Intent | None:
+        """Return the same write as it was announced before and is not settled yet; None where there is none, and for a create."""
+        same = (one for one in self.of(intent.target) if one == intent.model_copy(update={"seq": one.seq}))
+        return next(same, None) if intent.resource_version else None
 
     async def _send(
         self,

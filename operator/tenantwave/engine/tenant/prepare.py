@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from tenantwave.api.conditions import RunReason, WaitReason
 from tenantwave.api.kinds import JOB
 from tenantwave.api.profile import PreservedConfig
-from tenantwave.api.tenant_run import IntentState, PlannedObject, SnapshotRef, TenantPlan, TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import Intent, IntentState, PlannedObject, SnapshotRef, TenantPlan, TenantRunStatus, TenantState
 from tenantwave.core import blobs, preservation, tenant_run
 from tenantwave.core.advice import SELF_MENDING
 from tenantwave.engine.tenant.checks import ask_the_server, check, check_room, show_conflicts
@@ -19,6 +19,8 @@ from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
 
 MAX_PRESERVED = 32
+
+_SAYS_LITTLE = frozenset({IntentState.SUPERSEDED, IntentState.REVERTED})
 
 
 async def preview(work: Work) -> None:
@@ -34,7 +36,7 @@ async def preview(work: Work) -> None:
         check(work, draft)
         await check_rights(work, draft.secrets)
         await compare(work)
-        check_room(work, draft)
+        check_room(work, draft, await _intents_needed(work))
         await ask_the_server(draft, work)
     except Failed as failure:
         if work.status.state is TenantState.HELD:
@@ -63,9 +65,10 @@ async def prepare(work: Work) -> None:
     await work.check_namespace()
     for ref in work.ledger.touched():
         await work.settle(await work.written(ref), by_order=False)
+    work.handle.stage(intents=await _intents_needed(work))
     draft = await draft_of(work)
     check(work, draft)
-    check_room(work, draft)
+    check_room(work, draft, work.status.intents)
     await ask_the_server(draft, work)
     await record(work, draft.secrets)
     snapshots = await _save_objects(work, draft)
@@ -92,6 +95,18 @@ async def hold_before_writing(work: Work, status: TenantRunStatus) -> None:
     await work.fence()  # the lock is the run's, whoever took it: another process may be writing under it by now
     await let_go(work)
     await work.handle.save(status)
+
+
+async def _intents_needed(work: Work) -> tuple[Intent, ...]:
+    """Return what of the journal the attempt that begins still needs: all else would take the places of its writes. Jobs are let go at the end."""
+    dropped: set[int] = set()
+    for ref in work.ledger.touched():
+        known = work.ledger.of(ref)
+        may_go = any(one.state in _SAYS_LITTLE for one in known) or len(work.ledger.standing(ref)) > 2
+        if may_go and ref.kind != JOB.name:
+            needed = await work.ledger.needed_later(await work.written(ref))
+            dropped |= {one.seq for one in known} - {one.seq for one in needed}
+    return tuple(one for one in work.status.intents if one.seq not in dropped)
 
 
 async def _save_objects(work: Work, draft: Draft) -> tuple[SnapshotRef, ...]:

@@ -6,8 +6,9 @@ from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import TENANT_RUN
 from tenantwave.api.meta import ObjectRef
-from tenantwave.api.tenant_run import MAX_INTENTS, Intent, IntentState, TenantRunStatus
+from tenantwave.api.tenant_run import MAX_INTENTS, Direction, Intent, IntentState, TenantRunStatus
 from tenantwave.core.advice import advised
+from tenantwave.core.intents import has_room, with_room_for
 from tenantwave.core.world import StoredRun
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.ports import Cluster
@@ -42,21 +43,18 @@ class RunHandle:
         standing = any(one.state in (IntentState.ISSUED, IntentState.LANDED) for one in intents)
         self.stage(intents=intents, written=standing, last_seq=max(self.status.last_seq, intent.seq))
 
-    def forget_lost(self, ref: ObjectRef, live_version: str) -> None:
-        """Drop writes of one object that can never land: given up, and made for a version that the object no longer has.
+    def make_room(self, ref: ObjectRef, direction: Direction, live_version: str) -> None:
+        """See that one more write of an object finds its place; those of it that can never land make room.
 
-        Raises: Failed where the journal is full all the same. An intent that does not fit must stop its write: it is what a rollback needs.
+        Raises: Failed where there is none. An intent that does not fit must stop its write: it is what a rollback needs. A forward write
+        leaves free what the way back of all that then stands will take.
         """
-        kept = tuple(
-            one
-            for one in self.status.intents
-            if not (
-                one.state is IntentState.SUPERSEDED and one.target == ref and one.resource_version and one.resource_version != live_version
-            )
-        )
-        if len(kept) >= MAX_INTENTS:
+        kept = with_room_for(self.status.intents, ref, live_version)
+        secret_count = sum(bool(one.snapshot) for one in self.status.secrets)
+        if not has_room(kept, ref, direction, secret_count):
+            text = f"the journal of this tenant has no room for a write of {ref.kind} {ref.name} and its way back"
             raise Failed(
-                FailReason.PREFLIGHT_FAILED, f"the journal of this tenant is full ({MAX_INTENTS} writes); upgrade fewer objects at once"
+                FailReason.PREFLIGHT_FAILED, f"{text} ({len(kept)} of {MAX_INTENTS} places are taken); upgrade fewer objects at once"
             )
         self.stage(intents=kept)
 
