@@ -9,6 +9,7 @@ import pytest
 from builders import MINUTE, NOON, a_journal, a_policy, a_status, a_tenant, a_world
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
+from tenantwave.core.passes.failures import counts_as_failed
 from tenantwave.core.plan import Plan
 from tenantwave.core.planner import decide
 
@@ -81,6 +82,13 @@ def test_over_budget_the_policy_says_who_goes_back(wave: str, expected: list[str
 def test_what_counts_in_the_budget(statuses: dict[str, TenantRunStatus], budget: int | str, fails: bool) -> None:
     """Failed and held tenants of this attempt; a share rounds down."""
     assert bool(going_back(planned(statuses, budget=budget))) is fails
+
+
+@pytest.mark.parametrize(("state", "is_failed"), [(S.ROLLBACK_FAILED, True), (S.ROLLED_BACK, False), (S.ROLLING_BACK, False)])
+def test_who_could_not_be_taken_back_for_the_sake_of_others_has_failed(state: TenantState, is_failed: bool) -> None:
+    """It is neither on the old version nor on the new one for certain, whatever began it."""
+    order = TakeBack(cause=FailReason.WAVE_FAILED, message="why", time=NOON)
+    assert counts_as_failed(a_status(state, take_back=order), 1) is is_failed
 
 
 def test_held_tenants_over_the_budget_stop_the_wave() -> None:

@@ -99,6 +99,14 @@ def test_an_order_that_fits_is_taken(order: Block, state: TenantState) -> None:
     assert plan.journal.answered == ("uid-order",)
 
 
+def test_a_pause_is_taken_between_two_runs() -> None:
+    """Bound to the upgrade: the next run, or attempt, starts nobody until Resume."""
+    plan = planned(a_status(S.ROLLED_BACK), {"type": "Pause"}, order=ENDED, completion_time=NOON)
+    assert plan.answers[0].accepted
+    assert plan.journal is not None
+    assert plan.journal.pause is not None
+
+
 def test_an_order_on_record_is_answered_again_without_effect() -> None:
     """The crash came between the journal and the answer: the pause does not begin again after a Resume."""
     said = planned(a_status(S.SOAKING), {"type": "Pause"}, answered=("uid-order",))

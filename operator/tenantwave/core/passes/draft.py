@@ -260,9 +260,9 @@ class Draft:
         if hold.until is not None:
             self.expect(hold.until, f"{tenant} starts ({hold.reason} ends)")
 
-    def note(self, reason: str, message: str, tenant: str = "", *, warning: bool = False) -> None:
-        """Want an Event."""
-        self.notes.append(Note(reason, message, tenant, warning, key=self.run.id))
+    def note(self, reason: str, message: str, tenant: str = "", *, warning: bool = False, about: str = "") -> None:
+        """Want an Event. `about` tells apart what has the same reason in one run, and is not the same news."""
+        self.notes.append(Note(reason, message, tenant, warning, key=f"{self.run.id} {about}".rstrip()))
 
     def stall(self, reason: ReadyReason, message: str) -> None:
         """Note why the upgrade cannot start. The first problem stays: api.md orders them."""

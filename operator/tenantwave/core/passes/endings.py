@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from tenantwave.api.conditions import RunReason
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
@@ -23,6 +25,9 @@ SETTLED = frozenset({S.SUCCEEDED, S.SKIPPED, S.ROLLED_BACK, S.ROLLBACK_FAILED, S
 
 ON_THE_WAY = tenant_run.IN_FLIGHT | {S.SOAKING, S.ROLLING_BACK}
 """States in which a tenant is still on its way, forwards or back."""
+
+NAMES_IN_AN_EVENT = 900
+"""Characters. An Event has 1,024; where more tenants are to be named there are several."""
 
 
 def pass_wave(draft: Draft) -> None:
@@ -134,8 +139,8 @@ def settle_deletion(draft: Draft) -> None:
                 name, Deed.LET_GO, tenant_run.to(status, S.ORPHANED, RunReason.ORPHANED, message, draft.now, completion_time=draft.now)
             )
             released.append(name)
-    if released:
-        draft.note("TenantsLeftSoaking", f"released unproven, as they are: {named(sorted(released))}", warning=True)
+    for names in textwrap.wrap(", ".join(sorted(released)), NAMES_IN_AN_EVENT, break_on_hyphens=False):
+        draft.note("TenantsLeftSoaking", f"released unproven, as they are: {names.rstrip(',')}", warning=True, about=names)
 
 
 def keep_finalizer(draft: Draft) -> None:

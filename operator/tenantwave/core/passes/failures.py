@@ -172,9 +172,11 @@ def _is_evidence(status: TenantRunStatus) -> bool:
 
 
 def counts_as_failed(status: TenantRunStatus, attempt: int) -> bool:
-    """Tell whether the tenant failed in this attempt. Those that were taken back for the sake of others did not."""
+    """Tell whether the tenant failed in this attempt. Those that were taken back for the sake of others did not, unless that failed."""
     if status.state not in tenant_run.FAILED or status.attempt != attempt:
         return False
+    if status.state is S.ROLLBACK_FAILED:
+        return True
     return status.take_back is None or status.take_back.cause not in (FailReason.WAVE_FAILED, FailReason.ABORTED)
 
 

@@ -136,8 +136,6 @@ def _reject(draft: Draft, action: Action) -> Outcome:
 
 
 def _pause(draft: Draft, action: Action) -> Outcome:
-    if draft.run.completion_time is not None:
-        return Refusal(ActionReason.NOT_APPLICABLE, "the run has ended")
     draft.set_journal(pause=Pause(time=draft.now, message=f"paused by {_person(action)} ({action.name})", action=action.name))
     draft.note("UpgradePaused", f"by {action.name}")
     return Taken("no more tenants start until Resume; those in flight finish")
