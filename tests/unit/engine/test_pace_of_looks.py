@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from support.engine_story import UPGRADE, EngineStory
-from tenantwave.api.kinds import DEPLOYMENT, ROLLOUT_POLICY, TENANT_UPGRADE, UPGRADE_ACTION
+from support.tenant_story import ACME, OLD, OWN
+from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, ROLLOUT_POLICY, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.core.passes.previews import WHERE_WELL
+from tenantwave.core.plan import Step
+from tenantwave.core.world import World
 from tenantwave.engine import reconcile
 from tenantwave.engine.reconcile import EFFECTS_PER_ROUND, PACED_AGAIN
+from tenantwave.faults import Fault, Forbidden
 
 LAST = "t259"
 
@@ -69,3 +75,46 @@ async def test_tenants_that_cannot_go_back_leave_room_to_those_behind_them(monke
     assert {tenant: story.run(tenant)["status"]["state"] for tenant in story.tenants} == {
         "t0": "RollingBack", "t1": "RollingBack", "t2": "RolledBack", "t3": "RolledBack", "t4": "RolledBack",
     }  # fmt: skip
+
+
+async def test_a_pace_is_kept_across_other_steps() -> None:
+    """What is refused only when it is written is looked at, tried and held again; the clock stands still, so no second look is due."""
+    story = EngineStory()
+    same = OLD["app-config"]
+    for version, target, data in (("2.3.1", "app-config", same), ("2.4.0", "app-config", same), ("2.4.0", "extra", {"a": "b"})):
+        labels = {"tenantwave.io/product": "shop", "tenantwave.io/version": version}
+        metadata = {"name": f"{target}-{version}", "namespace": OWN, "labels": labels, "annotations": {"tenantwave.io/target": target}}
+        story.cluster.put(CONFIG_MAP, {"metadata": metadata, "data": dict(data)})
+
+    def refuse(body: dict[str, Any]) -> None:
+        metadata = body["metadata"]
+        if metadata.get("namespace") == ACME and metadata["name"] == "extra" and INTENT_ANNOTATION in metadata.get("annotations", {}):
+            raise Forbidden("create ConfigMap acme/extra: a policy denied the request")
+
+    story.cluster.mutate = refuse
+    for _ in range(200):
+        with suppress(Fault):
+            await story.look()
+    assert [reason for reason, _ in story.heard.notes].count("TenantUpgradeHeld") <= 2
+
+
+async def test_what_nobody_expected_in_one_tenant_stops_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as trouble of that tenant; the others are upgraded, and orders are answered."""
+    story = EngineStory(tenants=("ill", "well"))
+    inner = story.reconciler.steps.execute
+
+    async def execute(step: Step, world: World) -> bool:
+        if step.tenant == "ill":
+            raise ValueError("nobody thought of this")
+        return await inner(step, world)
+
+    monkeypatch.setattr(story.reconciler.steps, "execute", execute)
+    for _ in range(40):
+        await story.look()
+        story.clock.forward(timedelta(seconds=5))
+    assert story.image("well") == "shop/api:2.4.0"
+    assert ("TenantWorkFailing", "ill: unexpected ValueError") in {(reason, note[:26]) for reason, note in story.heard.notes}
+    metadata = {"name": "wait", "creationTimestamp": f"{story.clock.now():%Y-%m-%dT%H:%M:%SZ}", "generation": 1}
+    story.cluster.put(UPGRADE_ACTION, {"metadata": metadata, "spec": {"upgrade": UPGRADE, "type": "Pause", "reason": "a look"}})
+    await story.look()
+    assert story.cluster.see(UPGRADE_ACTION, "", "wait")["status"]["conditions"]
