@@ -19,6 +19,7 @@ from tenantwave.api.profile import MAX_NOTICES, Change, PreservedConfig, Product
 from tenantwave.api.run_records import Conflict
 from tenantwave.api.tenant_run import (
     MAX_INTENTS,
+    MAX_OBJECTS,
     Intent,
     IntentState,
     PlannedObject,
@@ -44,6 +45,7 @@ from tenantwave.api.upgrade_status import (
     WaveStatus,
 )
 from tenantwave.api.windows import Opening
+from tenantwave.core.intents import shown_fields
 from tenantwave.core.notices import DueNotice, notices_shown
 
 NOON = datetime(2026, 12, 6, 12, tzinfo=UTC)
@@ -65,9 +67,22 @@ def condition(message: str) -> Condition:
 
 
 def intent(seq: int) -> Intent:
-    """Return a write that landed."""
-    target = ObjectRef(api_version="apps/v1", kind="Deployment", namespace="acme", name="api")
-    return Intent(seq=seq, target=target, fields=("/data/log.level",), before=DIGEST, after=DIGEST, state=IntentState.LANDED)
+    """Return a write that landed, of an object with a long name, and with as many long paths as an intent shows."""
+    target = ObjectRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"{'c' * 60}-{seq % MAX_OBJECTS}")
+    fields = shown_fields([f"/data/{'k' * 40}-{number}" for number in range(100)])
+    digests = {"before": DIGEST, "after": DIGEST, "goal": DIGEST, "pristine": DIGEST}
+    return Intent(seq=seq, target=target, component="c" * 40, uid="u" * 36, fields=fields, **digests, state=IntentState.LANDED)
+
+
+def planned(number: int) -> PlannedObject:
+    """Return an object of the plan about which there is as much to say as there may be."""
+    name = f"{'c' * 60}-{number}"
+    return PlannedObject(api_version="v1", kind="ConfigMap", namespace="acme", name=name, before=DIGEST, after=DIGEST, summary="s" * 512)
+
+
+def saved(number: int) -> SnapshotRef:
+    """Return where an object is saved."""
+    return SnapshotRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"{'c' * 60}-{number}", uid="u" * 36, digest=DIGEST)
 
 
 LONGEST = Notice(title="ü" * 200, changes="ü" * 4000, benefits="ü" * 4000, risks="ü" * 4000, url="u" * 1024)
@@ -83,8 +98,8 @@ JOURNAL = TenantRunStatus(
     notice_digest=DIGEST,
     start_time=NOON,
     healthy_since_time=NOON + timedelta(microseconds=123456),
-    plan=TenantPlan(digest=DIGEST, objects=(PlannedObject(api_version="apps/v1", kind="Deployment", name="api"),)),
-    snapshots=tuple(SnapshotRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"c{n}", digest=DIGEST) for n in range(100)),
+    plan=TenantPlan(digest=DIGEST, objects=tuple(planned(number) for number in range(MAX_OBJECTS))),
+    snapshots=tuple(saved(number) for number in range(MAX_OBJECTS)),
     intents=tuple(intent(seq) for seq in range(1, MAX_INTENTS + 1)),
     written=True,
     conflicts=(Conflict(config_map="app-config", key="log.level", base="a", live="b", new="c"),),
@@ -147,7 +162,7 @@ async def stored(kube: KubeClient, kind: str, tenant: str, document: dict[str, A
     ids=["TenantRun", "TenantUpgrade", "TenantProfile"],
 )
 async def test_a_whole_status_is_read_back_as_it_was_written(kube: KubeClient, tenant: str, kind: str, status: ApiModel) -> None:
-    """With a journal of as many writes as there may be."""
+    """With a journal of as many writes, objects and words as there may be: etcd takes it."""
     assert type(status).model_validate(await stored(kube, kind, tenant, status.document())) == status
 
 
