@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes import CrashNow, FakeClock, FakeCluster, Request
-from tenantwave.adapters.snapshots import CHUNK_BYTES, SecretSnapshots, secret_name
+from tenantwave.adapters.snapshots import CHUNK_BYTES, SecretSnapshots
 from tenantwave.api.kinds import SECRET, SNAPSHOT_TYPE
+from tenantwave.core.blobs import secret_name
 from tenantwave.core.retention import MARK_ANNOTATION
 from tenantwave.faults import SnapshotCorrupt
 

@@ -19,6 +19,7 @@ from datetime import timedelta
 from typing import Any
 
 from tenantwave.api.kinds import ROLE_LABEL, SECRET, SNAPSHOT_ROLE, SNAPSHOT_TYPE
+from tenantwave.core.blobs import secret_name
 from tenantwave.core.retention import BYTES_ANNOTATION, MARK_ANNOTATION
 from tenantwave.faults import AlreadyExists, Conflict, NotFound, SnapshotCorrupt
 from tenantwave.ports import Cluster, SavedBlob
@@ -193,11 +194,6 @@ def _size(part: bytes) -> int:
 
 def _mebibytes(count: int) -> str:
     return f"{count / (1024 * 1024):.1f}"
-
-
-def secret_name(digest: str, number: int) -> str:
-    """Return the name of the Secret that holds one chunk of a blob."""
-    return f"snapshot-{digest.removeprefix('sha256:')}-{number}"
 
 
 def _payload(digest: str, number: int, secret: Mapping[str, Any]) -> tuple[bytes, int]:

@@ -239,6 +239,7 @@ RUN_DEFINITION = Definition(
         Column("Reason", ".status.reason", "Why."),
         Column("Attempt", ".status.attempt", "Which attempt.", "integer", 1),
         Column("Conflicts", ".status.conflictCount", "How many places the tenant and the release both changed.", "integer", 1),
+        Column("Settled", ".status.settledCount", "How many such places a rule or a rollback has settled.", "integer", 1),
         Column("Preview", ".status.previewProblem", "Why a suspended upgrade would be held here.", priority=1),
         Column("Run", _label("run"), "The run.", priority=1),
         Column("Message", ".status.message", "Where the tenant stands, in a sentence.", priority=1),

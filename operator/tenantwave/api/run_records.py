@@ -1,4 +1,4 @@
-"""What a TenantRun records besides its writes: conflicts, hooks that ran, and Secrets that were compared."""
+"""What a TenantRun records besides its writes: conflicts, what gave way to a rule, hooks that ran, and Secrets that were compared."""
 
 from typing import Annotated
 
@@ -7,6 +7,8 @@ from tenantwave.api.scalars import Instant
 from tenantwave.api.upgrade import HookTime
 
 MAX_CONFLICTS = 20
+MAX_SETTLED = 20
+MAX_NOTES = 20
 MAX_HOOK_RECORDS = 32
 MAX_SECRET_RECORDS = 64
 MAX_DIFFERENCES = 20
@@ -19,7 +21,7 @@ class Conflict(ApiModel):
     config_map: Annotated[str, about("The ConfigMap.", example="app-config", max_length=253)]
     key: Annotated[str, about("The key.", example="application.yaml", absent="the ConfigMap as a whole", max_length=253)] = ""
     path: Annotated[str, about("The place in the key.", example="/tls/minVersion", absent="the key as a whole", max_length=512)] = ""
-    kind: Annotated[str, about("What kind of conflict.", example="BothChanged", absent="not told", max_length=63)] = ""
+    kind: Annotated[str, about("What kind of conflict.", example="Both", absent="not told", max_length=63)] = ""
     base: Annotated[str, about("The value that both started from.", example="1.1", absent="none", max_length=256)] = ""
     live: Annotated[str, about("The tenant's value.", example="1.3", absent="none", max_length=256)] = ""
     new: Annotated[str, about("The release's value.", example="1.2", absent="none", max_length=256)] = ""
@@ -36,6 +38,56 @@ class Conflict(ApiModel):
             example="{configMap: app-config, key: application.yaml, path: /tls/minVersion, onConflict: TenantWins}",
             absent="no rule settles it",
             max_length=1024,
+        ),
+    ] = ""
+
+
+class SettledBy(Choice):
+    """Who has won a place that two sides changed, and so where what lost is kept."""
+
+    RELEASE_WINS = "ReleaseWins", "a rule took the release's value; the tenant's is saved as it was before our write"
+    TENANT_WINS = "TenantWins", "a rule kept the tenant's value; the release's is saved with the run's catalogue"
+    LATER_EDIT = "LaterEdit", "a rollback kept what was edited after our write; what stood there before the upgrade is saved"
+    FORCE_PRE_IMAGE = "ForcePreImage", "an ordered rollback put back what stood there before the upgrade; the later edit is saved"
+
+
+class Settled(Conflict):
+    """One place that two sides changed and that is settled on purpose, with both values. Long values are shortened."""
+
+    base: Annotated[
+        str,
+        about("The value that both started from; in a rollback, what the upgrade wrote.", example="1.1", absent="none", max_length=256),
+    ] = ""
+    live: Annotated[str, about("The tenant's value; in a rollback, its later edit.", example="1.3", absent="none", max_length=256)] = ""
+    new: Annotated[
+        str, about("The release's value; in a rollback, what stood there before the upgrade.", example="1.2", absent="none", max_length=256)
+    ] = ""
+    mend: Annotated[
+        str,
+        about(
+            "What happened, and how to have the value back that lost, in a sentence.",
+            example="app-config/db.pool: changed by both tenant and 2.4.0, and 2.4.0 wins; to have the tenant's value back, set it again",
+            absent="none",
+            max_length=1024,
+        ),
+    ] = ""
+    rule: Annotated[
+        str,
+        about(
+            "The item of `spec.preservation.rules` by which the tenant wins here at the next upgrade.",
+            example="{configMap: app-config, key: application.yaml, path: /tls/minVersion, onConflict: TenantWins}",
+            absent="the release has not won here",
+            max_length=1024,
+        ),
+    ] = ""
+    settled_by: Annotated[SettledBy, about("Who has won, and where what lost is kept.", example="ReleaseWins")]
+    snapshot: Annotated[
+        str,
+        about(
+            "Digest of what holds the lost value whole; it names the Secrets `snapshot-<digest>-<number>`.",
+            example="sha256:" + "0" * 64,
+            absent="nothing was written, or the side that lost had dropped it",
+            max_length=71,
         ),
     ] = ""
 

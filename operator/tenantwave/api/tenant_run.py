@@ -15,11 +15,14 @@ from tenantwave.api.run_records import (
     MAX_CONFLICTS,
     MAX_DIFFERENCES,
     MAX_HOOK_RECORDS,
+    MAX_NOTES,
     MAX_SECRET_RECORDS,
+    MAX_SETTLED,
     Conflict,
     Difference,
     HookRecord,
     SecretRecord,
+    Settled,
 )
 from tenantwave.api.scalars import Instant, LabelValue, Name, Sentence, ShortName
 from tenantwave.api.upgrade_status import GateStatus
@@ -344,6 +347,29 @@ class TenantRunStatus(ApiModel):
         ),
     ] = ()
     conflict_count: Annotated[int, about("How many such places there are, also those that are not listed.", example=3, ge=0)] = 0
+    settled: Annotated[
+        tuple[Settled, ...],
+        about(
+            "Places that both changed and that a rule or a rollback has settled, with the value that lost: what the tenant lost comes first.",
+            example=[{"configMap": "app-config", "key": "log.level", "settledBy": "ReleaseWins"}],
+            absent="nothing gave way",
+            max_length=MAX_SETTLED,
+            extra=_ATOMIC,
+        ),
+    ] = ()
+    settled_count: Annotated[int, about("How many such places there are, also those that are not listed.", example=2, ge=0)] = 0
+    notes: Annotated[
+        tuple[
+            Annotated[str, about("A sentence.", example="app-config/old.flag: dropped in 2.4.0, kept for the tenant", max_length=512)], ...
+        ],
+        about(
+            "What else there is to know of the merges: orphaned keys, comments that could not be taken over, keys merged as one value.",
+            example=["app-config/old.flag: dropped in 2.4.0, kept for the tenant (orphaned)"],
+            absent="nothing",
+            max_length=MAX_NOTES,
+            extra=_ATOMIC,
+        ),
+    ] = ()
     preserved: Annotated[
         tuple[PreservedConfig, ...],
         about(

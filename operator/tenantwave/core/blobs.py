@@ -26,6 +26,11 @@ def digest_of(blob: bytes) -> str:
     return "sha256:" + hashlib.sha256(blob).hexdigest()
 
 
+def secret_name(digest: str, number: int) -> str:
+    """Return the name of the Secret that holds one chunk of a blob."""
+    return f"snapshot-{digest.removeprefix('sha256:')}-{number}"
+
+
 def parsed(blob: bytes) -> dict[str, Any]:
     """Return the object that `canonical` wrote."""
     value: dict[str, Any] = json.loads(blob)

@@ -31,6 +31,7 @@ from tenantwave.core.drift import drifted
 from tenantwave.core.gate_report import gates_passed, stored, unknown_since, wave_gate_status, what_waves_can_find
 from tenantwave.core.gates import Verdict
 from tenantwave.core.journal import EndReason, Journal, WaveProgress, WaveRecord
+from tenantwave.core.kept import config_preserved, listed
 from tenantwave.core.passes.afterwards import is_worse
 from tenantwave.core.passes.failures import counts_as_failed
 from tenantwave.core.plan import Plan
@@ -61,7 +62,6 @@ EXCEPTION_ORDER = (S.ROLLBACK_FAILED, S.HELD, S.ROLLING_BACK, S.ROLLED_BACK, S.O
 MAX_EXCEPTIONS = 20
 MAX_VERSIONS = 50
 MAX_VERSIONS_TOLD = 5
-MAX_NAMED = 3
 MAX_MESSAGE = 1024
 
 COUNTED_AS: dict[TenantState, str] = {
@@ -162,7 +162,8 @@ def _conditions(world: World, plan: Plan, journal: Journal | None, statuses: Map
     yield Said(ConditionType.READY, reason in DONE, reason, message)
     yield from _accepted(world, plan, journal)
     yield from _gates_passed(world, journal)
-    yield from _preserved(statuses)
+    if (said := config_preserved(statuses)) is not None:
+        yield Said(ConditionType.CONFIG_PRESERVED, *said)
     yield from _version_skew(world)
 
 
@@ -187,22 +188,6 @@ def _gates_passed(world: World, journal: Journal | None) -> Iterable[Said]:
         yield Said(ConditionType.GATES_PASSED, *said)
 
 
-def _preserved(statuses: Mapping[str, TenantRunStatus]) -> Iterable[Said]:
-    left_alone = {S.SKIPPED, S.ORPHANED}
-    open_ones = {name: status for name, status in sorted(statuses.items()) if status.conflicts and status.state not in left_alone}
-    kept = [one for status in statuses.values() for one in status.preserved]
-    if open_ones:
-        name, status = next(iter(open_ones.items()))
-        first, count = status.conflicts[0], sum(max(one.conflict_count, len(one.conflicts)) for one in open_ones.values())
-        place = first.config_map + (f"/{first.key}" if first.key else "") + (f":{first.path}" if first.path else "")
-        what = "1 conflict" if count == 1 else f"{count} conflicts"
-        told = f"{what} in {_listed(list(open_ones))}; the first, in {name}: {place}: {first.mend}"
-        yield Said(ConditionType.CONFIG_PRESERVED, False, DetailReason.CONFLICTS, told)
-    elif kept:
-        numbers = f"{sum(one.kept for one in kept)} values kept, {sum(one.merged for one in kept)} keys merged"
-        yield Said(ConditionType.CONFIG_PRESERVED, True, DetailReason.PRESERVED, f"every tenant's own changes are kept: {numbers}")
-
-
 def _drifted(world: World, previous: TenantUpgradeStatus | None) -> Iterable[Said]:
     """Tell which finished tenants no longer show the release; once that has been told, also that none is left."""
     found = drifted(world)
@@ -210,16 +195,10 @@ def _drifted(world: World, previous: TenantUpgradeStatus | None) -> Iterable[Sai
     if found:
         name, what = next(iter(found.items()))
         mend = "nothing is done about it: find who wrote there, or roll out what is wanted as a release"
-        told = f"{len(found)} of the upgraded tenants no longer show {version}: {_listed(list(found))}; {name}: {what}; {mend}"
+        told = f"{len(found)} of the upgraded tenants no longer show {version}: {listed(list(found))}; {name}: {what}; {mend}"
         yield Said(ConditionType.DRIFTED, True, DetailReason.CHANGED_SINCE, told)
     elif previous is not None and any(condition.type == ConditionType.DRIFTED for condition in previous.conditions):
         yield Said(ConditionType.DRIFTED, False, DetailReason.AS_RELEASED, f"every upgraded tenant shows {version}")
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return the first tenants by name, and how many more there are."""
-    more = f" and {len(names) - MAX_NAMED} more tenants" if len(names) > MAX_NAMED else ""
-    return f"{', '.join(names[:MAX_NAMED])}{more}"
 
 
 # Numbers.

@@ -9,7 +9,7 @@ import pytest
 from builders import NEW, NOON, OLD, Block, a_journal, a_policy, a_record, a_spec, a_status, a_tenant, a_view, a_world, after, an_upgrade
 from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason, condition_of
 from tenantwave.api.profile import PreservedConfig
-from tenantwave.api.run_records import Conflict
+from tenantwave.api.run_records import Conflict, Settled, SettledBy
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
 from tenantwave.core.advice import advised
@@ -253,7 +253,15 @@ def preserved(statuses: dict[str, TenantRunStatus]) -> tuple[str, str] | None:
     return (said.status.value, said.message) if said is not None else None
 
 
+GIVEN_WAY = {"log.level": SettledBy.RELEASE_WINS, "db.pool": SettledBy.RELEASE_WINS, "old.flag": SettledBy.TENANT_WINS}
 HELD = a_status(S.HELD, conflicts=(a_conflict("log.level"), a_conflict("db.pool")), conflict_count=7)
+GAVE_WAY = a_status(
+    S.SUCCEEDED,
+    written=True,
+    preserved=(PreservedConfig(config_map="app-config", digest="sha256:" + "0" * 64, kept=1, merged=0),),
+    settled=tuple(Settled(config_map="app-config", key=key, settled_by=by) for key, by in GIVEN_WAY.items()),
+    settled_count=3,
+)
 KEPT = a_status(S.SUCCEEDED, preserved=(PreservedConfig(config_map="app-config", digest="sha256:" + "0" * 64, kept=4, merged=1),))
 
 
@@ -267,6 +275,16 @@ KEPT = a_status(S.SUCCEEDED, preserved=(PreservedConfig(config_map="app-config",
         pytest.param({"a": HELD, "b": KEPT}, "False", "7 conflicts in a;", id="one of two"),
         pytest.param({"a": KEPT, "b": KEPT}, "True", "8 values kept, 2 keys merged", id="all kept"),
         pytest.param({"a": HELD.model_copy(update={"state": S.SKIPPED}), "b": KEPT}, "True", "4 values kept", id="skipped: left alone"),
+        pytest.param(
+            {"a": GAVE_WAY, "b": KEPT}, "True", "; 2 changes of 1 tenant gave way as the rules say (a; see settled", id="gave way to a rule"
+        ),
+        pytest.param(
+            {"a": GAVE_WAY.model_copy(update={"settled_count": 9}), "b": GAVE_WAY},
+            "True",
+            "; at least 4 changes of 2 tenants gave way as the rules say (a, b;",
+            id="more than are listed",
+        ),
+        pytest.param({"a": GAVE_WAY.model_copy(update={"written": False})}, "True", "every tenant's own changes", id="only planned"),
     ],
 )
 def test_conflicts_are_counted_and_the_first_tenants_named(statuses: dict[str, TenantRunStatus], status: str, words: str) -> None:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from fakes import FakeClock, FakeCluster
-from tenantwave.adapters.snapshots import SecretSnapshots, secret_name
+from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.kinds import SECRET, TENANT_RUN, Kind
+from tenantwave.core.blobs import secret_name
 from tenantwave.core.retention import MARK_ANNOTATION
 from tenantwave.engine.retention import Retention, Rules
 from tenantwave.faults import SnapshotCorrupt

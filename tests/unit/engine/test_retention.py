@@ -12,9 +12,10 @@ import pytest
 from fakes import FakeClock, FakeCluster, Request
 from support.tenant_story import OWN, Story
 from tenantwave.adapters.drivers.workload import WorkloadDriver
-from tenantwave.adapters.snapshots import SecretSnapshots, secret_name
+from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.kinds import CONFIG_MAP, NAMESPACE, PRODUCT_LABEL, ROLE_LABEL, SECRET, TENANT_RUN, TENANT_UPGRADE, UPGRADE_LABEL
 from tenantwave.api.tenant_run import TenantState
+from tenantwave.core.blobs import secret_name
 from tenantwave.core.plan import Deed
 from tenantwave.core.retention import MARK_ANNOTATION, Keeping
 from tenantwave.engine import retention as module

@@ -16,6 +16,7 @@ from tenantwave.core.preservation.content import (
     why_never_touched,
     why_too_large,
 )
+from tenantwave.core.preservation.mending import rule_for
 from tenantwave.core.preservation.merge import merge, merge_back, rebase_goal
 from tenantwave.core.preservation.patches import changes, field_values, matches, matching_fields, touched_fields
 from tenantwave.core.preservation.result import Conflict, ConflictKind, MergeResult
@@ -46,6 +47,7 @@ __all__ = [
     "merge",
     "merge_back",
     "rebase_goal",
+    "rule_for",
     "same_configuration",
     "touched_fields",
     "values_digest",

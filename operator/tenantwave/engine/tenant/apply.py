@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from tenantwave.api.conditions import FailReason, RunReason
@@ -13,13 +14,14 @@ from tenantwave.core import blobs, tenant_run
 from tenantwave.core.config_versions import referred_target, version_name
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.core.world import Progress
-from tenantwave.engine.tenant.checks import refuse_immutable, show_conflicts
+from tenantwave.engine.tenant.checks import refuse_immutable
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged
 from tenantwave.engine.tenant.documents import Values, WorkloadDocument
 from tenantwave.engine.tenant.drafting import CREATE, DELETE, live_objects
-from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.failure import Failed, ImmutableChange
 from tenantwave.engine.tenant.hooks import hooks_succeeded, jobs_succeeded, probes_of
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
+from tenantwave.engine.tenant.listing import show_conflicts, show_write
 from tenantwave.engine.tenant.versions import names_standing, reference_names, refuse_another
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import Conflict
@@ -182,10 +184,13 @@ async def _merged_origin(work: Work, planned: PlannedObject) -> ConfigMapContent
     raw = await work.ledger.get(origin)
     if raw is None and planned.before:
         return None
-    result = await merged(work, origin, catalogue_of(work)[planned.target], origin.read(raw))
+    source = catalogue_of(work)[planned.target]
+    result = await merged(work, origin, source, origin.read(raw))
     if result.conflicts:
         show_conflicts(work, result.conflicts)
         raise Failed(FailReason.CONFIG_CONFLICT, f"{result.conflicts[0].message}; {result.conflicts[0].mend}")
+    digest = next((one.digest for one in work.status.snapshots if (one.kind, one.name) == (CONFIG_MAP.name, planned.origin)), "")
+    show_write(work, planned.target, result, saved=digest, new=source.new)
     return result.content
 
 
@@ -224,10 +229,10 @@ async def _write_config(work: Work, planned: PlannedObject, source: Source) -> d
             show_conflicts(work, result.conflicts)
             first = result.conflicts[0]
             raise Failed(FailReason.CONFIG_CONFLICT, f"{first.message}; {first.mend}")
-        if result.is_unchanged or result.content is None:
-            return UNCHANGED
-        refuse_immutable(planned.name, raw, live, result.content)
-        return result.content
+        if not result.is_unchanged and result.content is not None:
+            refuse_immutable(planned.name, raw, live, result.content)
+        show_write(work, _target(planned), result, saved=blobs.digest_of(document.pack(live)) if live is not None else "", new=source.new)
+        return UNCHANGED if result.is_unchanged or result.content is None else result.content
 
     return await work.ledger.write(document, wanted, component=planned.component, pristine=source.new)
 
@@ -245,7 +250,7 @@ async def _write_version(
     wanted_names = {one.target: one.name for one in _planned(work) if one.target}
     referred_targets = {target for target, known in names.items() if referred & known}
     references, stand_for = reference_names(work, component, target, names, wanted_names)
-    document = work.workload(component, target, stand_for)
+    document = await _with_what_is_written(work, work.workload(component, target, stand_for))
 
     async def wanted(raw: dict[str, Any] | None, live: Values | None) -> Values | Unchanged | None:
         if raw is None or live is None:
@@ -261,10 +266,9 @@ async def _write_version(
             for path in values.keys() & left.keys():  # of what that write did not know, nobody can tell whose it is
                 if live[path] not in (values[path], left[path]):
                     await _refuse_foreign(work, document, raw, path)
-        if several := next((live[path] for path in references if "," in live[path]), ""):
-            raise Failed(
-                FailReason.CONFIG_CONFLICT, f"{document.kind.name} {document.name} refers to {several}; have it refer to one of them"
-            )
+        if several := next((path for path in references if "," in live[path]), ""):
+            text = f"{document.kind.name} {document.name} refers to {live[several]}; have it refer to one of them"
+            raise ImmutableChange(referred_target(several), text)
         for one in _planned(work):
             if one.origin and one.target in referred_targets:
                 now = await _merged_origin(work, one)
@@ -276,6 +280,20 @@ async def _write_version(
         return after if document.fields(live, after) else UNCHANGED
 
     await work.ledger.write(document, wanted, component=component.name, known=dict(target))
+
+
+async def _with_what_is_written(work: Work, document: WorkloadDocument) -> WorkloadDocument:
+    """Return the document with all fields that the run has written of its object, for an earlier release or another component, too.
+
+    The last write to an object stands for all of them: of a field that it did not know a rollback would not know, either, where it goes back to.
+    """
+    if not work.ledger.standing(document.ref):
+        return document
+    written = await work.written(document.ref)
+    if not isinstance(written, WorkloadDocument):
+        raise TypeError(f"{document.name} is a workload")
+    names = {path: written.names.get(path, frozenset()) | document.names.get(path, frozenset()) for path in {*written.names, *document.names}}
+    return replace(document, paths=tuple(sorted({*document.paths, *written.paths})), names=names)
 
 
 def _target(planned: PlannedObject) -> str:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import JOB
-from tenantwave.api.run_records import MAX_CONFLICTS, Conflict
 from tenantwave.api.tenant_run import Intent
 from tenantwave.api.upgrade import SecretHandling
 from tenantwave.core import blobs, preservation
@@ -14,14 +13,12 @@ from tenantwave.core.intents import why_no_room, why_too_many
 from tenantwave.core.ownership import managers_of, owner_of
 from tenantwave.core.preservation import ConflictKind, why_too_large
 from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft, PlannedWorkload
-from tenantwave.engine.tenant.failure import Failed, lasting
+from tenantwave.engine.tenant.failure import Failed, ImmutableChange, lasting
 from tenantwave.engine.tenant.hooks import ask_for_hooks, forward_jobs, probes_of
+from tenantwave.engine.tenant.listing import show_conflicts
 from tenantwave.engine.tenant.work import Work
 from tenantwave.faults import AlreadyExists, Fault
 from tenantwave.ports import Body
-
-SHOWN = 256
-"""Characters of a value that a conflict shows."""
 
 
 def check(work: Work, draft: Draft) -> None:
@@ -39,15 +36,17 @@ def check(work: Work, draft: Draft) -> None:
             text = f"{owner} owns what is to change in {planned.document.kind.name} {planned.document.name}: use that tool's driver, or delegate it"
             raise Failed(FailReason.OWNERSHIP_CONFLICT, text)
     conflicts = [conflict for one in draft.configs for conflict in one.result.conflicts]
-    show_conflicts(work, conflicts)
+    problems = [ImmutableChange(one.target, one.problem) for one in draft.configs if one.problem]
+    show_conflicts(work, conflicts, problems)
     if conflicts:
         unknown = all(conflict.kind is ConflictKind.UNKNOWN_BASE for conflict in conflicts)
-        more = f" (and {len(conflicts) - 1} more)" if len(conflicts) > 1 else ""
+        count = len(conflicts) + len(problems)
+        more = f" (and {count - 1} more)" if count > 1 else ""
         reason = FailReason.UNKNOWN_BASE if unknown else FailReason.CONFIG_CONFLICT
         raise Failed(reason, f"{conflicts[0].message}{more}; {conflicts[0].mend}")
+    if problems:
+        raise problems[0]
     for one in draft.configs:
-        if one.problem:
-            raise Failed(FailReason.CONFIG_CONFLICT, one.problem)
         if one.result.content is not None:
             annotations = ((one.raw or {}).get("metadata") or {}).get("annotations")
             if problem := why_too_large(one.written.name, one.result.content, annotations):
@@ -95,7 +94,7 @@ def refuse_immutable(
         text = (
             f"{name} is immutable and {'its values change' if after.immutable else 'the release makes it mutable'}; make it mutable by hand"
         )
-        raise Failed(FailReason.CONFIG_CONFLICT, f"{text} (delete it and create it again without `immutable`)")
+        raise ImmutableChange(name, f"{text} (delete it and create it again without `immutable`)")
 
 
 async def ask_the_server(draft: Draft, work: Work) -> None:
@@ -131,23 +130,3 @@ async def _ask_for_writes(draft: Draft, work: Work) -> None:
         if isinstance(meaning, Failed):
             raise Failed(meaning.reason, f"dry-run: {meaning.message}") from fault
         raise meaning from fault
-
-
-def show_conflicts(work: Work, conflicts: Sequence[preservation.Conflict]) -> None:
-    """Stage the conflicts for the TenantRun: the first ones in full, and how many there are."""
-    work.handle.stage(conflicts=tuple(_shown(conflict) for conflict in conflicts[:MAX_CONFLICTS]), conflict_count=len(conflicts))
-
-
-def _shown(conflict: preservation.Conflict) -> Conflict:
-    """Return a conflict as the TenantRun shows it."""
-    return Conflict(
-        config_map=conflict.config_map,
-        key=conflict.key or "",
-        path=conflict.path[:512],
-        kind=conflict.kind.value,
-        base=(conflict.base or "")[:SHOWN],
-        live=(conflict.live or "")[:SHOWN],
-        new=(conflict.new or "")[:SHOWN],
-        mend=conflict.mend[:1024],
-        rule=conflict.rule,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.tenant_run import TenantState
-from tenantwave.core import tenant_run
+from tenantwave.core import blobs, tenant_run
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.engine.tenant.configuration import Source, catalogue_of, merged, pristine_of_release
 from tenantwave.engine.tenant.documents import ConfigDocument
@@ -12,6 +12,7 @@ from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import let_job_go
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.jobs import JobDocument
+from tenantwave.engine.tenant.listing import show_stayed, show_write
 from tenantwave.engine.tenant.secrets import compare
 from tenantwave.engine.tenant.versions import remove_old_versions
 from tenantwave.engine.tenant.work import Work
@@ -97,7 +98,13 @@ async def _delete_dropped(work: Work) -> None:
             source: Source = source,
         ) -> ConfigMapContent | Unchanged | None:
             result = await merged(work, document, source, live)
-            return None if result.content is None and not result.conflicts else UNCHANGED
+            if result.content is None and not result.conflicts:
+                saved = blobs.digest_of(document.pack(live)) if live is not None else ""
+                show_write(work, document.subject.config_map, result, saved=saved, new=source.new)
+                return None
+            if live is not None:
+                show_stayed(work, document.subject.config_map)
+            return UNCHANGED
 
         try:
             await work.ledger.write(document, wanted, component=planned.component)

@@ -16,6 +16,7 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.core import blobs
 from tenantwave.core.preservation import (
     ConfigMapContent,
+    MergeResult,
     Rules,
     Subject,
     body_of,
@@ -145,7 +146,11 @@ class ConfigDocument:
 
     def back(self, after: ConfigMapContent | None, live: ConfigMapContent | None, goal: ConfigMapContent | None) -> ConfigMapContent | None:
         """Return what a rollback leaves. Later edits always stay."""
-        return merge_back(after, live, goal, self.rules, self.subject).content
+        return self.merged_back(after, live, goal).content
+
+    def merged_back(self, after: ConfigMapContent | None, live: ConfigMapContent | None, goal: ConfigMapContent | None) -> MergeResult:
+        """Return what a rollback leaves, with the later edits on paths of ours, which stay, as `settled`."""
+        return merge_back(after, live, goal, self.rules, self.subject)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,14 @@ class Failed(Exception):  # noqa: N818 - an outcome of the work, not an error of
         self.message = message
 
 
+class ImmutableChange(Failed):
+    """An immutable ConfigMap would have to change under its own name: a conflict of the whole object, with the mend in the message."""
+
+    def __init__(self, config_map: str, message: str) -> None:
+        super().__init__(FailReason.CONFIG_CONFLICT, message)
+        self.config_map = config_map
+
+
 class Busy(Exception):  # noqa: N818 - an outcome of the work, not an error of the program
     """Another run has the tenant."""
 

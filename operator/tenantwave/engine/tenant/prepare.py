@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from tenantwave.api.conditions import RunReason, WaitReason
-from tenantwave.api.kinds import JOB
+from tenantwave.api.kinds import CONFIG_MAP, JOB
 from tenantwave.api.profile import PreservedConfig
 from tenantwave.api.tenant_run import Intent, IntentState, PlannedObject, SnapshotRef, TenantPlan, TenantRunStatus, TenantState
 from tenantwave.core import blobs, preservation, tenant_run
 from tenantwave.core.advice import SELF_MENDING
-from tenantwave.engine.tenant.checks import ask_the_server, check, check_room, show_conflicts
+from tenantwave.core.preservation import MergeResult
+from tenantwave.engine.tenant.checks import ask_the_server, check, check_room
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft, draft_of
 from tenantwave.engine.tenant.failure import Busy, Failed
 from tenantwave.engine.tenant.hooks import forward_jobs, probes_of
+from tenantwave.engine.tenant.listing import show_conflicts, show_failure, show_plan
 from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
 
@@ -39,6 +41,7 @@ async def preview(work: Work) -> None:
         check_room(work, draft, await _intents_needed(work))
         await ask_the_server(draft, work)
     except Failed as failure:
+        show_failure(work, failure)
         if work.status.state is TenantState.HELD:
             await work.handle.save(tenant_run.to(work.status, TenantState.HELD, failure.reason, failure.message, work.now()))
         else:
@@ -50,6 +53,7 @@ async def preview(work: Work) -> None:
         text = "what held the tenant is mended; it is planned again"
         await work.handle.save(tenant_run.to(work.status, TenantState.QUEUED, RunReason.PLANNED, text, work.now()))
         return
+    show_plan(work, _listed(draft, ()))
     work.handle.stage(preview=_plan(work, draft), preview_problem="", preserved=_preserved(draft), conflicts=(), conflict_count=0)
     await work.handle.save()
 
@@ -72,6 +76,7 @@ async def prepare(work: Work) -> None:
     await ask_the_server(draft, work)
     await record(work, draft.secrets)
     snapshots = await _save_objects(work, draft)
+    show_plan(work, _listed(draft, snapshots))
     work.handle.stage(
         plan=_plan(work, draft),
         snapshots=snapshots,
@@ -189,6 +194,12 @@ def _planned_jobs(work: Work, draft: Draft) -> Iterable[PlannedObject]:
             action=CREATE,
             summary=f"{hook.called} ({hook.at}){last}",
         )
+
+
+def _listed(draft: Draft, snapshots: Iterable[SnapshotRef]) -> list[tuple[MergeResult, str, str]]:
+    """Return of each ConfigMap what its merge says, and the digests of what holds the tenant's and the release's content whole."""
+    saved = {one.name: one.digest for one in snapshots if one.kind == CONFIG_MAP.name}
+    return [(one.result, saved.get(one.document.name, ""), one.source.new) for one in draft.configs]
 
 
 def _preserved(draft: Draft) -> tuple[PreservedConfig, ...]:

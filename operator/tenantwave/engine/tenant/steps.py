@@ -12,6 +12,7 @@ from tenantwave.core.world import World
 from tenantwave.engine.tenant.apply import apply, confirm
 from tenantwave.engine.tenant.close import end_with_outcome, finalise
 from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lasting
+from tenantwave.engine.tenant.listing import show_failure
 from tenantwave.engine.tenant.prepare import hold_before_writing, prepare, preview
 from tenantwave.engine.tenant.seals import Seals
 from tenantwave.engine.tenant.take_back import take_back
@@ -86,6 +87,7 @@ async def _fail(work: Work, failure: Failed) -> None:
     # A tenant whose turn has not come is not held for what a look at it finds: it may be mended by then.
     if state not in GOING_BACK and (state is TenantState.QUEUED or TenantState.HELD not in MOVES[state]):
         raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}")
+    show_failure(work, failure)
     status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), takes_back)
     if status.state is TenantState.HELD and not status.written:
         await hold_before_writing(work, status)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any, TypeVar
 
 from tenantwave.api.action import Resolution
@@ -11,12 +13,14 @@ from tenantwave.api.kinds import CONFIG_MAP, JOB, POD
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantState
 from tenantwave.core import blobs, tenant_run
+from tenantwave.core.preservation import Conflict as MergeConflict
 from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.documents import AnyDocument, ConfigDocument, Document, WorkloadDocument
 from tenantwave.engine.tenant.failure import Busy, Failed
 from tenantwave.engine.tenant.hooks import ready_to_go_back
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged, marker_of
+from tenantwave.engine.tenant.listing import drop_taken_back, overwritten, show_way_back
 from tenantwave.engine.tenant.merging import aside
 from tenantwave.engine.tenant.remaining import remaining
 from tenantwave.engine.tenant.secrets import compare, put_back
@@ -71,6 +75,7 @@ async def _go_back(work: Work) -> None:
         return
     for document in documents.values():
         await _verify(work, document)
+    drop_taken_back(work)
     await compare(work)
     await work.fence()  # the next attempt has the same lock: it may have begun since this was decided
     landed = any(intent.state is IntentState.REVERTED for intent in work.status.intents)
@@ -187,7 +192,7 @@ async def _write_back(work: Work, document: Document[T]) -> None:
         _refuse_recreated(work, document, standing[-1], raw)
         goal: T | None = await work.ledger.goal(document, standing[-1])
         after: T | None = await work.ledger.part(document, standing[-1].after)
-        aim = goal if work.step.overwrite_later_edits else await aside(document.back, after, live, goal)
+        aim: T | None = await _aim_of(work, document, standing, after, live, goal)
         if (aim is None) == (live is None) and not document.fields(live, aim):
             work.ledger.reverted(document.ref)
             return UNCHANGED
@@ -200,6 +205,29 @@ async def _write_back(work: Work, document: Document[T]) -> None:
     result = await work.ledger.write(document, wanted, direction=Direction.ROLLBACK, component=component, saved=saved)
     if result is None and work.ledger.standing(document.ref):
         work.ledger.reverted(document.ref)
+
+
+async def _aim_of(work: Work, document: AnyDocument, standing: Sequence[Intent], after: Any, live: Any, goal: Any) -> Any:
+    """Return what is left of an object by a rollback; what a ConfigMap keeps of later edits, or loses by order, is listed."""
+    is_forced = work.step.overwrite_later_edits
+    if not isinstance(document, ConfigDocument):
+        return goal if is_forced else await aside(document.back, after, live, goal)
+    settled: list[tuple[MergeConflict, str]] = []
+    notes: tuple[str, ...] = ()
+    for earlier, later in pairwise(standing):  # what was edited between two writes has become part of the goal
+        three = await work.ledger.part(document, earlier.after), await work.ledger.part(document, later.before)
+        between = await aside(document.merged_back, *three, await work.ledger.goal(document, earlier))
+        settled += [(one, earlier.goal or earlier.before) for one in between.settled]
+    result = await aside(document.merged_back, after, live, goal)
+    forced: list[tuple[MergeConflict, str]] = []
+    if is_forced:
+        saved = blobs.digest_of(document.pack(live)) if live is not None else ""
+        forced = [(one, saved) for one in overwritten(document.subject.config_map, after, live, result.content, goal)]
+    else:
+        settled += [(one, standing[-1].goal or standing[-1].before) for one in result.settled]
+        notes = result.notes
+    show_way_back(work, document.subject.config_map, settled, forced, notes)
+    return goal if is_forced else result.content
 
 
 def _refuse_recreated(work: Work, document: Document[T], intent: Intent, raw: Body | None) -> None:

@@ -10,14 +10,13 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, JOB, POD, REPLICA_SET, Kind
 from tenantwave.api.upgrade import Component
 from tenantwave.core import preservation
 from tenantwave.core.config_versions import is_version, stands_for, version_name
 from tenantwave.core.preservation import ConfigMapContent
 from tenantwave.engine.tenant.documents import ConfigDocument
-from tenantwave.engine.tenant.failure import Failed
+from tenantwave.engine.tenant.failure import ImmutableChange
 from tenantwave.engine.tenant.work import WORKLOAD, Work
 from tenantwave.faults import Conflict, Fault, NotFound
 from tenantwave.ports import Body, Driver
@@ -47,7 +46,7 @@ def in_force(work: Work, target: str, targets: Iterable[str], live: Mapping[str,
     theirs = names.difference(ours)
     if len(theirs) > 1:
         text = f"the components refer to {target} by several names, {' and '.join(sorted(names))}; have them all refer to one"
-        raise Failed(FailReason.CONFIG_CONFLICT, text)
+        raise ImmutableChange(target, text)
     return next(iter(theirs), ours[-1] if ours else target)
 
 
@@ -73,7 +72,7 @@ def refuse_another(document: ConfigDocument, raw: Body | None, after: ConfigMapC
     is_ours = raw is None or (is_version(raw, document.target) and preservation.same_configuration(document.read(raw), after))
     if not is_ours:
         text = f"{document.name} is there already, and is no version of {document.target} that we made; rename or delete it"
-        raise Failed(FailReason.CONFIG_CONFLICT, text)
+        raise ImmutableChange(document.target, text)
 
 
 async def user_elsewhere(work: Work, name: str, components: Iterable[Body]) -> str:

@@ -11,11 +11,11 @@ import pytest
 
 from fakes import CrashNow, FakeCluster, Request
 from support.tenant_story import ACME, OWN, Story, a_spec
-from tenantwave.adapters.snapshots import secret_name
 from tenantwave.api.action import Resolution
 from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION, SECRET, TENANT_RUN, Kind
 from tenantwave.api.run_records import MAX_SECRET_RECORDS, SecretRecord, SecretState
 from tenantwave.api.tenant_run import TenantState
+from tenantwave.core.blobs import secret_name
 from tenantwave.core.plan import Deed
 from tenantwave.engine.tenant.seals import KEY_NAME, Seals
 from tenantwave.faults import Conflict, Fault, Forbidden, Invalid, Unavailable
