@@ -6,6 +6,7 @@ What stands without a marker, and still looks like our write, is never guessed a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
@@ -28,6 +29,9 @@ TRIES = 8
 
 FENCE = "fence"
 """Stands in place of a number in a marker that only moves an object's version."""
+
+_NUMBER = re.compile(r"[1-9][0-9]{0,8}")
+"""An intent's number in a marker. The tenant may write anything there, also what `int` refuses."""
 
 
 class Unchanged:
@@ -277,11 +281,11 @@ class Ledger:
         return f"{self._handle.uid}/{seq}"
 
     def _marked(self, raw: Body | None) -> int:
-        """Return which of our intents an object carries the marker of; 0 for none, -1 for a fence."""
+        """Return which of our intents an object carries the marker of; 0 for none, -1 for a fence or whatever else the tenant put there."""
         owner, _, seq = marker_of(raw).rpartition("/")
         if owner != self._handle.uid:
             return 0
-        return int(seq) if seq.isdigit() else -1
+        return int(seq) if _NUMBER.fullmatch(seq) else -1
 
     async def _has_landed(self, document: Document[T], intent: Intent, raw: Body | None, marked: int, refused: int) -> bool:
         """Answer by the table of restarts: what the object shows says whether the write landed."""
