@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
+from pydantic import AfterValidator
+
 from tenantwave.api.conditions import Condition
 from tenantwave.api.decision import REQUESTED_BY
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import Instant, LabelValue, Name, ShortName
+from tenantwave.api.scalars import Instant, LabelValue, Name, ShortName, one_line
 
 
 class ActionType(Choice):
@@ -108,7 +110,11 @@ class UpgradeActionSpec(ApiModel):
             extra={"x-kubernetes-list-type": "set"},
         ),
     ] = ()
-    reason: Annotated[str, about("Why, for the record.", example="CHG-4411", absent="no reason is recorded", max_length=512)] = ""
+    reason: Annotated[
+        str,
+        about("Why, for the record.", example="CHG-4411", absent="no reason is recorded", max_length=512),
+        AfterValidator(one_line),
+    ] = ""
     resolution: Annotated[
         Resolution | None, about("How Resolve settles the tenants.", example="Rollback", absent="the type is not Resolve")
     ] = None

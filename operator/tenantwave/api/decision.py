@@ -2,9 +2,11 @@
 
 from typing import Annotated
 
+from pydantic import AfterValidator
+
 from tenantwave.api.conditions import Condition
 from tenantwave.api.model import ApiModel, Choice, Rule, about
-from tenantwave.api.scalars import Instant, ShortName
+from tenantwave.api.scalars import Instant, ShortName, one_line
 
 REQUESTED_BY = about(
     "Who asks; an admission policy of the chart lets it only be the requesting user.",
@@ -36,7 +38,9 @@ class TenantDecisionSpec(ApiModel):
     until_time: Annotated[
         Instant | None, about("Until when; UTC. Required for Defer.", example="2026-12-20T00:00:00Z", absent="without end")
     ] = None
-    reason: Annotated[str, about("Why.", example="Christmas sale", absent="no reason is shown", max_length=512)] = ""
+    reason: Annotated[
+        str, about("Why.", example="Christmas sale", absent="no reason is shown", max_length=512), AfterValidator(one_line)
+    ] = ""
     requested_by: Annotated[str, REQUESTED_BY] = ""
 
 

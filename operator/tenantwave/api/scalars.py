@@ -37,6 +37,11 @@ _DURATION = re.compile(DURATION_PATTERN)
 _UNITS = (("d", timedelta(days=1)), ("h", timedelta(hours=1)), ("m", timedelta(minutes=1)), ("s", timedelta(seconds=1)))
 
 
+def one_line(text: str) -> str:
+    """Return what a person wrote as one line without anything that a terminal would obey: it goes into messages, Events and the log."""
+    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
+
+
 def parse_duration(text: str) -> timedelta:
     """Read a duration such as `30s`, `1h30m` or `7d`. Raises ValueError, with the mend, for anything else."""
     match = _DURATION.fullmatch(text)

@@ -14,6 +14,9 @@ SECRETS = re.compile(
 )
 """Credentials that an error message of somebody else may carry: bearer and basic tokens, JSON web tokens, passwords in addresses."""
 
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What would begin a line of its own, or what a terminal obeys: it may come from whoever wrote the words that a message repeats."""
+
 NOISY = {
     "kopf.objects": logging.WARNING,  # an INFO line per event
     "kopf": logging.WARNING,
@@ -89,7 +92,7 @@ def _blotted(value: Any) -> Any:
 
 
 def _sentence(formatter: logging.Formatter, record: logging.LogRecord) -> str:
-    text = record.getMessage()
+    text = CONTROL.sub(lambda found: repr(found.group())[1:-1], record.getMessage())
     if record.exc_info:
         text += "\n" + formatter.formatException(record.exc_info)
     return SECRETS.sub("***", text)

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from tenantwave.api.action import ActionType, UpgradeActionSpec
+from tenantwave.api.decision import TenantDecisionSpec
 from tenantwave.api.scalars import Instant, IntOrPercent, WindowDuration, format_decimal, format_duration, parse_duration, parse_share
 
 
@@ -121,3 +123,10 @@ def test_an_instant_that_means_never_is_far_away_and_no_more(text: str, means: s
     """The API server takes them all; a sum of one and a duration must stay in the calendar."""
     instants = TypeAdapter(Instant)
     assert instants.dump_python(instants.validate_python(text), mode="json") == means
+
+
+def test_a_reason_is_one_line_without_what_a_terminal_obeys() -> None:
+    """People, and tenants, write it; it goes into messages, Events and the log."""
+    action = UpgradeActionSpec(upgrade="shop", type=ActionType.PAUSE, reason="a look\n2026-01-01 CRITICAL\x1b[2J\tall  is lost\n")
+    assert action.reason == "a look 2026-01-01 CRITICAL [2J all is lost"
+    assert TenantDecisionSpec.model_validate({"type": "OptOut", "upgrade": "shop", "reason": "no\r\n"}).reason == "no"

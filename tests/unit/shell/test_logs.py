@@ -86,3 +86,11 @@ def test_what_is_no_news_is_for_machines_and_who_looks_for_a_fault(
     for extra in ({"is_news": True}, {"is_news": False}, {}):
         logging.getLogger("tenantwave").info("a tick", extra=extra)
     assert len(capsys.readouterr().err.splitlines()) == lines
+
+
+def test_words_of_others_forge_no_lines_and_move_no_cursor(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("text", "INFO")
+    logging.getLogger("tenantwave.test").info("paused by ann: %s", "a look\n2026-01-01T00:00:00.000Z CRITICAL all is lost\x1b[2J")
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert said.endswith("a look\\n2026-01-01T00:00:00.000Z CRITICAL all is lost\\x1b[2J\n")
