@@ -38,7 +38,7 @@ def ask(profile: object) -> Availability:
     try:
         calendar = compile_calendar(maintenance(), TenantProfileSpec.model_validate(profile))
     except ValidationError as error:
-        calendar = unreadable_profile(str(error))
+        calendar = unreadable_profile(str(error), maintenance())
     return availability(calendar, NOW)
 
 

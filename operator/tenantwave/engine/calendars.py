@@ -39,7 +39,7 @@ class Calendars:
         if known is not None and known.maintenance is hours.maintenance and known.generation == generation:
             return known.calendar
         if profile is not None and profile.spec is None:
-            calendar = unreadable_profile(profile.problem)
+            calendar = unreadable_profile(profile.problem, hours.maintenance)
         else:
             calendar = compile_calendar(hours.maintenance, profile.spec if profile is not None else None)
         kept[tenant] = _Compiled(hours.maintenance, generation, calendar)

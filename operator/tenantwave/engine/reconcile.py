@@ -259,7 +259,9 @@ class Reconciler:
         return await asyncio.gather(*(one(effect) for effect in effects), return_exceptions=True)
 
     async def _set_finalizer(self, world: World, *, present: bool) -> None:
-        view = self.store.upgrades[world.upgrade.name]
+        view = self.store.upgrades.get(world.upgrade.name)
+        if view is None:
+            return  # it went in this moment, and its finalizers with it
         others = [finalizer for finalizer in view.finalizers if finalizer != FINALIZER]
         patch = {"metadata": {"finalizers": [*others, FINALIZER] if present else others}}
         await self.cluster.merge_patch(TENANT_UPGRADE, "", world.upgrade.name, patch, resource_version=view.resource_version)

@@ -14,7 +14,9 @@ from tenantwave.api.kinds import (
     LEASE,
     NAMESPACE,
     OWN_KINDS,
+    ROLLOUT_POLICY,
     SECRET,
+    TENANT_DECISION,
     TENANT_PROFILE,
     TENANT_RUN,
     TENANT_UPGRADE,
@@ -60,7 +62,11 @@ def needed(namespace: str, watched: Iterable[tuple[Kind, str]]) -> tuple[Right, 
     """
     reads = [Right(verb, kind, place) for kind, place in watched for verb in ("list", "watch")]
     ours = [Right(verb, kind) for kind in OWN_KINDS if kind != TENANT_RUN for verb in ("list", "watch")]
-    statuses = [Right("patch", kind, subresource="status") for kind in (TENANT_UPGRADE, TENANT_PROFILE, UPGRADE_ACTION)]
+    statuses = [
+        *(Right("update", kind, subresource="status") for kind in (TENANT_UPGRADE, TENANT_PROFILE)),
+        *(Right("patch", kind, subresource="status") for kind in (ROLLOUT_POLICY, TENANT_DECISION, UPGRADE_ACTION)),
+        Right("update", TENANT_RUN, namespace, subresource="status"),
+    ]
     stored = [
         Right(verb, kind, namespace)
         for kind, verbs in (

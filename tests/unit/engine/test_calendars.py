@@ -13,9 +13,11 @@ from support.tenants_story import TenantsStory
 from tenantwave.adapters.drivers.workload import WorkloadDriver
 from tenantwave.api.kinds import CONFIG_MAP, ROLE_LABEL, ROLLOUT_POLICY, TENANT_RUN, TENANT_UPGRADE, UPGRADE_LABEL
 from tenantwave.api.meta import tenant_run_name
-from tenantwave.core.calendar import Calendar
+from tenantwave.api.policy import Maintenance
+from tenantwave.core.calendar import Calendar, Terms, planned_start
 from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal, RunRecord
+from tenantwave.engine.calendars import Calendars, Hours
 from tenantwave.engine.journals import journal_name
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant_views import ProfileView, profile_view
@@ -174,3 +176,13 @@ async def test_an_edited_policy_shows_in_the_profiles_at_once() -> None:
     window = story.profile().window
     assert window is not None
     assert (window.open, window.reason) == (False, "PlatformFreeze")
+
+
+def test_force_time_opens_a_tenant_whose_profile_cannot_be_read() -> None:
+    """Its windows and freezes no longer count then, not even broken ones; the policy's hours do."""
+    metadata = {"name": "tenant", "namespace": ACME, "uid": "p", "generation": 1, "resourceVersion": "1"}
+    broken = profile_view({"metadata": metadata, "spec": {"windows": "nonsense"}})
+    assert broken.spec is None
+    calendar = Calendars().of(ACME, broken, Hours("standard", Maintenance.model_validate({"whenNoWindow": "Open"})))
+    assert planned_start(calendar, Terms(force_time=NOW + timedelta(days=1)), NOW).hold is not None
+    assert planned_start(calendar, Terms(force_time=NOW), NOW).hold is None

@@ -159,13 +159,13 @@ def compile_calendar(maintenance: Maintenance, profile: TenantProfileSpec | None
         return closed_calendar(unusable.hold, _platform_alone(maintenance, profile.time_zone if profile else None))
 
 
-def unreadable_profile(problem: str, maintenance: Maintenance | None = None) -> Calendar:
+def unreadable_profile(problem: str, maintenance: Maintenance) -> Calendar:
     """Return the calendar of a tenant whose TenantProfile cannot even be parsed: closed, until the tenant corrects it.
 
-    With the policy's `maintenance` it opens again where both of the tenant's factors are lifted, as by `forceTime`.
+    By the policy's `maintenance` it opens again where both of the tenant's factors are lifted, as by `forceTime`.
     """
     hold = Closed(WaitReason.INVALID_WINDOWS, f"closed: the TenantProfile cannot be read; correct its spec: {plain(problem, 160)}")
-    return closed_calendar(hold, _platform_alone(maintenance, None) if maintenance is not None else None)
+    return closed_calendar(hold, _platform_alone(maintenance, None))
 
 
 def closed_calendar(hold: Closed, beneath: Calendar | None = None, later: Later | None = None) -> Calendar:

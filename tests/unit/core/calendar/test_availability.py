@@ -175,7 +175,7 @@ OUT_OF_STEP = calendar_of(maintenance(staffedHours=ROME_MORNINGS), timeZone="Eur
             id="frozen-for-ever-by-the-platform",
         ),
         pytest.param(
-            unreadable_profile("spec.windows.0.weekly.days: Input should be 'Mon'\n"),
+            unreadable_profile("spec.windows.0.weekly.days: Input should be 'Mon'\n", maintenance()),
             "2026-06-01T00:00Z",
             WaitReason.INVALID_WINDOWS,
             "closed: the TenantProfile cannot be read; correct its spec: spec.windows.0.weekly.days: Input should be 'Mon'?",
