@@ -49,7 +49,7 @@ def _gave_way(statuses: Mapping[str, TenantRunStatus]) -> Iterable[str]:
         lost = {
             name: sum(one.settled_by is by for one in status.settled)
             for name, status in sorted(statuses.items())
-            if status.written or by is SettledBy.FORCE_PRE_IMAGE
+            if status.settled and (status.written or by is SettledBy.FORCE_PRE_IMAGE)
         }
         names, count = [name for name, number in lost.items() if number], sum(lost.values())
         if names:

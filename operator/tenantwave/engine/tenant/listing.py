@@ -59,10 +59,13 @@ def show_write(work: Work, config_map: str, result: MergeResult, *, saved: str, 
     Where a write of ours stands already, what gave way to that one stays listed: its release is the base by now, and no merge tells of it.
     """
     settled = [_forward(work, conflict, saved, new) for conflict in result.settled]
+    notes, known, known_notes = _notes_of(work, result), _of(work, config_map), _notes_about(work, config_map)
+    if not (settled or notes or known or known_notes):
+        return
     if config_map in _standing(work):
-        _replace(work, config_map, _together(_of(work, config_map), settled), _notes_of(work, result) or _notes_about(work, config_map))
+        _replace(work, config_map, _together(known, settled), notes or known_notes)
     else:
-        _replace(work, config_map, settled, _notes_of(work, result))
+        _replace(work, config_map, settled, notes)
 
 
 def show_stayed(work: Work, config_map: str) -> None:

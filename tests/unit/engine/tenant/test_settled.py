@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from support.tenant_story import ACME, OLD, OWN, S, Story, a_spec
+from support.tenant_story import ACME, NEW, OLD, OWN, S, Story, a_spec
 from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, JOB
@@ -188,3 +188,19 @@ async def test_an_immutable_configmap_lists_what_gave_way_to_its_new_version() -
     story.order_back()
     await story.run(S.ROLLED_BACK)
     assert (story.status.settled, story.status.settled_count, story.data("app-config")["db.pool"]) == ((), 0, "77")
+
+
+async def test_an_edit_between_two_writes_is_listed_when_both_are_taken_back() -> None:
+    """It has become part of what the rollback aims at; what it took the place of is named all the same."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    first = story.status
+    story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"db.pool": "30"}})
+    await story.release("2.5.0", NEW | {"app-config": NEW["app-config"] | {"log.level": "debug"}})
+    story.set_status(story.status.model_copy(update={"intents": first.intents, "written": True, "from_version": "2.3.1"}))
+    await story.run(S.SOAKING)
+    assert (story.data("app-config")["db.pool"], story.data("app-config")["log.level"]) == ("30", "debug")
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    assert story.data("app-config") == OLD["app-config"] | {"db.pool": "30"}
+    assert listed(story.status) == [("db.pool", "20", "30", "10", "LaterEdit")]
