@@ -59,14 +59,8 @@ async def _go_back(work: Work) -> None:
         return
     if any(work.ledger.standing(ref) for ref in work.ledger.touched()):
         await put_back(work, is_forced=_is_forced(work), is_last=False)  # before the workloads: their pods do not start without
-    for group in _groups(work):
-        for document in [documents[name] for name in group]:
-            if work.ledger.standing(document.ref):
-                await _write_back(work, document)
-        await work.handle.save()
-        for document in [documents[name] for name in group]:
-            if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
-                return
+    if not await _go_back_in_order(work, documents):
+        return
     for name in _created(work):
         await _delete_created(work, documents[name])
     await work.handle.save()
@@ -97,6 +91,27 @@ async def _go_back(work: Work) -> None:
     status = tenant_run.to(work.status, TenantState.ROLLED_BACK, cause, text, now, completion_time=now)
     ended = {"rolled_back_version": _version(work) if landed else status.rolled_back_version, "forward_only": ""}
     await work.handle.save(status.model_copy(update=ended))
+
+
+async def _go_back_in_order(work: Work, documents: dict[tuple[str, str], AnyDocument]) -> bool:
+    """Take the components back, last written first, and tell whether all run again.
+
+    Each waits for the one before it; but not for one that does not come up, once the deadline has passed or a person has said that the
+    tenant goes back: of what does not start, at least nothing else is to stay on the release.
+    """
+    in_turn = work.status.state is not TenantState.ROLLBACK_FAILED and not _is_ordered(work)
+    all_run = True
+    for group in _groups(work):
+        for document in [documents[name] for name in group]:
+            if work.ledger.standing(document.ref):
+                await _write_back(work, document)
+        await work.handle.save()
+        for document in [documents[name] for name in group]:
+            if isinstance(document, WorkloadDocument) and not await _runs_again(work, document):
+                all_run = False
+        if in_turn and not all_run:
+            return False
+    return all_run
 
 
 def _may_still_be_created(work: Work) -> bool:
