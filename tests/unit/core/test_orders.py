@@ -7,7 +7,7 @@ import pytest
 from builders import MINUTE, NOON, Block, a_journal, a_policy, a_status, a_tenant, a_world, after, an_action
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core.journal import EndReason, Pause, TakeBackOrder
-from tenantwave.core.plan import Answer, Plan
+from tenantwave.core.plan import Answer, Deed, Plan
 from tenantwave.core.planner import decide
 
 S = TenantState
@@ -179,3 +179,20 @@ def test_a_tenant_that_an_earlier_run_left_behind_is_settled_by_that_run(kind: s
     said = answer(status, {"type": kind, "tenants": ["acme"], "run": "shop-earlier-1-a1", **more})
     assert said.accepted is accepted
     assert str(said.reason) == ("Accepted" if accepted else "StaleRun")
+
+
+@pytest.mark.parametrize("has_policy", [True, False], ids=["no catalogue entry", "no policy"])
+def test_an_abort_takes_back_whom_an_earlier_run_left_unproven(has_policy: bool) -> None:
+    """The upgrade was edited to what cannot be planned: no wave has the tenant, and still it is on the version that nobody wants."""
+    policy = a_policy() if has_policy else None
+    soaking = a_status(S.SOAKING, run="shop-2-4-0-x7f2k-0-a1", written=True, reason="InProgress", message="why")
+    journal = a_journal(a_policy(), {}, planned_time=None)
+    world = a_world([a_tenant("acme", soaking)], policy=policy, journal=journal, actions=[an_action("Abort")])
+    plan = decide(world, NOON + MINUTE)
+    assert (plan.answers[0].accepted, plan.answers[0].message) == (True, "1 unproven tenants are taken back")
+    (moved,) = [move.status for move in plan.moves if move.tenant == "acme"]
+    assert (moved.state, moved.reason) == (S.ROLLING_BACK, "Aborted")
+    assert plan.journal is not None
+    assert plan.journal.run.completion_time is None, "the run is over when the tenant is back"
+    then = a_world([a_tenant("acme", moved)], policy=policy, journal=plan.journal)
+    assert [(step.tenant, step.deed) for step in decide(then, NOON + 2 * MINUTE).steps] == [("acme", Deed.TAKE_BACK)]

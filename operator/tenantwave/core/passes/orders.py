@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from tenantwave.api.action import ActionType
-from tenantwave.api.conditions import ActionReason, SkipReason
+from tenantwave.api.conditions import ActionReason, FailReason, SkipReason
 from tenantwave.api.defaults import gate_mode
 from tenantwave.api.gating import GateMode
 from tenantwave.api.policy import ApprovalTime
@@ -156,7 +156,13 @@ def _abort(draft: Draft, action: Action) -> Outcome:
 
 
 def _end_run(draft: Draft, action: Action, message: str) -> Outcome:
-    """Take back who is unproven, skip who was never written (both follow from the order, in `failures`); who succeeded stays."""
+    """Take back who is unproven, skip who was never written (both follow from the order, in `failures`); who succeeded stays.
+
+    Whom an earlier run left unproven goes back at once: a run that could not be planned has none of them in its waves.
+    """
+    left = [name for name, status in draft.statuses().items() if status.run != draft.run.id and tenant_run.is_unproven(status)]
+    for name in left:
+        draft.set_status(name, tenant_run.going_back(draft.statuses()[name], FailReason.ABORTED, message[:1024], draft.now))
     unproven = tuple(tenant.name for tenant, status in draft.current() if tenant_run.is_unproven(status))
     order = TakeBackOrder(reason=EndReason.ABORT, message=message[:1024], time=draft.now, tenants=unproven, action=action.name)
     if draft.planned:
@@ -165,7 +171,7 @@ def _end_run(draft: Draft, action: Action, message: str) -> Outcome:
         settled = waves.plan_digest(draft.run.id, ((wave.name, wave.tenants) for wave in draft.run.waves))  # what had passed before a Retry
         draft.set_run(order=order, planned_time=draft.now, plan_digest=settled if draft.run.waves else "")
     draft.note("UpgradeAborted", message, warning=True)
-    return Taken(f"{len(unproven)} unproven tenants are taken back", completed=not unproven)
+    return Taken(f"{len(unproven) + len(left)} unproven tenants are taken back", completed=not unproven and not left)
 
 
 def _retry(draft: Draft, action: Action) -> Outcome:
