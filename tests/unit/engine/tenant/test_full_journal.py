@@ -13,8 +13,8 @@ from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import MAX_INTENTS, Direction, Intent, IntentState, TenantRunStatus
 from tenantwave.core.intents import CREATES_OPEN, SPARE
-from tenantwave.core.plan import Deed
-from tenantwave.faults import Fault, OutcomeUnknown, Unavailable
+from tenantwave.core.plan import Deed, Step
+from tenantwave.faults import Conflict, Fault, Invalid, OutcomeUnknown, Unavailable
 
 WRITES = 5
 """Objects that the story's upgrade writes: three ConfigMaps and two Deployments."""
@@ -255,15 +255,7 @@ async def test_creates_that_nobody_has_heard_of_are_remembered_as_long_as_they_m
 @pytest.mark.parametrize("is_stripped", [False, True], ids=["marked", "marker taken off"])
 async def test_a_repeated_request_that_had_landed_is_not_taken_for_refused(is_stripped: bool) -> None:
     """The first one arrives just before the second, which is refused for that: it has landed, and where nobody can tell nothing is guessed."""
-    story = await Story().begin()
-
-    def hold(number: int, request: Request) -> None:
-        if (request.kind, request.name) == ("ConfigMap", "app-config"):
-            raise Late(OutcomeUnknown("the answer was lost"))
-
-    story.cluster.before = hold
-    await story.run(S.APPLYING)
-    await look_often(story, 1)
+    story = await with_a_write_of_unknown_fate()
 
     def arrive(number: int, request: Request) -> None:
         if (request.kind, request.name) == ("ConfigMap", "app-config"):
@@ -279,6 +271,58 @@ async def test_a_repeated_request_that_had_landed_is_not_taken_for_refused(is_st
         assert (story.status.state, story.status.reason) == (S.HELD, FailReason.AMBIGUOUS)
     else:
         assert first.state is IntentState.LANDED
+
+
+async def test_a_repeated_request_that_is_refused_for_good_may_still_have_arrived() -> None:
+    """The first one is still on its way: the tenant goes back, and whenever it arrives it is taken back, too."""
+    for moment in range(1, 12):
+        story = await with_a_write_of_unknown_fate()
+        before = story.tenant_objects()
+
+        def refuse(number: int, request: Request, story: Story = story) -> None:
+            if request.namespace == ACME:
+                story.cluster.before = lambda number, request: None
+                raise Invalid("a policy refuses it by now")
+
+        story.cluster.before = refuse
+        await look_often(story, 1)
+        assert story.status.state is S.ROLLING_BACK
+        begin = len(story.cluster.writes)
+
+        def arrive(number: int, request: Request, story: Story = story, at: int = begin + moment) -> None:
+            if number == at:
+                story.cluster.deliver()
+
+        story.cluster.before = arrive
+        await story.run(S.ROLLED_BACK)
+        story.cluster.deliver()
+        assert (story.tenant_objects(), story.leftovers()) == (before, []), f"arrived before write {moment} of the way back"
+
+
+async def test_who_has_an_older_tenant_run_repeats_no_request() -> None:
+    """The fence holds for a request that is announced already, too."""
+    story = await with_a_write_of_unknown_fate()
+    old = story.world()
+    story.set_status(story.status.model_copy(update={"message": "another process has gone on"}))
+    story.cluster.writes.clear()
+    with pytest.raises(Conflict):
+        await story.steps.execute(Step(ACME, Deed.APPLY), old)
+    assert sent_by(story) == []
+
+
+async def with_a_write_of_unknown_fate() -> Story:
+    """Return a tenant whose first write is on its way, and nobody knows whether it has arrived."""
+    story = await Story().begin()
+
+    def hold(number: int, request: Request) -> None:
+        if (request.kind, request.name) == ("ConfigMap", "app-config"):
+            raise Late(OutcomeUnknown("the answer was lost"))
+
+    story.cluster.before = hold
+    await story.run(S.APPLYING)
+    await look_often(story, 1)
+    story.cluster.before = lambda number, request: None
+    return story
 
 
 async def look_often(story: Story, times: int) -> None:
