@@ -292,7 +292,8 @@ async def _with_what_is_written(work: Work, document: WorkloadDocument) -> Workl
     written = await work.written(document.ref)
     if not isinstance(written, WorkloadDocument):
         raise TypeError(f"{document.name} is a workload")
-    names = {path: written.names.get(path, frozenset()) | document.names.get(path, frozenset()) for path in {*written.names, *document.names}}
+    old, new = written.names, document.names
+    names = {path: old.get(path, frozenset()) | new.get(path, frozenset()) for path in {*old, *new}}
     return replace(document, paths=tuple(sorted({*document.paths, *written.paths})), names=names)
 
 
