@@ -97,12 +97,16 @@ async def confirm(work: Work) -> None:
 
 
 async def _refuse_foreign(work: Work, document: WorkloadDocument, raw: Body, path: str) -> None:
-    """Raise Failed for a field that somebody else has set, unless it may be written once more: it shows what it was before our only write."""
-    value, standing = (document.read(raw) or {})[path], work.ledger.standing(document.ref)
-    first: Values | None = await work.ledger.part(document, standing[0].before if standing else "")
-    if first is None or value != first.get(path):
+    """Raise Failed for a field that somebody else has set, unless it may be written once more: it shows what it was before our first write.
+
+    Only writes over that value are counted: those of a later release, or to another version of a ConfigMap, were against nobody.
+    """
+    value = (document.read(raw) or {})[path]
+    parts = [await work.ledger.part(document, one.before) or {} for one in work.ledger.standing(document.ref)]
+    found = [part[path] for part in parts if path in part]
+    if not found or value != found[0]:
         raise Failed(FailReason.FOREIGN_VERSION_CHANGE, foreign(raw, path, value))
-    if len(standing) >= WRITES_AGAINST_AN_OWNER:
+    if found.count(value) >= WRITES_AGAINST_AN_OWNER:
         managers = ", ".join(document.driver.managers(raw, [path])) or "somebody"
         text = f"{managers} sets {_field(raw, path)} back to {value}, and did so again after we wrote it once more"
         raise Failed(FailReason.OWNERSHIP_CONFLICT, f"{text}; use that tool's driver, or have it leave the field alone, then Retry")

@@ -51,6 +51,24 @@ async def test_set_back_twice_it_is_taken_back() -> None:
     assert (len(forwards), story.image("api"), story.leftovers()) == (2, "shop/api:2.3.1", [])
 
 
+async def test_a_write_of_another_release_is_none_against_an_owner() -> None:
+    """The run has written the image for two releases when its owner sets the old one again for the first time: it may not have known."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    unproven = story.status
+    await story.release("2.4.1", story.new)
+    again = {"state": S.PREFLIGHT, "run": "shop-x-2.4.1", "to_version": "2.4.1", "component": 0}
+    story.set_status(unproven.model_copy(update=again))
+    for _ in range(2):
+        await story.run(S.CONVERGING)
+        assert story.image("api") == "shop/api:2.4.1"
+        set_back(story)
+        await story.step()
+    assert (story.status.state, story.status.reason) == (S.ROLLING_BACK, FailReason.OWNERSHIP_CONFLICT)
+    await story.run(S.ROLLED_BACK)
+    assert (story.image("api"), story.leftovers()) == ("shop/api:2.3.1", [])
+
+
 async def test_another_version_is_nobodys_to_overwrite() -> None:
     """Held, for nobody knows what should run."""
     story = await Story().begin()
