@@ -73,6 +73,7 @@ STATES = {
     "applying, first issued": flying(S.APPLYING, 0, "api", written=False),
     "applying, second not begun": flying(S.APPLYING, 1, "api"),
     "applying, second begun": flying(S.APPLYING, 1, "api", "web"),
+    "applying, second begun by an earlier attempt": flying(S.APPLYING, 1, "api", "web", first_seq=3),
     "converging, first": flying(S.CONVERGING, 0, "api"),
     "converging, last": flying(S.CONVERGING, 1, "api", "web"),
 }
@@ -82,13 +83,16 @@ APPLIES, WATCHES, PREPARES = ("Apply", ""), ("Converging", "InProgress"), ("Prep
 BEFORE = {
     "preflight": PREPARES, "preflight of a retry": PREPARES,
     "applying, untouched": APPLIES, "applying, first begun": APPLIES, "applying, first issued": APPLIES,
-    "applying, second not begun": APPLIES, "applying, second begun": APPLIES,
+    "applying, second not begun": APPLIES, "applying, second begun": APPLIES, "applying, second begun by an earlier attempt": APPLIES,
     "converging, first": WATCHES, "converging, last": WATCHES,
 }  # fmt: skip
 SENT_BACK = {"preflight": WAITS, "preflight of a retry": WAITS}
 AT_CLOSE = {
     "Finish": BEFORE | SENT_BACK,
-    "Pause": BEFORE | SENT_BACK | {"applying, untouched": WAITS, "applying, second not begun": HELD},
+    "Pause": BEFORE
+    | SENT_BACK
+    | {"applying, untouched": WAITS, "applying, second not begun": HELD}
+    | {"applying, second begun by an earlier attempt": HELD},
     "Rollback": dict.fromkeys(BEFORE, BACK) | SENT_BACK | {"applying, untouched": WAITS},
 }
 PAST_OVERRUN = dict.fromkeys(BEFORE, BACK) | SENT_BACK | {"applying, untouched": WAITS}

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.run_records import HookState
-from tenantwave.api.tenant_run import Direction, TakeBack, TenantRunStatus, TenantState
+from tenantwave.api.tenant_run import Direction, IntentState, TakeBack, TenantRunStatus, TenantState
 from tenantwave.api.upgrade import HookTime
 from tenantwave.core import hooks, tenant_run
 from tenantwave.core.calendar import AtClose, Closed, Terms, close_wake_time, overrides_for, planned_start, what_at_close
@@ -115,7 +115,13 @@ def _is_stopped_by_its_window(draft: Draft, tenant: Tenant, status: TenantRunSta
     closed = f"its window closed at {status.opening_end_time:%Y-%m-%dT%H:%M:%SZ}"
     is_untouched = not status.written and not status.intents
     component = draft.spec.components[min(status.component, len(draft.spec.components) - 1)].name
-    has_begun = any(intent.component == component and intent.direction is Direction.FORWARD for intent in status.intents)
+    has_begun = any(
+        intent.component == component
+        and intent.direction is Direction.FORWARD
+        and intent.seq >= status.first_seq
+        and intent.state is not IntentState.SUPERSEDED
+        for intent in status.intents
+    )
     if status.state is S.APPLYING and is_untouched:
         _wait_again(draft, tenant, status)
     elif closing is AtClose.TAKE_BACK and _has_finished(draft, tenant, status):

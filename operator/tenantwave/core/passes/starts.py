@@ -309,6 +309,7 @@ def _start(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         next_open_time=None,
         planned_start_time=None,
         namespace_uid=tenant.uid,
+        first_seq=status.last_seq + 1,
         component=0,
         conflicts=(),
         resolution=None,
