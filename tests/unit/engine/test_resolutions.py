@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from fakes import FakeCluster
 from support.engine_story import UPGRADE, EngineStory
 from support.tenant_story import ACME
 from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION, ROLLOUT_POLICY, UPGRADE_ACTION
@@ -23,7 +22,7 @@ Start = Callable[[], Awaitable[EngineStory]]
 
 def breaks(story: EngineStory, *images: str) -> None:
     """Let no pod of these images become Ready from now on."""
-    story.cluster.play = lambda: FakeCluster.play(story.cluster, lambda image: image in images)  # type: ignore[method-assign, misc, assignment]
+    story.broken = lambda image: image in images
 
 
 def set_image(story: EngineStory, image: str) -> None:
