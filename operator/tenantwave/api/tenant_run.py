@@ -336,6 +336,9 @@ class TenantRunStatus(ApiModel):
         int, about("The highest number that an intent of this TenantRun ever had, over all runs and attempts.", example=2, ge=0)
     ] = 0
     first_seq: Annotated[int, about("The number that the first write of this attempt has, or would have.", example=1, ge=1)] = 1
+    held_count: Annotated[
+        int, about("How often this attempt was held; the oftener, the more seldom it begins again by itself.", example=1, ge=0)
+    ] = 0
     written: Annotated[bool, about("Whether a write landed, or may have.", example=True)] = False
     conflicts: Annotated[
         tuple[Conflict, ...],

@@ -114,7 +114,8 @@ def failed(status: TenantRunStatus, reason: FailReason, message: str, now: datet
         return to(status, S.ROLLBACK_FAILED, reason, message, now, resolution=None)
     if status.written and (take_back or status.forward_only) and reason not in HOLDS_ALWAYS:
         return going_back(status, reason, message, now)
-    return to(status, S.HELD, reason, message, now)
+    again = 0 if status.state is S.HELD else 1
+    return to(status, S.HELD, reason, message, now, held_count=status.held_count + again)
 
 
 def succeeded(status: TenantRunStatus, reason: RunReason, message: str, now: datetime) -> TenantRunStatus:

@@ -8,7 +8,7 @@ import pytest
 
 from builders import MINUTE, NOON, a_journal, a_policy, a_spec, a_status, a_tenant, a_world, an_upgrade
 from tenantwave.api.tenant_run import TenantPlan, TenantRunStatus, TenantState
-from tenantwave.core.passes.previews import FOR_EACH, WHERE_HELD, WHERE_WELL
+from tenantwave.core.passes.previews import FOR_EACH, SELDOM, WHERE_HELD, WHERE_WELL
 from tenantwave.core.plan import Deed, Plan
 from tenantwave.core.planner import decide
 from tenantwave.core.world import Upgrade
@@ -44,6 +44,19 @@ def test_a_large_fleet_is_looked_at_no_faster_than_the_api_server_can_bear() -> 
     fleet = suspended(**{f"t{number:04}": a_status(preview_problem=PAUSED) for number in range(1_000)})
     assert {step.at_most_every for step in fleet.steps} == {1_000 * FOR_EACH}
     assert 1_000 * FOR_EACH > WHERE_HELD
+
+
+@pytest.mark.parametrize(
+    ("count", "every"),
+    [(0, WHERE_HELD), (1, WHERE_HELD), (2, 2 * WHERE_HELD), (5, 16 * WHERE_HELD), (10_000, SELDOM)],
+    ids=["of old", "once", "twice", "five times", "on and on"],
+)
+def test_who_is_held_again_and_again_is_tried_more_and_more_seldom(count: int, every: timedelta) -> None:
+    """What is refused only when it is written looks well before."""
+    policy = a_policy()
+    held = a_status(TenantState.HELD, reason="PreflightFailed", message="why", held_count=count, preview=PLAN)
+    world = a_world([a_tenant("acme", held)], policy=policy, journal=a_journal(policy, {"canary": ("acme",)}, running="canary"))
+    assert [(step.deed, step.at_most_every) for step in decide(world, NOON).steps] == [(Deed.PREVIEW, every)]
 
 
 def test_who_is_written_is_not_previewed() -> None:

@@ -82,3 +82,11 @@ def test_a_failed_rollback_forgets_how_it_was_ordered() -> None:
 def test_who_has_the_tenant(state: TenantState, written: bool, expected: bool) -> None:
     """Preflight to Soaking, going back, and Held after a write: every other upgrade waits."""
     assert tenant_run.has_tenant(a_status(state, written=written)) is expected
+
+
+def test_each_hold_of_an_attempt_is_counted_once() -> None:
+    """A tenant that is held already, for another reason now, was not tried in between."""
+    once = tenant_run.failed(a_status(S.PREFLIGHT), FailReason.PREFLIGHT_FAILED, "why", NOON, True)
+    still = tenant_run.failed(once, FailReason.CONFIG_CONFLICT, "why", NOON, True)
+    twice = tenant_run.failed(still.model_copy(update={"state": S.APPLYING}), FailReason.PREFLIGHT_FAILED, "why", NOON, True)
+    assert [status.held_count for status in (once, still, twice)] == [1, 1, 2]

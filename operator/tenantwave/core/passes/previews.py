@@ -14,6 +14,7 @@ WHERE_HELD = timedelta(seconds=10)
 """What holds a tenant is its own object, which no watch shows; its owner waits to see that the mend was right."""
 WHERE_WELL = timedelta(minutes=5)
 """A good plan is looked at now and then, for the tenant may edit."""
+SELDOM = timedelta(hours=1)
 FOR_EACH = timedelta(milliseconds=100)
 """A look reads every object of the tenant and asks the API server for dry-runs: ten a second for the whole upgrade, however many tenants it has."""
 
@@ -24,13 +25,14 @@ def preview_suspended(draft: Draft) -> None:
         return
     waiting = [(tenant, status) for tenant, status in draft.current() if status.state in tenant_run.NOT_STARTED and not status.written]
     for tenant, status in waiting:
-        draft.do(tenant.name, Deed.PREVIEW, at_most_every=_pace(status, len(waiting)))
+        pace = WHERE_HELD if status.preview is None else WHERE_WELL
+        draft.do(tenant.name, Deed.PREVIEW, at_most_every=max(pace, len(waiting) * FOR_EACH))
 
 
 def preview_held(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    """Look whether what holds this tenant still does."""
-    draft.do(tenant.name, Deed.PREVIEW, at_most_every=_pace(status, draft.count(TenantState.HELD)))
+    """Look whether what holds this tenant still does; each time that it was held again, half as often.
 
-
-def _pace(status: TenantRunStatus, tenant_count: int) -> timedelta:
-    return max(WHERE_HELD if status.preview is None else WHERE_WELL, tenant_count * FOR_EACH)
+    What is refused only when it is written looks well from here, so the tenant would be tried and held without an end.
+    """
+    again = WHERE_HELD * 2 ** min(max(status.held_count - 1, 0), 16)
+    draft.do(tenant.name, Deed.PREVIEW, at_most_every=max(min(again, SELDOM), draft.count(TenantState.HELD) * FOR_EACH))
