@@ -174,6 +174,9 @@ class Driver(Protocol):
     def references(self, live: Body) -> frozenset[str]:
         """Return the names of the ConfigMaps that its pods mount or read."""
 
+    def needed_references(self, live: Body) -> frozenset[str]:
+        """Return those without which its pods do not start: all but the optional ones. Of a live object, not of a projection."""
+
     def reference_field(self, live: Body, target: str) -> str:
         """Return the path that stands for its references to an immutable ConfigMap; '' where we cannot repoint them."""
 

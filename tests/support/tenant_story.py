@@ -80,6 +80,13 @@ def a_deployment(name: str, config_map: str, version: str = "2.3.1", namespace: 
     }
 
 
+def make_optional(story: Story, name: str) -> None:
+    """Let the pods of a Deployment start without the ConfigMaps that they mount."""
+    pod_spec = story.cluster.see(DEPLOYMENT, ACME, name)["spec"]["template"]["spec"]
+    volumes = [{**one, "configMap": {**one["configMap"], "optional": True}} for one in pod_spec["volumes"]]
+    story.cluster.edit(DEPLOYMENT, ACME, name, {"spec": {"template": {"spec": {"volumes": volumes}}}})
+
+
 def world_of(
     raw: Mapping[str, Any], name: str, spec: TenantUpgradeSpec, catalogue: tuple[CatalogueRef, ...], record: VersionRecord | None
 ) -> World:

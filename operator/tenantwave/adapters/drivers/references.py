@@ -14,12 +14,17 @@ PodSpec = Mapping[str, Any]
 
 def references_in(spec: PodSpec) -> set[str]:
     """Return the ConfigMaps that a pod spec names."""
-    return {name for _, name in _places(spec)} - {""}
+    return {_name(reference) for _, reference in _places(spec)} - {""}
+
+
+def needed_in(spec: PodSpec) -> set[str]:
+    """Return the ConfigMaps without which its pods do not start: those that it names otherwise than as `optional`."""
+    return {_name(reference) for _, reference in _places(spec) if not reference.get("optional")} - {""}
 
 
 def places_of(spec: PodSpec, names: Collection[str]) -> tuple[str, ...]:
     """Return where a pod spec has one of these names, as JSON Pointers below it: for looking up who manages these fields."""
-    return tuple(sorted({place for place, name in _places(spec) if name in names}))
+    return tuple(sorted({place for place, reference in _places(spec) if _name(reference) in names}))
 
 
 def repointed(spec: PodSpec, names: Mapping[str, str]) -> dict[str, Any]:
@@ -36,23 +41,24 @@ def repointed(spec: PodSpec, names: Mapping[str, str]) -> dict[str, Any]:
     return patch
 
 
-def _places(spec: PodSpec) -> Iterator[tuple[str, str]]:
+def _places(spec: PodSpec) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each reference to a ConfigMap with where its name stands."""
     for volume in spec.get("volumes") or ():
         place = f"/volumes/{escaped(str(volume.get('name')))}"
         if volume.get("configMap"):
-            yield f"{place}/configMap/name", _name(volume["configMap"])
+            yield f"{place}/configMap/name", volume["configMap"]
         for source in (volume.get("projected") or {}).get("sources") or ():
             if source.get("configMap"):
-                yield f"{place}/projected/sources", _name(source["configMap"])
+                yield f"{place}/projected/sources", source["configMap"]
     for key in CONTAINER_LISTS:
         for container in spec.get(key) or ():
             place = f"/{key}/{escaped(str(container.get('name')))}"
             for one in container.get("envFrom") or ():
                 if one.get("configMapRef"):
-                    yield f"{place}/envFrom", _name(one["configMapRef"])
+                    yield f"{place}/envFrom", one["configMapRef"]
             for one in container.get("env") or ():
                 if reference := (one.get("valueFrom") or {}).get("configMapKeyRef"):
-                    yield f"{place}/env/{escaped(str(one.get('name')))}/valueFrom/configMapKeyRef/name", _name(reference)
+                    yield f"{place}/env/{escaped(str(one.get('name')))}/valueFrom/configMapKeyRef/name", reference
 
 
 def _volume(volume: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

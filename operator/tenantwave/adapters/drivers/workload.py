@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from tenantwave.adapters.drivers.references import CONTAINER_LISTS, places_of, references_in, repointed
+from tenantwave.adapters.drivers.references import CONTAINER_LISTS, needed_in, places_of, references_in, repointed
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_DIGEST_ANNOTATION, CRON_JOB, WORKLOAD_KINDS, Kind
 from tenantwave.api.upgrade import Component, Workload
@@ -124,6 +124,10 @@ class WorkloadDriver:
         if _PROJECTION in live:
             return frozenset(live[_PROJECTION]["references"])
         return frozenset(references_in(_template(live).get("spec") or {}))
+
+    def needed_references(self, live: Body) -> frozenset[str]:
+        """Return those without which its pods do not start: all but the optional ones. Of a live object, not of a projection."""
+        return frozenset(needed_in(_template(live).get("spec") or {}))
 
     def secret_references(self, live: Body) -> frozenset[str]:
         """Return the names of the Secrets that its pods mount, read, or pull their images with."""

@@ -14,7 +14,7 @@ from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.jobs import JobDocument
 from tenantwave.engine.tenant.listing import show_stayed, show_write
 from tenantwave.engine.tenant.secrets import compare
-from tenantwave.engine.tenant.versions import remove_old_versions
+from tenantwave.engine.tenant.versions import remove_old_versions, who_needs
 from tenantwave.engine.tenant.work import Work
 
 _NAMESPACE_GONE = frozenset({FailReason.DELETED.value, FailReason.RECREATED.value})
@@ -81,7 +81,10 @@ async def _record(work: Work, *, is_stable: bool, adopting: bool = False) -> Non
 
 
 async def _delete_dropped(work: Work) -> None:
-    """Delete the ConfigMaps that the release dropped, now that nothing needs them. One that the tenant has edited meanwhile stays."""
+    """Delete the ConfigMaps that the release dropped. One that the tenant has edited meanwhile stays, and one that a workload needs:
+
+    its pods would not start again without, after the last gate has looked. A release changes no reference in a pod template.
+    """
     if work.status.plan is None:
         return
     dropped = [one for one in work.status.plan.objects if one.kind == "ConfigMap" and one.action == "Delete"]
@@ -98,12 +101,15 @@ async def _delete_dropped(work: Work) -> None:
             source: Source = source,
         ) -> ConfigMapContent | Unchanged | None:
             result = await merged(work, document, source, live)
+            if live is not None and (user := await who_needs(work, document.name)):
+                show_stayed(work, document.subject.config_map, f"{user} needs it")
+                return UNCHANGED
             if result.content is None and not result.conflicts:
                 saved = blobs.digest_of(document.pack(live)) if live is not None else ""
                 show_write(work, document.subject.config_map, result, saved=saved, new=source.new)
                 return None
             if live is not None:
-                show_stayed(work, document.subject.config_map)
+                show_stayed(work, document.subject.config_map, "edited by the tenant since")
             return UNCHANGED
 
         try:

@@ -20,6 +20,7 @@ from tenantwave.engine.tenant.versions import (
     planned_version,
     reference_names,
     user_elsewhere,
+    who_needs,
     why_it_must_stay,
 )
 from tenantwave.engine.tenant.work import Work
@@ -32,7 +33,8 @@ CREATE, UPDATE, DELETE, KEEP = "Create", "Update", "Delete", "Keep"
 class PlannedConfig:
     """One ConfigMap of the plan: the live object, and what the merge makes of it.
 
-    `version`: the new object that takes its place, where it is immutable; `problem`: why there cannot be one.
+    `version`: the new object that takes its place, where it is immutable; `problem`: why there cannot be one; `user`: who needs what the release
+    drops, so that it stays.
     """
 
     document: ConfigDocument
@@ -42,6 +44,7 @@ class PlannedConfig:
     result: MergeResult
     version: PlannedVersion | None = None
     problem: str = ""
+    user: str = ""
 
     @property
     def target(self) -> str:
@@ -116,6 +119,8 @@ async def draft_of(work: Work) -> Draft:
         document = work.config(name)
         result = await merged(work, document, catalogue[target], document.read(raw))
         planned = PlannedConfig(document, first.name, catalogue[target], raw, result)
+        user = await who_needs(work, name) if planned.action == DELETE else ""
+        planned = replace(planned, user=user)
         configs.append(await _versioned(work, planned, [body for _, body in found], is_referred=name in referred))
     workloads = [_planned_workload(work, component, raw, refers[id(raw)], configs) for component, raw in found]
     secrets = frozenset().union(*(work.driver_of(component).secret_references(raw) for component, raw in found))

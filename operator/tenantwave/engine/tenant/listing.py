@@ -68,9 +68,9 @@ def show_write(work: Work, config_map: str, result: MergeResult, *, saved: str, 
         _replace(work, config_map, settled, notes)
 
 
-def show_stayed(work: Work, config_map: str) -> None:
-    """Stage that a ConfigMap stays although the release drops it: the tenant has edited it since the plan was made, and nothing gives way."""
-    note = f"{config_map}: dropped in {work.version}, but edited by the tenant since, so it stays; delete it once nothing reads it"
+def show_stayed(work: Work, config_map: str, why: str) -> None:
+    """Stage that a ConfigMap stays although the release drops it, and why: nothing gives way."""
+    note = f"{config_map}: dropped in {work.version}, but {why}, so it stays; delete it once nothing reads it"
     _replace(work, config_map, (), (note,))
 
 

@@ -163,7 +163,9 @@ def _planned_objects(draft: Draft) -> Iterable[PlannedObject]:
             origin=one.document.name if one.version is not None else "",
             before=blobs.digest_of(document.pack(before)) if before is not None else "",
             after=blobs.digest_of(document.pack(after)) if after is not None else "",
-            summary=f"{len(document.fields(before, after))} changes, {one.result.kept_count} kept, {one.result.merged_count} merged",
+            summary=f"dropped, but stays as long as {one.user} needs it"
+            if one.user
+            else f"{len(document.fields(before, after))} changes, {one.result.kept_count} kept, {one.result.merged_count} merged",
         )
     for planned in draft.workloads:
         document_, before_, after_ = planned.document, planned.before, planned.after

@@ -81,6 +81,11 @@ async def user_elsewhere(work: Work, name: str, components: Iterable[Body]) -> s
     return next((one.called for one in await _workloads(work) if one.uid not in own and name in one.references), "")
 
 
+async def who_needs(work: Work, name: str) -> str:
+    """Return whose pods would not start without a ConfigMap, as `Deployment/worker`; '' for nobody's."""
+    return next((one.called for one in await _workloads(work) if name in one.needs), "")
+
+
 def why_it_must_stay(name: str, user: str) -> str:
     """Return the message of an ImmutableChange, with the mend."""
     needs = f"{user} needs its name" if user else "no component refers to it, so nothing could be pointed at a new one"
@@ -153,6 +158,7 @@ class _User:
     called: str
     uid: str
     references: frozenset[str]
+    needs: frozenset[str]
 
 
 async def _workloads(work: Work) -> list[_User]:
@@ -167,8 +173,9 @@ async def _workloads(work: Work) -> list[_User]:
 
 
 def _user(driver: Driver, kind: Kind, raw: Body) -> _User:
-    metadata = raw["metadata"]
-    return _User(f"{kind.name}/{metadata['name']}", str(metadata.get("uid", "")), driver.references({**raw, "kind": kind.name}))
+    metadata, typed = raw["metadata"], {**raw, "kind": kind.name}
+    called, uid = f"{kind.name}/{metadata['name']}", str(metadata.get("uid", ""))
+    return _User(called, uid, driver.references(typed), driver.needed_references(typed))
 
 
 def _is_over(job: Body) -> bool:

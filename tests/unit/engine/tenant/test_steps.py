@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from fakes import CrashNow, Request
-from support.tenant_story import ACME, NEW, OLD, S, Story
+from support.tenant_story import ACME, NEW, OLD, S, Story, make_optional
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT
@@ -176,6 +176,7 @@ async def test_a_dropped_config_map_goes_when_the_upgrade_is_proven_and_comes_ba
     """The deletion waits for the end; taken back, the object has its content and its tool's marks again."""
     new = {name: data for name, data in NEW.items() if name != "worker-config"}
     story = await Story(new=new, removed=("worker-config",)).begin()
+    make_optional(story, "worker")
     story.cluster.edit(CONFIG_MAP, ACME, "worker-config", {"metadata": {"annotations": {LAST_APPLIED: "{}"}}})
     before = story.tenant_objects()
     await story.run(S.SOAKING)
@@ -325,6 +326,7 @@ async def test_an_outcome_keeps_the_writes_of_the_last_step() -> None:
     """The planner made the outcome before the deferred deletion: its intent is kept all the same, and the way back finds it."""
     new = {name: data for name, data in NEW.items() if name != "worker-config"}
     story = await Story(new=new, removed=("worker-config",)).begin()
+    make_optional(story, "worker")
     before = story.tenant_objects()
     await story.run(S.SOAKING)
     outcome = succeeded(story.status, RunReason.UPGRADED, "proven", story.clock.now())
