@@ -198,7 +198,7 @@ class Ledger:
                 continue
             except Fault as fault:
                 if not is_repeated:  # else the first request may still arrive
-                    self._give_up(intent)
+                    self._handle.forget_intent(intent)
                 raise lasting(fault, document.ref.namespace) from fault
             await self._land(document, intent)
             fields = document.fields(before, after)

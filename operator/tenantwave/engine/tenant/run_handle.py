@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tenantwave.api.bounds import bounded_document
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import TENANT_RUN
@@ -39,9 +41,16 @@ class RunHandle:
     def stage_intent(self, intent: Intent) -> None:
         """Put an intent in its place, or append it. `written` follows: whether anything of ours stands, or may stand, in the tenant."""
         others = {known.seq: known for known in self.status.intents}
-        intents = tuple(sorted((others | {intent.seq: intent}).values(), key=lambda one: one.seq))
-        standing = any(one.state in (IntentState.ISSUED, IntentState.LANDED) for one in intents)
-        self.stage(intents=intents, written=standing, last_seq=max(self.status.last_seq, intent.seq))
+        self._stage_intents(sorted((others | {intent.seq: intent}).values(), key=lambda one: one.seq))
+        self.stage(last_seq=max(self.status.last_seq, intent.seq))
+
+    def forget_intent(self, intent: Intent) -> None:
+        """Drop a write that the API server has refused: it has not landed, and never will. Its number is not used again."""
+        self._stage_intents(one for one in self.status.intents if one.seq != intent.seq)
+
+    def _stage_intents(self, intents: Iterable[Intent]) -> None:
+        known = tuple(intents)
+        self.stage(intents=known, written=any(one.state in (IntentState.ISSUED, IntentState.LANDED) for one in known))
 
     def make_room(self, ref: ObjectRef, direction: Direction, live_version: str) -> None:
         """See that one more write of an object finds its place; those of it that can never land make room.

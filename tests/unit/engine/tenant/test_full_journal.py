@@ -14,7 +14,7 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import MAX_INTENTS, Direction, Intent, IntentState, TenantRunStatus
 from tenantwave.core.intents import CREATES_OPEN, SPARE
 from tenantwave.core.plan import Deed, Step
-from tenantwave.faults import Conflict, Fault, Invalid, OutcomeUnknown, Unavailable
+from tenantwave.faults import Conflict, Fault, Forbidden, Invalid, OutcomeUnknown, Unavailable
 
 WRITES = 5
 """Objects that the story's upgrade writes: three ConfigMaps and two Deployments."""
@@ -308,6 +308,45 @@ async def test_who_has_an_older_tenant_run_repeats_no_request() -> None:
     with pytest.raises(Conflict):
         await story.steps.execute(Step(ACME, Deed.APPLY), old)
     assert sent_by(story) == []
+
+
+async def test_a_write_that_is_refused_for_good_holds_the_tenant_and_leaves_nothing() -> None:
+    """A right is taken away after the preflight: the refused write needs no fence, which would be refused, too. Lock and places are free again."""
+    story = await Story().begin()
+    before = story.tenant_objects()
+    await story.run(S.APPLYING)
+
+    def refuse(number: int, request: Request) -> None:
+        if (request.kind, request.name) == ("ConfigMap", "app-config"):
+            raise Forbidden("User cannot patch configmaps")
+
+    story.cluster.before = refuse
+    await look_often(story, 1)
+    assert (story.status.state, story.status.reason, story.status.written) == (S.HELD, FailReason.PREFLIGHT_FAILED, False)
+    assert (story.status.intents, story.status.last_seq) == ((), 1)
+    assert (story.tenant_objects(), story.leftovers()) == (before, [])
+
+
+async def test_a_way_back_that_is_refused_again_and_again_keeps_its_place() -> None:
+    """However often a person orders it: when the policy is gone, the tenant goes back."""
+    story = await Story().begin()
+    before = story.tenant_objects()
+    await story.run(S.SOAKING)
+    story.order_back()
+
+    def refuse(number: int, request: Request) -> None:
+        if (request.kind, request.name) == ("ConfigMap", "app-config"):
+            raise Forbidden("a policy refuses the old value")
+
+    story.cluster.before = refuse
+    for _ in range(5):
+        await look_often(story, 5)
+        assert story.status.state is S.ROLLBACK_FAILED
+        assert {one.direction for one in story.status.intents if one.target.name == "app-config"} == {Direction.FORWARD}
+        story.order_back()
+    story.cluster.before = lambda number, request: None
+    await story.run(S.ROLLED_BACK)
+    assert (story.tenant_objects(), story.leftovers()) == (before, [])
 
 
 async def with_a_write_of_unknown_fate() -> Story:
