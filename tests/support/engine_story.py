@@ -181,6 +181,10 @@ class EngineStory:
         """Return a tenant's TenantRun as it is stored."""
         return self.cluster.see(TENANT_RUN, OWN, tenant_run_name(UPGRADE, tenant))
 
+    def has_run(self, tenant: str = ACME) -> bool:
+        """Tell whether the tenant has a TenantRun."""
+        return self.cluster.has(TENANT_RUN, OWN, tenant_run_name(UPGRADE, tenant))
+
     def journal_text(self) -> str:
         """Return the journal as it is stored."""
         text: str = self.cluster.see(CONFIG_MAP, OWN, journal_name(UPGRADE))["data"]["journal"]

@@ -43,8 +43,9 @@ EFFECTS_IN_FLIGHT = 32
 LONGEST_SLEEP = timedelta(minutes=10)
 STEP_AGAIN = timedelta(seconds=1)
 """A step that found nothing to do yet waits for an event; this long where none comes, for pods are not watched."""
-PACED_AGAIN = timedelta(seconds=10)
-"""Steps with a pace of their own are begun this often, so that a large fleet is not decided about anew for each of them."""
+PACED_PER_ROUND = 30
+PACED_AGAIN = timedelta(seconds=3)
+"""Steps with a pace of their own are begun so often and so many at once: ten a second, in rounds of some seconds at the longest."""
 GRACE = timedelta(seconds=5)
 """An order may come before its upgrade: git applies in any order."""
 
@@ -220,16 +221,23 @@ class Reconciler:
     def _due(self, name: str, steps: Iterable[Step]) -> list[Step]:
         """Return the steps to take in this round: of those whose turn it is the ones that have waited longest.
 
-        In the order of the plan tenants in which nothing moves on would take all the room, and those behind them would never have any.
+        In the order of the plan tenants in which nothing moves on would take all the room, and those behind them would never have any. Steps
+        with a pace of their own are few in a round: a rollback is not to wait until hundreds of tenants have been looked at.
         Cost: 2 ms for 10,000 tenants.
         """
         due = [step for step in steps if self._rest(name, step) <= timedelta(0)]
+        work = [step for step in due if step.at_most_every is None]
         now, begun = self.clock.monotonic(), self._begun.setdefault(name, {})
-        is_crowded = len(due) > EFFECTS_PER_ROUND
+        is_crowded = len(work) > EFFECTS_PER_ROUND
+
+        def since(step: Step) -> float:
+            return begun.get((step.tenant, step.deed), float("-inf"))
+
         if is_crowded:
-            due = heapq.nsmallest(EFFECTS_PER_ROUND, due, key=lambda step: begun.get((step.tenant, step.deed), float("-inf")))
-        begun.update(((step.tenant, step.deed), now) for step in due if is_crowded or step.at_most_every is not None)
-        return due
+            work = heapq.nsmallest(EFFECTS_PER_ROUND, work, key=since)
+        looks = heapq.nsmallest(PACED_PER_ROUND, (step for step in due if step.at_most_every is not None), key=since)
+        begun.update(((step.tenant, step.deed), now) for step in (*(work if is_crowded else ()), *looks))
+        return work + looks
 
     def _rest(self, name: str, step: Step) -> timedelta:
         """Return how long a step with a pace has still to wait for its turn; not above 0 where it is due."""
