@@ -16,7 +16,7 @@ from tenantwave.api.conditions import Condition, ConditionStatus, FailReason
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.model import ApiModel
 from tenantwave.api.profile import MAX_NOTICES, Change, PreservedConfig, ProductStatus, ProfileUpgrade, TenantProfileStatus, WindowStatus
-from tenantwave.api.run_records import Conflict
+from tenantwave.api.run_records import MAX_CONFLICTS, Conflict
 from tenantwave.api.tenant_run import (
     MAX_INTENTS,
     MAX_OBJECTS,
@@ -68,21 +68,27 @@ def condition(message: str) -> Condition:
 
 def intent(seq: int) -> Intent:
     """Return a write that landed, of an object with a long name, and with as many long paths as an intent shows."""
-    target = ObjectRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"{'c' * 60}-{seq % MAX_OBJECTS}")
+    target = ObjectRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"{'c' * 240}-{seq % MAX_OBJECTS}")
     fields = shown_fields([f"/data/{'k' * 40}-{number}" for number in range(100)])
     digests = {"before": DIGEST, "after": DIGEST, "goal": DIGEST, "pristine": DIGEST}
-    return Intent(seq=seq, target=target, component="c" * 40, uid="u" * 36, fields=fields, **digests, state=IntentState.LANDED)
+    return Intent(seq=seq, target=target, component="c" * 63, uid="u" * 36, fields=fields, **digests, state=IntentState.LANDED)
+
+
+def conflict(number: int) -> Conflict:
+    """Return a conflict of long values."""
+    values = {"base": "a" * 256, "live": "b" * 256, "new": "c" * 256}
+    return Conflict(config_map="c" * 253, key="k" * 253, path=f"/{'p' * 500}/{number}", mend="m" * 1024, **values)
 
 
 def planned(number: int) -> PlannedObject:
     """Return an object of the plan about which there is as much to say as there may be."""
-    name = f"{'c' * 60}-{number}"
+    name = f"{'c' * 240}-{number}"
     return PlannedObject(api_version="v1", kind="ConfigMap", namespace="acme", name=name, before=DIGEST, after=DIGEST, summary="s" * 512)
 
 
 def saved(number: int) -> SnapshotRef:
     """Return where an object is saved."""
-    return SnapshotRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"{'c' * 60}-{number}", uid="u" * 36, digest=DIGEST)
+    return SnapshotRef(api_version="v1", kind="ConfigMap", namespace="acme", name=f"{'c' * 240}-{number}", uid="u" * 36, digest=DIGEST)
 
 
 LONGEST = Notice(title="ü" * 200, changes="ü" * 4000, benefits="ü" * 4000, risks="ü" * 4000, url="u" * 1024)
@@ -102,7 +108,7 @@ JOURNAL = TenantRunStatus(
     snapshots=tuple(saved(number) for number in range(MAX_OBJECTS)),
     intents=tuple(intent(seq) for seq in range(1, MAX_INTENTS + 1)),
     written=True,
-    conflicts=(Conflict(config_map="app-config", key="log.level", base="a", live="b", new="c"),),
+    conflicts=tuple(conflict(number) for number in range(MAX_CONFLICTS)),
     preserved=(PreservedConfig(config_map="app-config", digest=DIGEST, kept=4, merged=1),),
     verdict=GATE,
     gate="x" * 16384,

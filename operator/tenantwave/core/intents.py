@@ -20,7 +20,7 @@ CREATES_OPEN = 10
 """So many creates of one object are remembered that were announced and never heard of: a try takes longer each time, and an API server gives a
 request up after a minute. All other writes have a precondition, and are sent again under their own number."""
 
-FIELDS_LENGTH = 1024
+FIELDS_LENGTH = 512
 """So many characters of the paths that it writes an intent shows, all together."""
 
 FEWER = "upgrade fewer objects at once: narrow the selectors of the components, or split them among several TenantUpgrades"
