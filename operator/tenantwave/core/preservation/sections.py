@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from tenantwave.core.preservation.mending import mend_for, rule_for
-from tenantwave.core.preservation.result import Conflict, ConflictKind, bounded
+from tenantwave.core.preservation.result import Conflict, ConflictKind, excerpts
 from tenantwave.core.preservation.rules import OnConflict
 from tenantwave.core.preservation.table import CONFLICTS, ROW_OF_BOTH, ROWS_KEPT, ROWS_OF_LIVE, ROWS_OF_NEW, row_of
 
@@ -52,6 +52,7 @@ class Clash:
     def conflict(self, subject: Subject, place: str, key: str | None) -> Conflict:
         """Return the conflict as the merge reports it; one that is settled needs no rule any more."""
         is_open = self.settled_by is OnConflict.HALT
+        base, live, new = excerpts(self.base, self.live, self.new)
         rule = rule_for(self.kind, subject.config_map, key, self.path) if is_open else ""
         return Conflict(
             kind=self.kind,
@@ -59,9 +60,9 @@ class Clash:
             key=key,
             path=self.path,
             place=place,
-            base=bounded(self.base),
-            live=bounded(self.live),
-            new=bounded(self.new),
+            base=base,
+            live=live,
+            new=new,
             message=subject.message(self.kind, place),
             mend=mend_for(self.kind, subject.version, rule),
             rule=rule,

@@ -17,6 +17,7 @@ from tenantwave.core.preservation import (
     merge_back,
 )
 from tenantwave.core.preservation.formats import format_of
+from tenantwave.core.preservation.result import MAX_SHOWN, excerpts
 
 SUBJECT = Subject("app-config", "2.4.0", "shop 2.3.1")
 HALT, TENANT, RELEASE = OnConflict.HALT, OnConflict.TENANT_WINS, OnConflict.RELEASE_WINS
@@ -176,3 +177,34 @@ def test_a_rollback_of_what_we_created_takes_it_away_unless_it_was_edited() -> N
     kept = merge_back(created, edited, None, Rules(), subject)
     assert (kept.content, kept.is_unchanged, len(kept.settled)) == (edited, True, 1)
     assert merge_back(created, None, ConfigMapContent({"a": "0"}), Rules(), subject).content is None
+
+
+def test_long_values_are_shown_from_where_they_differ() -> None:
+    """A file of a hundred lines, one of which both sides changed."""
+
+    def motd(line: str) -> str:
+        return "".join(f"{line if number == 60 else f'line {number} of the message of the day'}\n" for number in range(1, 101))
+
+    base, live, new = excerpts(motd("as it was"), motd("as the tenant says"), motd("as the release says"))
+    shown = [each or "" for each in (base, live, new)]
+    assert [each.partition("\n")[0] for each in shown] == [
+        "…line 60: as it was", "…line 60: as the tenant says", "…line 60: as the release says",
+    ]  # fmt: skip
+    assert {len(each) for each in shown} == {MAX_SHOWN}
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        pytest.param(("a", None, "b"), ("a", None, "b"), id="short ones are shown whole"),
+        pytest.param((None, "x" * 300, None), (None, "x" * 199 + "…", None), id="one alone from its beginning"),
+        pytest.param(("x" * 300, "x" * 300, None), ("x" * 199 + "…",) * 2 + (None,), id="equal ones from their beginning"),
+        pytest.param(
+            ("x" * 300 + "a", "x" * 300 + "b"), ("…line 1: " + "x" * 100 + "a", "…line 1: " + "x" * 100 + "b"), id="one long line"
+        ),
+        pytest.param(("x" * 300, "x" * 300 + "b"), ("…line 1: " + "x" * 100, "…line 1: " + "x" * 100 + "b"), id="one goes on"),
+    ],
+)
+def test_excerpts(values: tuple[str | None, ...], shown: tuple[str | None, ...]) -> None:
+    """None stays None; each begins at the same place."""
+    assert excerpts(*values) == shown
