@@ -14,11 +14,12 @@ from tenantwave.core.preservation import MergeResult
 from tenantwave.engine.tenant.checks import ask_the_server, check, check_room
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.drafting import CREATE, KEEP, UPDATE, Draft, draft_of
-from tenantwave.engine.tenant.failure import Busy, Failed
+from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lasting
 from tenantwave.engine.tenant.hooks import forward_jobs, probes_of
 from tenantwave.engine.tenant.listing import show_conflicts, show_failure, show_plan
 from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
+from tenantwave.faults import Forbidden, Invalid
 
 MAX_PRESERVED = 32
 
@@ -96,10 +97,19 @@ async def prepare(work: Work) -> None:
 
 
 async def hold_before_writing(work: Work, status: TenantRunStatus) -> None:
-    """End a preflight without a write: the lock goes first, so that a crash leaves a preflight that starts over."""
+    """End a preflight without a write: the lock goes first, so that a crash leaves a preflight that starts over.
+
+    What refuses our writes may refuse to take our markers off, too. Then they stay, and the tenant is held all the same, for nothing else
+    would ever say so.
+    """
     await work.fence()  # the lock is the run's, whoever took it: another process may be writing under it by now
-    await let_go(work)
-    await work.handle.save(status)
+    try:
+        await let_go(work)
+    except (Forbidden, Invalid) as fault:
+        if isinstance(meaning := lasting(fault, work.namespace), NamespaceGone):
+            raise meaning from fault
+        await work.lock.release()
+    await work.end(status)
 
 
 async def _intents_needed(work: Work) -> tuple[Intent, ...]:

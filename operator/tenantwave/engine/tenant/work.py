@@ -184,7 +184,8 @@ class Work:
     async def end(self, status: TenantRunStatus) -> None:
         """Write the status that a turn ends with. The writes of this step are in our hands alone: an `outcome` was made before them."""
         ours = self.status
-        kept = {"intents": ours.intents, "last_seq": ours.last_seq, "written": ours.written, "secrets": ours.secrets}
+        kept: dict[str, object] = {"epoch": ours.epoch, "secrets": ours.secrets}
+        kept |= {"intents": ours.intents, "last_seq": ours.last_seq, "written": ours.written}
         kept |= {"settled": ours.settled, "settled_count": ours.settled_count, "notes": ours.notes}
         await self.handle.save(status.model_copy(update=kept))
 
