@@ -19,7 +19,7 @@ from tenantwave.engine.tenant.hooks import forward_jobs, probes_of
 from tenantwave.engine.tenant.listing import show_conflicts, show_failure, show_plan
 from tenantwave.engine.tenant.secrets import check_rights, compare, record
 from tenantwave.engine.tenant.work import Work
-from tenantwave.faults import Forbidden, Invalid
+from tenantwave.faults import Forbidden, Invalid, SnapshotCorrupt
 
 MAX_PRESERVED = 32
 
@@ -35,13 +35,10 @@ async def preview(work: Work) -> None:
     if work.status.state is TenantState.HELD and work.status.reason not in SELF_MENDING:
         return
     try:
-        draft = await draft_of(work)
-        check(work, draft)
-        await check_rights(work, draft.secrets)
-        await compare(work)
-        check_room(work, draft, await _intents_needed(work))
-        await ask_the_server(draft, work)
+        draft = await _checked_draft(work)
     except Failed as failure:
+        if work.is_shaken and isinstance(failure.__cause__, Forbidden):
+            raise  # it may be allowed in a second
         show_failure(work, failure)
         if work.status.state is TenantState.HELD:
             await work.handle.save(tenant_run.to(work.status, TenantState.HELD, failure.reason, failure.message, work.now()))
@@ -57,6 +54,20 @@ async def preview(work: Work) -> None:
     show_plan(work, _listed(draft, ()))
     work.handle.stage(preview=_plan(work, draft), preview_problem="", preserved=_preserved(draft), conflicts=(), conflict_count=0)
     await work.handle.save()
+
+
+async def _checked_draft(work: Work) -> Draft:
+    """Return what would be written. Raises Failed for whatever stands against it, a read that is refused as well."""
+    try:
+        draft = await draft_of(work)
+        check(work, draft)
+        await check_rights(work, draft.secrets)
+        await compare(work)
+        check_room(work, draft, await _intents_needed(work))
+        await ask_the_server(draft, work)
+    except (Forbidden, Invalid, SnapshotCorrupt) as fault:
+        raise lasting(fault, work.namespace) from fault
+    return draft
 
 
 async def prepare(work: Work) -> None:

@@ -89,7 +89,7 @@ async def _fail(work: Work, failure: Failed) -> None:
         raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}")
     show_failure(work, failure)
     status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), takes_back)
-    if status.state is TenantState.HELD and not status.written:
+    if status.state is TenantState.HELD and not status.written and state is not TenantState.HELD:
         await hold_before_writing(work, status)
     else:
         await work.handle.save(status)

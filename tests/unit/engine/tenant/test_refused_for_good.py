@@ -8,6 +8,7 @@ from fakes import Request
 from support.tenant_story import ACME, S, Story
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import Kind
+from tenantwave.core.plan import Deed
 from tenantwave.faults import Fault, Forbidden, Invalid
 
 REFUSALS = {
@@ -69,3 +70,22 @@ async def test_the_epoch_never_goes_back() -> None:
     before = story.status.epoch
     await story.step()
     assert story.status.epoch > before
+
+
+async def test_looks_at_a_held_tenant_write_nothing_while_nothing_changes() -> None:
+    """Also where it is a read that is refused."""
+    story = await taken_back_and_begun_again()
+    await story.step()
+    story.cluster.writes.clear()
+    for _ in range(3):
+        await story.preview()
+    assert (story.status.state, story.cluster.writes) == (S.HELD, [])
+
+
+async def test_a_preview_says_which_read_is_refused() -> None:
+    """Before the start, where people look for what they have to settle."""
+    story = await taken_back_and_begun_again()
+    story.set_status(story.status.model_copy(update={"state": S.QUEUED, "intents": ()}))
+    await story.step(Deed.PREVIEW)
+    assert story.status.state is S.QUEUED
+    assert story.status.preview_problem.startswith("PreflightFailed: get Deployment acme/api: forbidden")
