@@ -36,6 +36,11 @@ RING: Block = {"name": "canary", "selector": {"matchLabels": CANARY}}
 OTHER: Block = {"name": "friendly", "selector": {"matchLabels": {"friendly": "yes"}}}
 
 
+def a_component(name: str, container: str = "api") -> Block:
+    """Return a component of the Deployment `api`."""
+    return {"name": name, "workload": {"kind": "Deployment", "name": "api", "containers": [{"name": container, "image": "shop/api:2.4.0"}]}}
+
+
 def fresh(*waves: Block, names: tuple[str, ...] = ("acme",), labels: Block | None = None, **blocks: Any) -> World:
     """Return the world of an upgrade that has just been applied."""
     policy = a_policy(waves or (RING, {"name": "rest"}), **blocks)
@@ -60,6 +65,12 @@ def fresh(*waves: Block, names: tuple[str, ...] = ("acme",), labels: Block | Non
             "InvalidSpec",
             "deadlineTime",
             id="a deadline that has passed",
+        ),
+        pytest.param(
+            a_world([a_tenant()], upgrade=an_upgrade(a_spec(components=[a_component("api"), a_component("proxy", container="sidecar")]))),
+            "InvalidSpec",
+            "components[api] and components[proxy] both mean Deployment api",
+            id="two components of one object",
         ),
         pytest.param(
             replace(fresh(), catalogue=Catalogue(duplicates=("two entries for app-config",))), "InvalidSpec", "two entries", id="twice"

@@ -8,6 +8,7 @@ from datetime import timedelta
 from tenantwave.api.conditions import ReadyReason, SkipReason
 from tenantwave.api.limits import unsupported_fields
 from tenantwave.api.tenant_run import TenantState
+from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run, versions
 from tenantwave.core.calendar import missing_in, past_times
 from tenantwave.core.hooks import template_problems
@@ -33,12 +34,25 @@ def check_spec(draft: Draft) -> None:
     if upgrade.spec is None:
         draft.stall(ReadyReason.INVALID_SPEC, upgrade.problem)
         return
-    problems = [*unsupported_fields(upgrade.spec), *template_problems(upgrade.spec)]
+    problems = [*unsupported_fields(upgrade.spec), *template_problems(upgrade.spec), *_shared_objects(upgrade.spec)]
     if upgrade.spec.release.from_versions and (problem := versions.range_problem(upgrade.spec.release.from_versions)):
         problems.append(problem)
     problems += [problem for problem in _calendar_problems(draft) if problem]
     if problems:
         draft.stall(ReadyReason.INVALID_SPEC, "; ".join(problems))
+
+
+def _shared_objects(spec: TenantUpgradeSpec) -> Iterator[str]:
+    """Two components of one object: each is written, proven and taken back for itself. Where a selector finds it, the preflight does."""
+    owners: dict[tuple[str, str], str] = {}
+    for component in spec.components:
+        workload = component.workload
+        if workload is None or workload.name is None:
+            continue
+        first = owners.setdefault((str(workload.kind), workload.name), component.name)
+        if first != component.name:
+            what = f"components[{first}] and components[{component.name}] both mean {workload.kind} {workload.name}"
+            yield f"{what}: put their containers into one component"
 
 
 def _calendar_problems(draft: Draft) -> Iterator[str]:

@@ -110,6 +110,7 @@ async def draft_of(work: Work) -> Draft:
         raise Failed(
             FailReason.PREFLIGHT_FAILED, f"none of the components is in {work.namespace}; deploy the product, or deselect the tenant"
         )
+    _refuse_shared(work, found)
     catalogue = catalogue_of(work)
     refers = {id(raw): work.driver_of(component).references(raw) for component, raw in found}
     referred = frozenset(name for names in refers.values() for name in names)
@@ -125,6 +126,17 @@ async def draft_of(work: Work) -> Draft:
     workloads = [_planned_workload(work, component, raw, refers[id(raw)], configs) for component, raw in found]
     secrets = frozenset().union(*(work.driver_of(component).secret_references(raw) for component, raw in found))
     return Draft(tuple(configs), tuple(workloads), secrets)
+
+
+def _refuse_shared(work: Work, found: Sequence[tuple[Component, dict[str, Any]]]) -> None:
+    """Raise Failed (NotDrivable) where two components mean one object: each is written, proven and taken back for itself."""
+    owners: dict[str, Component] = {}
+    for component, raw in found:
+        first = owners.setdefault(str(raw["metadata"]["uid"]), component)
+        if first is not component:
+            what = f"components {first.name} and {component.name} both mean {work.driver_of(component).kind(component).name}"
+            mend = "put their containers into one component, or narrow the selector"
+            raise Failed(FailReason.NOT_DRIVABLE, f"{what} {raw['metadata']['name']}: {mend}")
 
 
 async def _versioned(work: Work, planned: PlannedConfig, components: list[dict[str, Any]], *, is_referred: bool) -> PlannedConfig:

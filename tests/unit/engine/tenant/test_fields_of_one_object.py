@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from support.tenant_story import ACME, S, Story, a_spec
+from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import DEPLOYMENT
 
 
@@ -27,13 +31,23 @@ async def goes_back(story: Story, before: dict[str, Any]) -> None:
     assert (story.tenant_objects(), story.leftovers()) == (before, [])
 
 
-async def test_two_components_of_one_deployment() -> None:
-    """Each writes its own container, and neither takes the other's for somebody else's."""
-    story = await Story(spec=a_spec(components=[part("api", api="shop/api:2.4.0"), part("proxy", sidecar="proxy:2")])).begin()
+def selected(name: str, **images: str) -> dict[str, Any]:
+    """A component that finds the Deployment `api` by its label."""
+    component = part(name, **images)
+    del component["workload"]["name"]
+    component["workload"]["selector"] = {"matchLabels": {"app": "api"}}
+    return component
+
+
+@pytest.mark.parametrize("other", [part, selected], ids=["by name", "by a selector"])
+async def test_two_components_of_one_deployment_are_refused(other: Callable[..., dict[str, Any]]) -> None:
+    """Each would be written, proven and taken back for itself. Nothing is written, not even of the ConfigMaps."""
+    story = await Story(spec=a_spec(components=[part("api", api="shop/api:2.4.0"), other("proxy", sidecar="proxy:2")])).begin()
     before = story.tenant_objects()
-    await story.run(S.SOAKING)
-    assert images(story) == {"api": "shop/api:2.4.0", "sidecar": "proxy:2"}
-    await goes_back(story, before)
+    await story.step()
+    assert (story.status.state, story.status.reason) == (S.HELD, FailReason.NOT_DRIVABLE)
+    assert story.status.message.startswith("components api and proxy both mean Deployment api: put their containers into one component")
+    assert (story.tenant_objects(), story.leftovers()) == (before, [])
 
 
 async def test_a_release_over_an_unproven_one_that_means_another_container() -> None:
