@@ -104,25 +104,25 @@ async def ask_the_server(draft: Draft, work: Work) -> None:
 
 
 async def _ask_for_writes(draft: Draft, work: Work) -> None:
-    cluster, namespace = work.ports.cluster, work.namespace
+    """Ask about each write with its marker, for a policy may be about annotations; whatever else writes there meanwhile is no matter here."""
+    cluster, namespace, as_sent = work.ports.cluster, work.namespace, work.ledger.as_sent
     try:
         for kind, _, raw, is_written in draft.present():
             if is_written:
-                await cluster.replace(kind, raw, dry_run=True)
+                metadata = {key: value for key, value in raw["metadata"].items() if key != "resourceVersion"}
+                await cluster.replace(kind, raw | {"metadata": metadata}, dry_run=True)
         for one in draft.configs:
             after = one.result.content
             if one.action == CREATE and after is not None:
-                await cluster.create(one.written.kind, one.written.body(after, None), dry_run=True)
+                await cluster.create(one.written.kind, as_sent(one.written.body(after, None)), dry_run=True)
             elif one.action == UPDATE and one.raw is not None and after is not None and (before := one.document.read(one.raw)) is not None:
                 patch, _ = one.document.patch(one.raw, before, after)
-                version = one.raw["metadata"]["resourceVersion"]
-                await cluster.merge_patch(one.document.kind, namespace, one.document.name, patch, resource_version=version, dry_run=True)
+                await cluster.merge_patch(one.document.kind, namespace, one.document.name, as_sent(patch), dry_run=True)
         for planned in draft.workloads:
             patch, strategic = planned.document.patch(planned.raw, planned.before, planned.after)
             if patch:
                 send = cluster.strategic_patch if strategic else cluster.merge_patch
-                version = planned.raw["metadata"]["resourceVersion"]
-                await send(planned.document.kind, namespace, planned.document.name, patch, resource_version=version, dry_run=True)
+                await send(planned.document.kind, namespace, planned.document.name, as_sent(patch), dry_run=True)
     except AlreadyExists:
         raise
     except Fault as fault:

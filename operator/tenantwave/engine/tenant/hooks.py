@@ -56,7 +56,7 @@ async def ask_for_hooks(work: Work, probes: Iterable[HookJob] = ()) -> None:
     place = place_of(work)
     for hook in (*(hooks.hook_job(hook, work.spec, place) for hook in work.spec.hooks), *probes):
         try:
-            await work.ports.cluster.create(JOB, hooks.job_body(hook, place), dry_run=True)
+            await work.ports.cluster.create(JOB, work.ledger.as_sent(hooks.job_body(hook, place)), dry_run=True)
         except AlreadyExists as fault:
             if hooks.record_of(work.status, hook) is None and not work.ledger.of(_document(work, hook).ref):
                 raise Failed(FailReason.PREFLIGHT_FAILED, f"{hook.called}: {_taken(hook)}") from fault

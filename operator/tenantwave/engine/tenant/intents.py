@@ -280,6 +280,10 @@ class Ledger:
         """Return what the annotation on the object says while the run has it open."""
         return f"{self._handle.uid}/{seq}"
 
+    def as_sent(self, body: dict[str, Any]) -> dict[str, Any]:
+        """Return a body or patch with a marker, as a write of this run would have it: what a dry-run is to be asked about."""
+        return _with_metadata(body, {"annotations": {INTENT_ANNOTATION: self.marker(0)}})
+
     def _marked(self, raw: Body | None) -> int:
         """Return which of our intents an object carries the marker of; 0 for none, -1 for a fence or whatever else the tenant put there."""
         owner, _, seq = marker_of(raw).rpartition("/")

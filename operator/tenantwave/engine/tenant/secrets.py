@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, INTENT_ANNOTATION, SECRET, WORKLOAD_KINDS
+from tenantwave.api.kinds import CONFIG_MAP, SECRET, WORKLOAD_KINDS
 from tenantwave.api.meta import ObjectRef
 from tenantwave.api.run_records import MAX_SECRET_RECORDS, SecretRecord, SecretState
 from tenantwave.api.tenant_run import Direction, IntentState, TenantState
@@ -147,9 +147,8 @@ async def _ask_to_restore(work: Work, one: _Found) -> None:
     if work.spec.preservation.secrets is not SecretHandling.SNAPSHOT or kept_by(one.raw):
         return
     cluster, what = work.ports.cluster, f"dry-run of putting Secret {one.name} back"
-    patch = {"metadata": {"annotations": {INTENT_ANNOTATION: work.ledger.marker(0)}}}
     try:
-        await _discreetly(cluster.merge_patch(SECRET, work.namespace, one.name, patch, dry_run=True), what)
+        await _discreetly(cluster.merge_patch(SECRET, work.namespace, one.name, work.ledger.as_sent({}), dry_run=True), what)
         await _discreetly(cluster.create(SECRET, restored_body(one.raw, frozenset()), dry_run=True), what)
     except AlreadyExists:
         return

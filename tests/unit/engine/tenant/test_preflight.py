@@ -9,7 +9,7 @@ import pytest
 
 from support.tenant_story import ACME, OLD, OWN, S, Story, a_spec
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, LEASE, TENANT_RUN, Kind
+from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, LEASE, TENANT_RUN, Kind
 from tenantwave.core.plan import Deed
 from tenantwave.faults import Forbidden
 
@@ -44,6 +44,37 @@ async def test_a_rule_settles_a_conflict() -> None:
     story = await Story(spec=a_spec(preservation={"rules": rules}), live=live).begin()
     await story.run(S.SUCCEEDED)
     assert story.data("app-config")["db.pool"] == "12"
+
+
+@pytest.mark.parametrize("name", ["app-config", "extra-config", "api"])
+async def test_a_policy_about_annotations_is_met_before_any_write(name: str) -> None:
+    """Each write carries our marker, so the dry-run does."""
+
+    def refuse(body: dict[str, Any]) -> None:
+        metadata = body["metadata"]
+        if metadata["name"] == name and INTENT_ANNOTATION in metadata.get("annotations", {}):
+            raise Forbidden(f"{name}: a policy knows no such annotation")
+
+    story = await Story().begin()
+    story.cluster.mutate = refuse
+    await story.step()
+    assert (story.status.state, story.status.reason, story.status.written) == (S.HELD, FailReason.PREFLIGHT_FAILED, False)
+    assert "dry-run" in story.status.message
+    assert not [one for one in story.cluster.writes if one.namespace == ACME]
+
+
+async def test_who_writes_often_keeps_no_preflight_from_its_end() -> None:
+    """A ConfigMap that changes while its tenant is looked at: what the write asks for is asked then."""
+    story = await Story().begin()
+
+    def edit(body: dict[str, Any]) -> None:
+        story.cluster.mutate = lambda body: None
+        story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": {"hits": str(len(story.cluster.requests))}})
+        story.cluster.mutate = edit
+
+    story.cluster.mutate = edit
+    await story.step()
+    assert story.status.state is S.APPLYING
 
 
 async def test_a_preview_writes_nothing_but_the_plan() -> None:
