@@ -12,7 +12,7 @@ from fakes import CrashNow, FakeClock, FakeCluster
 from tenantwave.adapters.drivers.workload import WorkloadDriver
 from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, JOB, NAMESPACE, TENANT_RUN, UPGRADE_LABEL
+from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, JOB, NAMESPACE, TENANT_RUN, UPGRADE_LABEL, WORKLOAD_KINDS
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import blobs, tenant_run
@@ -108,6 +108,10 @@ def world_of(
     )
 
 
+def _is_workload(plural: str, namespace: str) -> bool:
+    return namespace == ACME and plural in {kind.plural for kind in WORKLOAD_KINDS.values()}
+
+
 LATER = timedelta(seconds=5)
 """When a step that found nothing to do is tried again."""
 
@@ -183,7 +187,13 @@ class Story:
             for (plural, namespace, _), body in self.cluster.objects.items()
             if (plural, namespace) == (JOB.plural, ACME) and UPGRADE_LABEL in (body["metadata"].get("labels") or {})
         ]
-        return replace(world, tenants={ACME: replace(world.tenants[ACME], hook_jobs={job.name: job for job in jobs})})
+        used = (
+            WorkloadDriver().references(body)
+            for (plural, namespace, _), body in self.cluster.objects.items()
+            if _is_workload(plural, namespace)
+        )
+        tenant = replace(world.tenants[ACME], hook_jobs={job.name: job for job in jobs}, config_maps=frozenset().union(*used))
+        return replace(world, tenants={ACME: tenant})
 
     def record(self) -> VersionRecord | None:
         """Return the version record."""
@@ -231,15 +241,23 @@ class Story:
                 continue
         raise AssertionError(f"no rest: {self.status.state}: {self.status.reason}: {self.status.message}")
 
-    async def release(self, version: str, data: Mapping[str, Mapping[str, str]], *, immutable: bool | None = None) -> None:
+    async def release(
+        self,
+        version: str,
+        data: Mapping[str, Mapping[str, str]],
+        *,
+        immutable: bool | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> None:
         """Begin the upgrade to another version: its catalogue entries are added, and the tenant is in preflight, in a run of its own."""
         saver, status = SecretSnapshots(self.cluster, OWN), self.status
         kept = [one for one in self.catalogue if one.version != version]
-        for target in {one.target for one in kept}:
+        for target in sorted({one.target for one in kept} | data.keys()):
             if target not in data:
                 kept.append(CatalogueRef(version=version, target=target, removed=True))
                 continue
-            saved = await saver.save(blobs.content_blob(content_of({"data": dict(data[target]), "immutable": immutable})))
+            entry = {"data": dict(data[target]), "immutable": immutable, "metadata": {"labels": dict(labels or {})}}
+            saved = await saver.save(blobs.content_blob(content_of(entry)))
             kept.append(CatalogueRef(version=version, target=target, digest=saved.digest))
         self.catalogue = tuple(kept)
         record = self.record()

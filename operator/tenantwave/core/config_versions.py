@@ -44,6 +44,13 @@ def is_version(raw: Mapping[str, Any], target: str) -> bool:
     return said == target and metadata["name"] != target and stands_for(str(metadata["name"]), target)
 
 
+def is_brought(raw: Mapping[str, Any]) -> bool:
+    """Tell whether a live ConfigMap is one that we created under the catalogue's name: by its annotation. Then it is the release's."""
+    metadata = raw["metadata"]
+    said = (metadata.get("annotations") or {}).get(TARGET_ANNOTATION, "")
+    return str(said) == str(metadata["name"])
+
+
 def reference_path(pod_spec: Iterable[str], target: str) -> str:
     """Return the path of a workload's references to one target. Args: pod_spec: where its pod template's spec is."""
     return "/" + "/".join((*pod_spec, _REFERENCES, escaped(target)))

@@ -166,6 +166,8 @@ class Tenant:
     run: StoredRun | None = None
     calendar: Calendar | None = None
     components: tuple[ComponentView, ...] = ()
+    config_maps: frozenset[str] = frozenset()
+    """The ConfigMaps that its workloads refer to, those that are no components too, as the cache has them."""
     hook_jobs: Mapping[str, HookJobView] = field(default_factory=dict)
     """Jobs of hooks in this tenant, by name, as far as the cache has them."""
     claims: tuple[Claim, ...] = ()

@@ -99,6 +99,8 @@ class Store:
     """tenant -> Job of a hook -> what became of it."""
     _views: dict[tuple[str, str], tuple[TenantUpgradeSpec, tuple[ComponentView, ...]]] = field(default_factory=dict)
     """(upgrade, tenant) -> (the spec that was asked about, component views); dropped when a workload of the tenant changes."""
+    _references: dict[str, frozenset[str]] = field(default_factory=dict)
+    """tenant -> ConfigMaps that its workloads refer to; dropped when one of them changes."""
     foreseen: dict[str, Foreseen] = field(default_factory=dict)
     """Upgrade -> what will happen when, as last computed."""
     calendar_changes: int = 0
@@ -254,6 +256,7 @@ class Store:
             return
         tenant, key = body["metadata"]["namespace"], (str(body["kind"]), str(body["metadata"]["name"]))
         _put(self._workloads[tenant], key, new)
+        self._references.pop(tenant, None)
         namespace = self.namespaces.get(tenant)
         for upgrade in self.upgrades.values():
             name = upgrade.upgrade.name
@@ -425,6 +428,7 @@ class Store:
             run=run.run if run is not None else None,
             calendar=self.calendar_of(name, hours),
             components=self._components(upgrade.upgrade.name, name, spec),
+            config_maps=self._references_in(name),
             hook_jobs=self._hook_jobs.get(name, NO_JOBS),
             claims=tuple(self._claims(upgrade, name)),
             decisions=self.decisions.seen(upgrade.upgrade.name, name),
@@ -460,6 +464,13 @@ class Store:
         )
         self._views[upgrade, tenant] = (spec, views)
         return views
+
+    def _references_in(self, tenant: str) -> frozenset[str]:
+        known = self._references.get(tenant)
+        if known is None:
+            known = frozenset().union(*(self.driver.references(body) for body in self._workloads.get(tenant, {}).values()))
+            self._references[tenant] = known
+        return known
 
     def _claims(self, upgrade: UpgradeView, tenant: str) -> Iterator[Claim]:
         """Yield what other upgrades want of the tenant."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
@@ -340,6 +340,16 @@ def _damaged(raw: Raw, what: str) -> str:
     )
 
 
+_TELLS_ITS_TOOL = frozenset(
+    {"app.kubernetes.io/instance", "applyset.kubernetes.io/part-of", "kapp.k14s.io/app", "objectset.rio.cattle.io/hash"}
+)
+"""Labels by which a tool finds again what it has applied: on an object of a tenant they would have it deleted as no longer in git."""
+
+
 def pristine(raw: Raw) -> ConfigMapContent:
-    """Return what a catalogue entry says about its target: data, binaryData, immutable. Its labels and annotations are about itself."""
-    return content_of({key: raw[key] for key in ("data", "binaryData", "immutable") if key in raw} | {"metadata": {}})
+    """Return what a catalogue entry says about its target: data, binaryData, immutable, and the labels of an object that is new.
+
+    Its annotations are about itself, and so are labels of the tool that brings the catalogue.
+    """
+    content = content_of(raw)
+    return replace(content, annotations={}, labels={key: value for key, value in content.labels.items() if key not in _TELLS_ITS_TOOL})

@@ -7,7 +7,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from support.tenant_story import a_deployment
 from tenantwave.adapters.drivers.workload import WorkloadDriver
+from tenantwave.api.kinds import DEPLOYMENT
 from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.run_records import HookState
 from tenantwave.api.upgrade import Component
@@ -67,6 +69,22 @@ def test_a_status_of_ours_does_not_make_the_views_of_all_tenants_again() -> None
         store.observe("shop-2", GateBook(), NOW)
         asked.append(driver.asked_count)
     assert asked == [2, 2, 4], "made for two tenants, kept over a status, made anew for an edit"
+
+
+def test_a_tenant_shows_what_all_its_workloads_refer_to() -> None:
+    """Those that are no components, too; asked of each workload again only when one of the tenant's changes."""
+    driver = CountingDriver()
+    store = Store("tenantwave-system", driver)
+    store.namespace_changed(None, NamespaceView("acme", "uid-acme", {"product": "shop"}, terminating=False))
+    store.upgrade_changed(None, an_upgrade(1, "10"))
+    seen = []
+    api, worker = (driver.project(DEPLOYMENT, a_deployment(name, f"{name}-config")) for name in ("api", "worker"))
+    for old, new in ((None, api), (None, worker), (api, None)):
+        store.workload_changed(old, new)
+        world = store.observe("shop-2", GateBook(), NOW)
+        assert world is not None
+        seen.append(world.tenants["acme"].config_maps)
+    assert seen == [{"api-config"}, {"api-config", "worker-config"}, {"worker-config"}]
 
 
 def test_products_of_one_tenant() -> None:

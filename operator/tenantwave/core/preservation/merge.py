@@ -126,7 +126,7 @@ def _merge_parts(base: ConfigMapContent, live: ConfigMapContent, new: ConfigMapC
     result = MergeResult(
         content=content,
         is_unchanged=content == live,
-        kept_count=sum(part.kept_count for part in parts),
+        kept_count=values.kept_count + immutable.kept_count,  # labels and annotations are on every object: most are nobody's edit
         merged_count=values.merged_count,
         orphaned=tuple(name for part in parts for name in part.orphaned),
         notes=values.notes,

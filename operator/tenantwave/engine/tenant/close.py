@@ -6,7 +6,7 @@ from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import blobs, tenant_run
 from tenantwave.core.preservation import ConfigMapContent
-from tenantwave.engine.tenant.configuration import Source, catalogue_of, merged, pristine_of_release
+from tenantwave.engine.tenant.configuration import Source, base_after, catalogue_of, merged, pristine_of_release
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import let_job_go
@@ -73,9 +73,10 @@ async def _unmark(work: Work) -> None:
 async def _record(work: Work, *, is_stable: bool, adopting: bool = False) -> None:
     """Write down what the tenant runs, whether gates and soak have proven it, and the pristine content that the next merge starts from."""
     record, stored = await work.records.read(work.product, work.namespace_uid)
-    base = pristine_of_release(work)
-    if adopting and (record.now.version, dict(record.now.base)) == (work.version, base):
-        return
+    if adopting and record.now.version == work.version:
+        return  # nothing was looked at: what the last run left counts, also where it has passed a target over
+    is_found = adopting or work.status.plan is None
+    base = pristine_of_release(work) if is_found else base_after(work, record.now.version, record.now.base)
     moved = record.moved(work.version, base, work.handle.uid, work.now(), is_stable=is_stable)
     await work.records.write(work.product, work.namespace, work.namespace_uid, moved, stored)
 

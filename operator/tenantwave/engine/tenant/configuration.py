@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP
+from tenantwave.api.meta import LabelSelector
 from tenantwave.core import blobs
-from tenantwave.core.preservation import ConfigMapContent, MergeResult, merge, values_digest
+from tenantwave.core.config_versions import is_brought
+from tenantwave.core.preservation import ConfigMapContent, MergeResult, merge, values_digest, why_never_touched
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.merging import aside
 from tenantwave.engine.tenant.versions import in_force
 from tenantwave.engine.tenant.work import Work
 from tenantwave.ports import Body
-
-UNTOUCHABLE = frozenset({"kube-root-ca.crt", "openshift-service-ca.crt"})
-"""ConfigMaps that Kubernetes itself keeps in every namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +36,7 @@ def catalogue_of(work: Work) -> Mapping[str, Source]:
     The content that our last Succeeded run left counts before the catalogue entry of that version: the entry may have been edited since.
     """
     running, release = work.status.from_version, work.version
-    bases = {one.target: one.digest for one in work.run.catalogue if one.version == running and not one.removed}
+    bases = _shipped(work, running)
     record = work.tenant.record
     if record is not None and record.version == running:
         bases |= record.base
@@ -48,43 +47,82 @@ def catalogue_of(work: Work) -> Mapping[str, Source]:
     return {
         target: Source(bases.get(target, ""), "" if entry.removed else entry.digest, entry.removed)
         for target, entry in sorted(news.items())
-        if target not in UNTOUCHABLE and (target in bases or not entry.removed)
+        if bases.get(target) or not entry.removed
     }
 
 
 def pristine_of_release(work: Work) -> dict[str, str]:
-    """Return target -> digest of the release's own content: the base pointer of a tenant that is proven to run it."""
-    return {one.target: one.digest for one in work.run.catalogue if one.version == work.version and not one.removed}
+    """Return target -> digest of the release's own content: the base pointer of a tenant that was found to run it."""
+    return _shipped(work, work.version)
+
+
+def base_after(work: Work, version: str, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the base pointer of a tenant that this run has brought to the release: target -> digest, '' for "nobody knows".
+
+    It moves for the targets that the plan has: what the run did not look at may still be of the release before.
+    Args: version, base: what the record has now.
+    """
+    planned = work.status.plan.objects if work.status.plan is not None else ()
+    looked_at = {one.target or one.name for one in planned if one.kind == CONFIG_MAP.name}
+    kept = _shipped(work, work.status.from_version)
+    if version in (work.status.from_version, work.version):  # the latter: written by this very run, before a crash
+        kept |= base
+    return {target: digest if target in looked_at else kept.get(target, "") for target, digest in pristine_of_release(work).items()}
+
+
+def _shipped(work: Work, version: str) -> dict[str, str]:
+    """Return target -> digest of what a version ships."""
+    return {one.target: one.digest for one in work.run.catalogue if one.version == version and not one.removed}
 
 
 async def preserved_objects(
-    work: Work, catalogue: Mapping[str, Source], referred: Iterable[str]
+    work: Work, catalogue: Mapping[str, Source], referred: Collection[str]
 ) -> dict[str, tuple[str, dict[str, Any] | None]]:
     """Return the targets that the run may touch, each with the name that is in force and the live object of it (None: not there).
 
-    Those that the selector of `preservation.configMaps` takes, else those that the components refer to; and targets that only the new
-    version knows and that the tenant does not have: the release brings them. All others are the tenant's own.
+    Args: referred: the ConfigMaps that the components refer to, as they are live.
     """
-    selector = work.spec.preservation.config_maps
     found, _ = await work.ports.cluster.list(CONFIG_MAP, work.namespace)
     live = {str(raw["metadata"]["name"]): {"apiVersion": "v1", "kind": "ConfigMap"} | raw for raw in found}
     names = {target: in_force(work, target, catalogue, live, referred) for target in catalogue}
-    if selector is None:
-        chosen = {target for target, name in names.items() if name in referred}
-    else:
-        labels = {target: live[name]["metadata"].get("labels") or {} for target, name in names.items() if name in live}
-        chosen = {target for target, name in names.items() if (selector.matches(labels[target]) if target in labels else name in referred)}
-    brought = {target for target, source in catalogue.items() if not source.base and names[target] not in live}
-    wanted = {target: (names[target], live.get(names[target])) for target in catalogue if target in chosen or target in brought}
-    return {target: (name, raw) for target, (name, raw) in wanted.items() if not _is_kept_by_a_controller(raw)}
+    in_use = work.tenant.config_maps.union(referred)
+    return {
+        target: (name, live.get(name))
+        for target, name in names.items()
+        if _is_chosen(work.spec.preservation.config_maps, catalogue[target], name, live.get(name), in_use)
+    }
+
+
+def _is_chosen(selector: LabelSelector | None, source: Source, name: str, raw: Body | None, in_use: Collection[str]) -> bool:
+    """Tell whether a target is the run's business.
+
+    One that only the new version knows is, where the tenant has none or no selector says otherwise; so is one that an earlier run brought.
+    Of all others those that `preservation.configMaps` selects, else those that workloads refer to.
+    """
+    if why_never_touched(raw or {"metadata": {"name": name}}):
+        return False
+    if raw is None:
+        return not source.base or name in in_use
+    if is_brought(raw):
+        return True
+    if selector is not None:
+        return selector.matches(raw["metadata"].get("labels") or {})
+    return not source.base or name in in_use
 
 
 async def merged(work: Work, document: ConfigDocument, source: Source, live: ConfigMapContent | None) -> MergeResult:
-    """Merge the release into one live ConfigMap. In an open run the base is what our last landed write brought."""
+    """Merge the release into one live ConfigMap. In an open run the base is what our last landed write brought.
+
+    Labels of the release are for an object that is new; from then on they are the tenant's.
+    """
     standing = work.ledger.standing(document.ref)
     base = standing[-1].pristine if standing else source.base
-    three = (await _content(work, base), live, await _content(work, source.new))
-    return await aside(partial(merge, rules=document.rules, subject=document.subject), *three)
+    new = await _content(work, source.new)
+    three = (_unlabelled(await _content(work, base)), live, _unlabelled(new))
+    result = await aside(partial(merge, rules=document.rules, subject=document.subject), *three)
+    if live is None and result.content is not None and new is not None:
+        return replace(result, content=replace(result.content, labels=new.labels))
+    return result
 
 
 def config_digest(contents: Mapping[str, ConfigMapContent | None]) -> str:
@@ -97,10 +135,5 @@ async def _content(work: Work, digest: str) -> ConfigMapContent | None:
     return blobs.content_from(await work.ports.snapshots.load(digest)) if digest else None
 
 
-def _is_kept_by_a_controller(raw: Body | None) -> bool:
-    """Tell whether a controller writes this ConfigMap, or a leader election keeps its lock in it."""
-    metadata = (raw or {}).get("metadata") or {}
-    owners = metadata.get("ownerReferences") or ()
-    return any(owner.get("controller") for owner in owners) or "control-plane.alpha.kubernetes.io/leader" in (
-        metadata.get("annotations") or {}
-    )
+def _unlabelled(content: ConfigMapContent | None) -> ConfigMapContent | None:
+    return content if content is None else replace(content, labels={})

@@ -125,7 +125,10 @@ class ConfigDocument:
         return changes(before, after), False
 
     def body(self, part: ConfigMapContent, saved: Body | None) -> dict[str, Any]:
-        """Return a new ConfigMap. Labels and annotations of tools on the saved one are kept; its finalizers and owners are not."""
+        """Return a new ConfigMap. Labels and annotations of tools on the saved one are kept; its finalizers and owners are not.
+
+        Where there is no saved one the release brings it, and the object says so: later releases go on with it.
+        """
         body = body_of(part)
         metadata: dict[str, Any] = dict(body.pop("metadata", {}))  # type: ignore[call-overload]
         for section in ("labels", "annotations"):
@@ -133,8 +136,8 @@ class ConfigDocument:
             kept = {key: value for key, value in marks.items() if is_never_merged(key) and key != INTENT_ANNOTATION}
             if combined := kept | dict(metadata.get(section) or {}):
                 metadata[section] = combined
-        if self.target:
-            metadata["annotations"] = {**metadata.get("annotations", {}), TARGET_ANNOTATION: self.target}
+        if self.target or saved is None:
+            metadata["annotations"] = {**metadata.get("annotations", {}), TARGET_ANNOTATION: self.subject.config_map}
         identity = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata | {"name": self.name, "namespace": self.tenant}}
         return identity | body
 

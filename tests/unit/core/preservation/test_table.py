@@ -62,7 +62,7 @@ def test_the_table_holds_in_every_section(
     assert result.content == _section(name, out)
     assert [conflict.kind for conflict in result.conflicts] == ([kind] if kind else [])
     assert result.is_unchanged == (live == out)
-    assert result.kept_count == (row in (3, 6, 9))
+    assert result.kept_count == (name == "data" and row in (3, 6, 9)), "labels and annotations are no edits of the configuration"
 
 
 @rows
