@@ -24,6 +24,12 @@ from tenantwave.ports import Body
 def check(work: Work, draft: Draft) -> None:
     """Raise Failed for the first thing that stands against the plan; conflicts are staged for the status, all of them."""
     for one in draft.configs:
+        metadata = (one.raw or {}).get("metadata") or {}
+        if metadata.get("deletionTimestamp"):
+            holders = ", ".join(metadata.get("finalizers") or ())
+            text = f"ConfigMap {one.document.name} is being deleted ({holders}); let that end, and create it again if the tenant still needs it"
+            raise Failed(FailReason.PREFLIGHT_FAILED, text)
+    for one in draft.configs:
         if one.raw is None or one.action == KEEP or one.version is not None:
             continue
         fields = one.document.fields(one.document.read(one.raw), one.result.content)

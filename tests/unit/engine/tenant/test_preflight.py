@@ -46,6 +46,19 @@ async def test_a_rule_settles_a_conflict() -> None:
     assert story.data("app-config")["db.pool"] == "12"
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "reason"),
+    [(CONFIG_MAP, "app-config", FailReason.PREFLIGHT_FAILED), (DEPLOYMENT, "worker", FailReason.NOT_DRIVABLE)],
+)
+async def test_what_is_being_deleted_is_not_written(kind: Kind, name: str, reason: FailReason) -> None:
+    """A finalizer holds it; it would be gone a moment after the upgrade."""
+    story = await Story().begin()
+    story.cluster.edit(kind, ACME, name, {"metadata": {"deletionTimestamp": "2026-12-06T00:59:00Z", "finalizers": ["example.com/hold"]}})
+    await story.step()
+    assert (story.status.state, story.status.reason, story.status.written) == (S.HELD, reason, False)
+    assert f"{kind.name} {name} is being deleted" in story.status.message
+
+
 @pytest.mark.parametrize("name", ["app-config", "extra-config", "api"])
 async def test_a_policy_about_annotations_is_met_before_any_write(name: str) -> None:
     """Each write carries our marker, so the dry-run does."""
