@@ -15,6 +15,22 @@ class Failed(Exception):  # noqa: N818 - an outcome of the work, not an error of
         self.message = message
 
 
+_ONLY_RESOLVE = (
+    ("Retry goes on from what is there, Resolve settles it", "Resolve settles it"),
+    ("delete it and Retry if nothing was written yet", "Resolve with AcceptLive, which writes nothing"),
+    ("then Retry or Resolve", "then Resolve"),
+    ("then Retry", "then Resolve"),
+)
+
+
+def in_a_rollback(failure: Failed) -> Failed:
+    """Return a failure in the words that hold in a rollback: there is nothing to retry, a person orders by Resolve."""
+    message = failure.message
+    for words, instead in _ONLY_RESOLVE:
+        message = message.replace(words, instead)
+    return Failed(failure.reason, message)
+
+
 class ImmutableChange(Failed):
     """An immutable ConfigMap would have to change under its own name: a conflict of the whole object, with the mend in the message."""
 

@@ -11,7 +11,7 @@ from tenantwave.core.tenant_run import GOING_BACK, MOVES
 from tenantwave.core.world import World
 from tenantwave.engine.tenant.apply import apply, confirm
 from tenantwave.engine.tenant.close import end_with_outcome, finalise
-from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, lasting
+from tenantwave.engine.tenant.failure import Busy, Failed, NamespaceGone, in_a_rollback, lasting
 from tenantwave.engine.tenant.listing import show_failure
 from tenantwave.engine.tenant.prepare import hold_before_writing, prepare, preview
 from tenantwave.engine.tenant.seals import Seals
@@ -88,6 +88,8 @@ async def _fail(work: Work, failure: Failed) -> None:
     if state not in GOING_BACK and (state is TenantState.QUEUED or TenantState.HELD not in MOVES[state]):
         raise Unavailable(f"{work.step.deed.value} of {work.namespace}: {failure.message}")
     show_failure(work, failure)
+    if state in GOING_BACK:
+        failure = in_a_rollback(failure)
     status = tenant_run.failed(work.status, failure.reason, failure.message, work.now(), takes_back)
     if status.state is TenantState.HELD and not status.written and state is not TenantState.HELD:
         await hold_before_writing(work, status)

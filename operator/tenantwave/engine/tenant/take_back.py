@@ -14,6 +14,7 @@ from tenantwave.api.meta import ObjectRef
 from tenantwave.api.tenant_run import Direction, Intent, IntentState, TenantState
 from tenantwave.core import blobs, tenant_run
 from tenantwave.core.preservation import Conflict as MergeConflict
+from tenantwave.core.preservation import same_configuration
 from tenantwave.core.world import Progress
 from tenantwave.engine.tenant.close import let_go
 from tenantwave.engine.tenant.documents import AnyDocument, ConfigDocument, Document, WorkloadDocument
@@ -211,6 +212,7 @@ async def _write_back(work: Work, document: Document[T]) -> None:
         if (aim is None) == (live is None) and not document.fields(live, aim):
             work.ledger.reverted(document.ref)
             return UNCHANGED
+        _refuse_immutable(document, live, aim)
         return aim
 
     async def saved() -> Body | None:
@@ -243,6 +245,16 @@ async def _aim_of(work: Work, document: AnyDocument, standing: Sequence[Intent],
         notes = result.notes
     show_way_back(work, document.subject.config_map, settled, forced, notes)
     return goal if is_forced else result.content
+
+
+def _refuse_immutable(document: AnyDocument, live: Any, aim: Any) -> None:
+    """Raise Failed where the tenant has made a ConfigMap immutable since we wrote it: no write puts its content back under its name."""
+    if not isinstance(document, ConfigDocument) or live is None or aim is None or not live.immutable:
+        return
+    if not same_configuration(live, aim) or not aim.immutable:
+        text = f"ConfigMap {document.name} was made immutable since, so it cannot go back"
+        mend = "delete it and create it again without `immutable`, with the content that it has, then Resolve with Rollback"
+        raise Failed(FailReason.CONFIG_CONFLICT, f"{text}; {mend}")
 
 
 def _refuse_recreated(work: Work, document: Document[T], intent: Intent, raw: Body | None) -> None:
