@@ -75,39 +75,47 @@ def _shipped(work: Work, version: str) -> dict[str, str]:
     return {one.target: one.digest for one in work.run.catalogue if one.version == version and not one.removed}
 
 
-async def preserved_objects(
-    work: Work, catalogue: Mapping[str, Source], referred: Collection[str]
-) -> dict[str, tuple[str, dict[str, Any] | None]]:
-    """Return the targets that the run may touch, each with the name that is in force and the live object of it (None: not there).
+@dataclass(frozen=True, slots=True)
+class LookedAt:
+    """The targets that a run may touch, each with the name that is in force and the live object of it (None: not there).
 
-    Args: referred: the ConfigMaps that the components refer to, as they are live.
+    passed_over: a sentence for each that the tenant has and the release changes, and that is left as it is.
     """
+
+    targets: Mapping[str, tuple[str, dict[str, Any] | None]]
+    passed_over: tuple[str, ...]
+
+
+async def looked_at(work: Work, catalogue: Mapping[str, Source], referred: Collection[str]) -> LookedAt:
+    """Tell which ConfigMaps of the tenant are the run's business. Args: referred: those that the components refer to, as they are live."""
     found, _ = await work.ports.cluster.list(CONFIG_MAP, work.namespace)
     live = {str(raw["metadata"]["name"]): {"apiVersion": "v1", "kind": "ConfigMap"} | raw for raw in found}
     names = {target: in_force(work, target, catalogue, live, referred) for target in catalogue}
-    in_use = work.tenant.config_maps.union(referred)
-    return {
-        target: (name, live.get(name))
-        for target, name in names.items()
-        if _is_chosen(work.spec.preservation.config_maps, catalogue[target], name, live.get(name), in_use)
-    }
+    in_use, selector = work.tenant.config_maps.union(referred), work.spec.preservation.config_maps
+    why = {target: _why_not(selector, catalogue[target], name, live.get(name), in_use) for target, name in names.items()}
+    return LookedAt(
+        targets={target: (name, live.get(name)) for target, name in names.items() if not why[target]},
+        passed_over=tuple(
+            f"{target}: changed in {work.version}, but {why[target]}, so it stays as it is"
+            for target, name in names.items()
+            if why[target] and name in live and catalogue[target].base != catalogue[target].new
+        ),
+    )
 
 
-def _is_chosen(selector: LabelSelector | None, source: Source, name: str, raw: Body | None, in_use: Collection[str]) -> bool:
-    """Tell whether a target is the run's business.
+def _why_not(selector: LabelSelector | None, source: Source, name: str, raw: Body | None, in_use: Collection[str]) -> str:
+    """Return why a target is none of the run's business; '' where it is.
 
     One that only the new version knows is, where the tenant has none or no selector says otherwise; so is one that an earlier run brought.
     Of all others those that `preservation.configMaps` selects, else those that workloads refer to.
     """
-    if why_never_touched(raw or {"metadata": {"name": name}}):
-        return False
-    if raw is None:
-        return not source.base or name in in_use
-    if is_brought(raw):
-        return True
-    if selector is not None:
-        return selector.matches(raw["metadata"].get("labels") or {})
-    return not source.base or name in in_use
+    if reason := why_never_touched(raw or {"metadata": {"name": name}}):
+        return reason
+    if raw is not None and is_brought(raw):
+        return ""
+    if raw is not None and selector is not None:
+        return "" if selector.matches(raw["metadata"].get("labels") or {}) else "preservation.configMaps does not select it"
+    return "" if not source.base or name in in_use else "no workload refers to it"
 
 
 async def merged(work: Work, document: ConfigDocument, source: Source, live: ConfigMapContent | None) -> MergeResult:

@@ -11,7 +11,7 @@ from tenantwave.api.kinds import Kind
 from tenantwave.api.upgrade import Component
 from tenantwave.core.intents import Name, name_of
 from tenantwave.core.preservation import MergeResult
-from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, merged, preserved_objects
+from tenantwave.engine.tenant.configuration import Source, catalogue_of, config_digest, looked_at, merged
 from tenantwave.engine.tenant.documents import ConfigDocument, Values, WorkloadDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.versions import (
@@ -87,6 +87,8 @@ class Draft:
     workloads: tuple[PlannedWorkload, ...]
     secrets: frozenset[str] = frozenset()
     """The Secrets that the workloads refer to, as they are now and as they will be: a release changes no reference."""
+    notes: tuple[str, ...] = ()
+    """What there is to say of the plan besides its merges, each sentence about one ConfigMap."""
 
     def present(self) -> list[tuple[Kind, str, dict[str, Any], bool]]:
         """Return the objects that are there: kind, name, the object, and whether the run writes it."""
@@ -115,7 +117,8 @@ async def draft_of(work: Work) -> Draft:
     refers = {id(raw): work.driver_of(component).references(raw) for component, raw in found}
     referred = frozenset(name for names in refers.values() for name in names)
     configs = []
-    for target, (name, raw) in (await preserved_objects(work, catalogue, referred)).items():
+    seen = await looked_at(work, catalogue, referred)
+    for target, (name, raw) in seen.targets.items():
         first = next((component for component, body in found if name in refers[id(body)]), found[0][0])
         document = work.config(name)
         result = await merged(work, document, catalogue[target], document.read(raw))
@@ -125,7 +128,7 @@ async def draft_of(work: Work) -> Draft:
         configs.append(await _versioned(work, planned, [body for _, body in found], is_referred=name in referred))
     workloads = [_planned_workload(work, component, raw, refers[id(raw)], configs) for component, raw in found]
     secrets = frozenset().union(*(work.driver_of(component).secret_references(raw) for component, raw in found))
-    return Draft(tuple(configs), tuple(workloads), secrets)
+    return Draft(tuple(configs), tuple(workloads), secrets, seen.passed_over)
 
 
 def _refuse_shared(work: Work, found: Sequence[tuple[Component, dict[str, Any]]]) -> None:

@@ -36,8 +36,8 @@ def show_failure(work: Work, failure: Failed) -> None:
         show_conflicts(work, (), (failure,))
 
 
-def show_plan(work: Work, planned: Iterable[tuple[MergeResult, str, str]]) -> None:
-    """Stage what gives way by the plan, and the notes of its merges.
+def show_plan(work: Work, planned: Iterable[tuple[MergeResult, str, str]], notes: Iterable[str] = ()) -> None:
+    """Stage what gives way by the plan, and the notes of its merges and of itself.
 
     Of a ConfigMap with a write of an earlier run that nobody has taken back, what gave way to that write stays listed.
     Args: planned: of each ConfigMap the merge, and the digests of what holds the tenant's and the release's content whole ('': not saved).
@@ -50,7 +50,7 @@ def show_plan(work: Work, planned: Iterable[tuple[MergeResult, str, str]]) -> No
         for conflict in result.settled
     ]
     _stage(work, _together(carried, settled))
-    _stage_notes(work, [note for result, _, _ in merges for note in _notes_of(work, result)])
+    _stage_notes(work, [*notes, *(note for result, _, _ in merges for note in _notes_of(work, result))])
 
 
 def show_write(work: Work, config_map: str, result: MergeResult, *, saved: str, new: str) -> None:

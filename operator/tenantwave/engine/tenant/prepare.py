@@ -51,7 +51,7 @@ async def preview(work: Work) -> None:
         text = "what held the tenant is mended; it is planned again"
         await work.handle.save(tenant_run.to(work.status, TenantState.QUEUED, RunReason.PLANNED, text, work.now()))
         return
-    show_plan(work, _listed(draft, ()))
+    show_plan(work, _listed(draft, ()), draft.notes)
     work.handle.stage(preview=_plan(work, draft), preview_problem="", preserved=_preserved(draft), conflicts=(), conflict_count=0)
     await work.handle.save()
 
@@ -88,7 +88,7 @@ async def prepare(work: Work) -> None:
     await ask_the_server(draft, work)
     await record(work, draft.secrets)
     snapshots = await _save_objects(work, draft)
-    show_plan(work, _listed(draft, snapshots))
+    show_plan(work, _listed(draft, snapshots), draft.notes)
     work.handle.stage(
         plan=_plan(work, draft),
         snapshots=snapshots,

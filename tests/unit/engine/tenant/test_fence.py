@@ -16,11 +16,10 @@ from tenantwave.api.kinds import DEPLOYMENT, INTENT_ANNOTATION
 from tenantwave.api.tenant_run import TenantRunStatus
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
-from tenantwave.core.preservation import Subject
+from tenantwave.core.preservation import Rules, Subject
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.intents import Ledger
 from tenantwave.engine.tenant.run_handle import RunHandle
-from tenantwave.engine.tenant.work import rules_of
 from tenantwave.faults import Conflict
 
 Outcome = Callable[[Story], TenantRunStatus | None]
@@ -131,7 +130,7 @@ async def test_a_late_end_leaves_the_marker_of_a_write_that_it_does_not_know() -
     stored = story.world().tenants[ACME].run
     assert stored is not None
     sleeper = Ledger(story.cluster, SecretSnapshots(story.cluster, OWN), RunHandle(story.cluster, OWN, stored))
-    document = ConfigDocument(ACME, "worker-config", rules_of(story.spec), Subject("worker-config", "2.4.0", "shop 2.3.1"))
+    document = ConfigDocument(ACME, "worker-config", Rules.of(story.spec.preservation), Subject("worker-config", "2.4.0", "shop 2.3.1"))
     story.order_back()
 
     def die(number: int, request: Request) -> None:

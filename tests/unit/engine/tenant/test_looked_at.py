@@ -52,6 +52,7 @@ async def test_what_nobody_refers_to_stays_as_it_is_and_goes_on_from_there() -> 
     story = await Story(spec=a_spec_of_api()).begin()
     del story.cluster.objects[DEPLOYMENT.plural, ACME, "worker"]
     await story.run(S.SUCCEEDED)
+    assert story.status.notes == ("worker-config: changed in 2.4.0, but no workload refers to it, so it stays as it is",)
     assert story.data("worker-config") == OLD["worker-config"]
     assert "worker-config" not in preserved(story)
     story.cluster.put(DEPLOYMENT, a_deployment("worker", "worker-config"))
@@ -81,6 +82,7 @@ async def test_the_base_stays_where_the_selector_passes_a_config_map_by() -> Non
     story = await Story(spec=a_spec(preservation=SELECTOR)).begin()
     label(story, "app-config")
     await story.run(S.SUCCEEDED)
+    assert story.status.notes == ("worker-config: changed in 2.4.0, but preservation.configMaps does not select it, so it stays as it is",)
     assert story.data("worker-config") == OLD["worker-config"]
     status = story.status.model_copy(update={"state": S.QUEUED, "plan": None})
     story.set_status(status)
@@ -128,6 +130,7 @@ async def test_what_the_cluster_or_a_controller_writes_is_left_alone(metadata: d
     await story.run(S.SUCCEEDED)
     assert story.data("worker-config") == OLD["worker-config"]
     assert story.data("app-config") == NEW["app-config"]
+    assert len(story.status.notes) == 1
     assert "worker-config" not in preserved(story)
 
 
