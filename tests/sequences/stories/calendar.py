@@ -134,7 +134,7 @@ def in_a_short_window(ready: Ready, choice: str, slow: str) -> Fleet:
     rules = {"whenNoWindow": "Open", "minRemaining": "5m", "onWindowClose": choice, "maxOverrun": "2h"}
     fleet = ready(a_fleet(canaries=1, others=0, waves=[{"name": "all"}], maintenance=rules))
     api = a_spec().components[0].model_dump(mode="json", by_alias=True, exclude_none=True)
-    fleet.spec = a_spec(NEW, components=[api, {**api, "name": "web"}], health={"timeout": "6h"})
+    fleet.spec = a_spec(NEW, components=[api, {"name": "web", "workload": {**api["workload"], "name": "web"}}], health={"timeout": "6h"})
     noon = {"name": "noon", "weekly": {"days": ["Mon", "Tue"], "start": "12:00", "duration": "1h"}}
     with_doors(fleet, c1={"windows": [noon]})
     fleet.members["c1"].bad.add(slow)
