@@ -63,7 +63,7 @@ async def let_go(work: Work) -> None:
 
 async def _unmark(work: Work) -> None:
     for ref in work.ledger.touched():
-        document = await work.written(ref)
+        document = await work.named(ref)  # also where what was saved is lost: AcceptLive is the way out of that
         if isinstance(document, JobDocument):
             await let_job_go(work, document)
         else:

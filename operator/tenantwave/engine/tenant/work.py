@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -158,8 +158,8 @@ class Work:
         name, kind = live["metadata"]["name"], driver.kind(component)
         return WorkloadDocument(self.namespace, name, kind, driver, tuple(sorted(paths)), names or {})
 
-    async def written(self, ref: ObjectRef) -> AnyDocument:
-        """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names."""
+    async def named(self, ref: ObjectRef) -> AnyDocument:
+        """Return an object of the journal by its name alone: enough for its marker. Nothing that was saved is read."""
         if ref.kind == CONFIG_MAP.name:
             return self.config(ref.name)
         if ref.kind == SECRET.name:
@@ -167,7 +167,16 @@ class Work:
         if ref.kind == JOB.name:
             return JobDocument(self.namespace, ref.name)
         driver, kind = self._driver_for(ref)
-        document = WorkloadDocument(self.namespace, ref.name, kind, driver, ())
+        return WorkloadDocument(self.namespace, ref.name, kind, driver, ())
+
+    async def written(self, ref: ObjectRef) -> AnyDocument:
+        """Return an object of the journal as a document, whatever the spec says by now: its paths are those that the journal names.
+
+        Raises: SnapshotCorrupt where what was saved is gone.
+        """
+        document = await self.named(ref)
+        if not isinstance(document, WorkloadDocument):
+            return document
         stood: dict[str, set[str]] = {}
         for intent in self.ledger.of(ref):
             for digest in (intent.before, intent.after):
@@ -175,7 +184,7 @@ class Work:
                 for path, value in (part or {}).items():
                     stood.setdefault(path, set()).add(value)
         names = {path: frozenset(values - {""}) for path, values in stood.items() if referred_target(path)}
-        return WorkloadDocument(self.namespace, ref.name, kind, driver, tuple(sorted(stood)), names)
+        return replace(document, paths=tuple(sorted(stood)), names=names)
 
     async def settle(self, document: AnyDocument, by_order: bool | None = None) -> None:
         """Find out what became of open writes to one object (see `Ledger.settle`)."""
