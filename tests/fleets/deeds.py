@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from builders import OLD
@@ -129,6 +130,9 @@ def _let_go(fleet: Fleet, member: Member, status: TenantRunStatus, step: Step) -
     if step.outcome.state is S.SUCCEEDED:
         version = fleet.planned_spec().release.version
         member.record = VersionRecord(version, version, fleet.now)
+    elif step.outcome.reason == RunReason.ORPHANED and status.written:
+        known = member.record or VersionRecord("", "", fleet.now)
+        member.record = replace(known, unproven={status.to_version: status.run})
     fleet.store(member.name, step.outcome)
 
 

@@ -166,6 +166,17 @@ class Fleet:
         self.deletion_time = self.now
         self._line("delete", UPGRADE, "")
 
+    def make_again(self) -> None:
+        """Create the TenantUpgrade again after its deletion, in a file that has moved: of the one before nothing is left but version records."""
+        if self.has_finalizer or self.deletion_time is None:
+            raise Broken("it is still there")
+        self.deletion_time, self.journal = None, None
+        for member in self.members.values():
+            member.run = None
+        self.gates = ScriptedGates()
+        self.passed, self._waves = set(), {}
+        self._line("create", UPGRADE, "")
+
     # What there is.
 
     def world(self) -> World:

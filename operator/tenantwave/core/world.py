@@ -93,6 +93,7 @@ class VersionRecord:
 
     base: target ConfigMap -> digest of the pristine content that the last Succeeded run left there.
     rolled_back: versions taken back here, with the run: not tried again without Retry or a new run.
+    unproven: versions that a run of ours brought here and nobody proved, with the run: its upgrade was deleted while the tenant soaked.
     """
 
     version: str
@@ -100,6 +101,7 @@ class VersionRecord:
     since: datetime
     base: Mapping[str, str] = field(default_factory=dict)
     rolled_back: Mapping[str, str] = field(default_factory=dict)
+    unproven: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,46 @@ def an_edit_back_takes_soaking_tenants_back(ready: Ready) -> Fleet:
 
 
 @story
+def an_upgrade_that_is_made_again_judges_what_was_left_soaking(ready: Ready) -> Fleet:
+    """A file that moves is pruned and made again: what its canary was left with is unproven, so it soaks, and the others wait for its verdict."""
+    fleet = ready(a_fleet(gated=True))
+    fleet.go(state_is("c1", S.SOAKING))
+    fleet.delete()
+    fleet.go(lambda fleet: fleet.state("c1") is S.ORPHANED and not fleet.is_guarded())
+    fleet.now += MINUTE
+    fleet.make_again()
+    again = fleet.now
+    fleet.go(state_is("c1", S.SOAKING))
+    assert fleet.run_of("c1").last_seq == 0, "nothing is written again"
+    assert all(fleet.members[name].live == "2.3.1" for name in ("t1", "t2", "t3"))
+    fleet.go("Succeeded")
+    proven = fleet.run_of("c1").completion_time
+    assert proven is not None
+    assert proven - again >= timedelta(minutes=10), "it has soaked"
+    assert fleet.run_of("c1").reason == "Upgraded"
+    return fleet
+
+
+@story
+def what_was_left_soaking_is_not_taken_back_by_an_upgrade_that_did_not_write_it(ready: Ready) -> Fleet:
+    """What stood before is on record with the run that is gone: it is Held, the others keep their version, and a person decides."""
+    fleet = ready(a_fleet())
+    fleet.go(state_is("c1", S.SOAKING))
+    fleet.delete()
+    fleet.go(lambda fleet: fleet.state("c1") is S.ORPHANED and not fleet.is_guarded())
+    fleet.make_again()
+    fleet.go(state_is("c1", S.SOAKING))
+    fleet.order("Abort")
+    fleet.go("Aborted")
+    assert fleet.states() == {"c1": "Held", "t1": "Skipped", "t2": "Skipped", "t3": "Skipped"}
+    assert fleet.run_of("c1").reason == "ForwardOnly"
+    assert fleet.members["c1"].live == "2.4.0"
+    fleet.order("Resolve", tenants=["c1"], resolution="AcceptLive")
+    fleet.go(state_is("c1", S.SUCCEEDED))
+    return fleet
+
+
+@story
 def an_edit_of_the_rollout_alone_judges_soaking_tenants_anew(ready: Ready) -> Fleet:
     """The same content by another selector: nothing is written again, no window is needed, the clock begins again."""
     fleet = ready(a_fleet())

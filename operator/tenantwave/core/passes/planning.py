@@ -12,6 +12,7 @@ from tenantwave.core.passes.draft import Draft, is_at_release, planned_status, r
 from tenantwave.core.passes.plan_warnings import plan_warnings
 from tenantwave.core.passes.problems import named
 from tenantwave.core.passes.runs import content_of, is_earlier_attempt, spec_blob
+from tenantwave.core.passes.starts import left_unproven
 from tenantwave.core.plan import Deed, Hold
 from tenantwave.core.world import Tenant
 
@@ -266,6 +267,7 @@ def record_already_there(draft: Draft) -> None:
             and not status.written
             and not any(claim.holds for claim in tenant.claims)
             and is_at_release(draft, tenant)
+            and not left_unproven(draft, tenant)
         ):
             message = f"already runs {draft.spec.release.product} {draft.spec.release.version}; nothing was written"
             draft.do(tenant.name, Deed.LET_GO, tenant_run.succeeded(status, RunReason.ALREADY_AT_RELEASE, message, draft.now))

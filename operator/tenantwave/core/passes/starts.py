@@ -237,6 +237,24 @@ def start_tenants(draft: Draft) -> None:
             _start_in(draft, record)  # stragglers, and who planned again after being held or came back: within the same slots
 
 
+def left_unproven(draft: Draft, tenant: Tenant) -> str:
+    """Return the run that brought the tenant to the release and let go of it before it was proven; '' if there is none.
+
+    Its upgrade was deleted while the tenant soaked. Whichever upgrade asks for the version next judges it.
+    """
+    if tenant.record is None or not is_at_release(draft, tenant):
+        return ""
+    return tenant.record.unproven.get(draft.spec.release.version, "")
+
+
+def _has_nothing_to_write(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> bool:
+    """Tell whether the tenant only has to be judged: an earlier run wrote what this one would write, and nobody has proven it."""
+    if status.written and status.converged_time is not None:
+        return is_at_release(draft, tenant)
+    same = not status.written or draft.run.content == draft.run.previous_content
+    return same and bool(left_unproven(draft, tenant))
+
+
 def _start_in(draft: Draft, wave: WaveRecord) -> None:
     effective = draft.effective_waves[wave.name]
     free = effective.slots(len(wave.tenants)) - in_flight_count(draft, wave)
@@ -244,8 +262,8 @@ def _start_in(draft: Draft, wave: WaveRecord) -> None:
     for tenant, status in list(draft.in_wave(wave)):
         if status.state not in tenant_run.NOT_STARTED or _is_being_recorded(draft, tenant) or not draft.is_stored(tenant.name):
             continue
-        has_soaked = status.written and status.converged_time is not None and is_at_release(draft, tenant)
-        hold = _upgrade_goes_on(draft, tenant, status) if has_soaked else why_not_yet(draft, tenant, status)
+        has_soaked = _has_nothing_to_write(draft, tenant, status)
+        hold = _may_soak_again(draft, tenant, status) if has_soaked else why_not_yet(draft, tenant, status)
         if hold is None and stopped:
             hold = Hold(WaitReason.UPGRADE_ON_HOLD, f"wave {wave.name} starts no more tenants; see the upgrade's condition Ready")
         if hold is None and free <= 0:
@@ -270,8 +288,22 @@ def _is_being_recorded(draft: Draft, tenant: Tenant) -> bool:
     return step is not None and step.deed is not Deed.PREVIEW
 
 
+def _may_soak_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> Hold | None:
+    """Return why a tenant is not judged yet in which nothing is written. One that was let go may have been taken by another upgrade since."""
+    busy = None if status.written else _tenant_is_free(draft, tenant, status)
+    return busy or _upgrade_goes_on(draft, tenant, status)
+
+
 def _soak_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
-    """Judge anew a tenant that soaked in the run before: nothing is written, so no window is needed; its clock begins again."""
+    """Judge anew a tenant that soaked in an earlier run: nothing is written, so no window is needed; its clock begins again.
+
+    What the run of a deleted upgrade wrote counts as written, but cannot be taken back: what stood before is not on record here.
+    """
+    by = left_unproven(draft, tenant)
+    left: dict[str, object] = {}
+    if by and not status.written:
+        why = f"run {by}, whose upgrade is gone, wrote {draft.spec.release.version} and not this one"
+        left = {"written": True, "forward_only": why, "from_version": draft.spec.release.version}
     draft.move(
         tenant.name,
         S.SOAKING,
@@ -279,6 +311,7 @@ def _soak_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
         f"runs {draft.spec.release.version} since an earlier run; it must stay healthy",
         start_time=status.start_time or draft.now,
         converged_time=draft.now,
+        **left,
     )
 
 

@@ -47,6 +47,8 @@ async def end_with_outcome(work: Work) -> None:
         await work.fence()
     if outcome.state is TenantState.SUCCEEDED:
         await _record(work, is_stable=False, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)
+    if outcome.reason == RunReason.ORPHANED and work.status.written:
+        await _record_unproven(work)  # before the TenantRun says so: whoever selects the tenant next is to judge it
     waits_with_writes = work.status.written and outcome.state in tenant_run.NOT_STARTED
     if outcome.reason in _NAMESPACE_GONE and outcome.state is TenantState.ORPHANED:
         await work.lock.release()  # what is there now under that name is none of ours, whatever it carries
@@ -79,6 +81,13 @@ async def _record(work: Work, *, is_stable: bool, adopting: bool = False) -> Non
     base = pristine_of_release(work) if is_found else base_after(work, record.now.version, record.now.base)
     moved = record.moved(work.version, base, work.handle.uid, work.now(), is_stable=is_stable)
     await work.records.write(work.product, work.namespace, work.namespace_uid, moved, stored)
+
+
+async def _record_unproven(work: Work) -> None:
+    """Write down that what this run brought has not been proven: the upgrade may be made again, or another one ask for the same version."""
+    record, stored = await work.records.read(work.product, work.namespace_uid)
+    left = record.left_unproven(work.status.to_version or work.version, work.status.run)
+    await work.records.write(work.product, work.namespace, work.namespace_uid, left, stored)
 
 
 async def _delete_dropped(work: Work) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,12 +32,17 @@ class Proven:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """The stored record. `writer`: UID of the TenantRun that moved it last; `previous`: where that run takes it back to."""
+    """The stored record. `writer`: UID of the TenantRun that moved it last; `previous`: where that run takes it back to.
+
+    unproven: version -> the run that brought it here and let go of the tenant before it was proven, for its upgrade was deleted. That ends
+    when the version is proven, accepted by a person, or taken back.
+    """
 
     now: Proven = Proven()
     previous: Proven = Proven()
     writer: str = ""
     rolled_back: Mapping[str, str] = field(default_factory=dict)
+    unproven: Mapping[str, str] = field(default_factory=dict)
 
     def moved(self, version: str, base: Mapping[str, str], writer: str, since: datetime, *, is_stable: bool) -> Record:
         """Return the record of a tenant that runs `version`. Written again by the same run it stays as it is.
@@ -45,12 +50,12 @@ class Record:
         Args: is_stable: gates and soak have passed. What was only found there (AlreadyAtRelease), or accepted by a person, is not stable:
             the last stable version stays.
         """
-        if self.writer == writer and self.now.version == version and self.now.base == base:
+        if self.writer == writer and self.now.version == version and self.now.base == base and version not in self.unproven:
             return self
         previous = self.previous if self.writer == writer else self.now
-        kept = {known: run for known, run in self.rolled_back.items() if known != version}
         stable = version if is_stable else self.now.last_stable_version
-        return Record(Proven(version, stable, since, base), previous, writer, kept)
+        now = Proven(version, stable, since, base)
+        return Record(now, previous, writer, _without(self.rolled_back, version), _without(self.unproven, version))
 
     def moved_back(self, version: str, to_version: str, run: str, writer: str, since: datetime) -> Record:
         """Return the record of a tenant that was taken back from `version`: what stood before, and that `run` took it back.
@@ -60,7 +65,11 @@ class Record:
         now = self.previous if self.writer == writer else self.now
         if not now.version:
             now = Proven(version=to_version, since=since)
-        return Record(now, now, writer, dict(self.rolled_back) | {version: run})
+        return Record(now, now, writer, dict(self.rolled_back) | {version: run}, _without(self.unproven, version))
+
+    def left_unproven(self, version: str, run: str) -> Record:
+        """Return the record of a tenant that `run` has let go while `version` was still unproven. What it ran before stays what is proven."""
+        return replace(self, unproven=dict(self.unproven) | {version: run})
 
 
 def record_name(product: str, tenant_uid: str) -> str:
@@ -71,7 +80,9 @@ def record_name(product: str, tenant_uid: str) -> str:
 def read_record(raw: Body) -> Record:
     """Return the record in a ConfigMap. Raises ValueError, KeyError or TypeError where somebody has damaged it."""
     data = json.loads((raw.get("data") or {}).get("record", ""))
-    return Record(_proven(data["now"]), _proven(data["previous"]), str(data["writer"]), dict(data["rolledBack"]))
+    return Record(
+        _proven(data["now"]), _proven(data["previous"]), str(data["writer"]), dict(data["rolledBack"]), dict(data.get("unproven", {}))
+    )
 
 
 def version_record(raw: Body) -> VersionRecord:
@@ -83,7 +94,7 @@ def version_record(raw: Body) -> VersionRecord:
             f"the version record {raw['metadata']['name']} is damaged: {error!r}; delete it, and state assumedVersion"
         ) from error
     since = record.now.since or datetime.fromtimestamp(0, UTC)
-    return VersionRecord(record.now.version, record.now.last_stable_version, since, record.now.base, record.rolled_back)
+    return VersionRecord(record.now.version, record.now.last_stable_version, since, record.now.base, record.rolled_back, record.unproven)
 
 
 class Records:
@@ -121,12 +132,14 @@ class Records:
 
 
 def _text(record: Record) -> str:
-    document = {
+    document: dict[str, Any] = {
         "now": _document(record.now),
         "previous": _document(record.previous),
         "writer": record.writer,
         "rolledBack": dict(record.rolled_back),
     }
+    if record.unproven:
+        document["unproven"] = dict(record.unproven)
     return json.dumps(document, sort_keys=True, indent=1)
 
 
@@ -147,3 +160,7 @@ def _proven(document: Mapping[str, Any]) -> Proven:
         since=datetime.fromisoformat(since) if since else None,
         base=dict(document["base"]),
     )
+
+
+def _without(runs: Mapping[str, str], version: str) -> dict[str, str]:
+    return {known: run for known, run in runs.items() if known != version}

@@ -129,6 +129,31 @@ def test_a_rollback_before_the_record_moved_keeps_it() -> None:
     assert (back.now, back.rolled_back) == (OLD, {"2.4.0": "run-1"})
 
 
+def test_what_was_left_unproven_stays_so_until_that_very_version_is_proven_or_taken_back() -> None:
+    """What the tenant ran before stays what is proven; another version that is proven says nothing about this one."""
+    left = Record(now=OLD, writer="us").left_unproven("2.4.0", "run-1")
+    assert (left.now, left.unproven) == (OLD, {"2.4.0": "run-1"})
+    assert left.moved("2.5.0", NEW_BASE, "us", NOON, is_stable=True).unproven == {"2.4.0": "run-1"}
+    assert left.moved("2.4.0", NEW_BASE, "us", NOON, is_stable=True).unproven == {}
+    assert left.moved_back("2.4.0", "2.3.1", "run-2", "us", NOON).unproven == {}
+    assert left.moved_back("2.5.0", "2.4.0", "run-2", "us", NOON).unproven == {"2.4.0": "run-1"}
+    proven_once = Record(now=OLD, writer="us").left_unproven("2.3.1", "run-1").moved("2.3.1", OLD.base, "us", NOON, is_stable=True)
+    assert proven_once.unproven == {}, "the same run may have proven it, begun anew, and left it"
+
+
+async def test_what_was_left_unproven_is_stored_and_shown_to_the_planner() -> None:
+    """A record of before that knows nothing of it is read all the same."""
+    cluster = FakeCluster()
+    records = Records(cluster, OWN)
+    await records.write("shop", "acme", "ns-1", Record(now=OLD), None)
+    read, stored = await records.read("shop", "ns-1")
+    assert (read.unproven, stored is not None and version_record(stored).unproven) == ({}, {})
+    await records.write("shop", "acme", "ns-1", read.left_unproven("2.4.0", "run-1"), stored)
+    read, stored = await records.read("shop", "ns-1")
+    assert stored is not None
+    assert read.unproven == version_record(stored).unproven == {"2.4.0": "run-1"}
+
+
 async def test_a_record_is_stored_and_read_back() -> None:
     """Over the one that was read, and only if it differs."""
     cluster = FakeCluster()

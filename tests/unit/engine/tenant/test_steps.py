@@ -350,3 +350,19 @@ async def test_a_right_that_is_missing_at_the_end_holds_the_tenant_and_takes_nob
     story.cluster.before = refuse
     await story.step()
     assert (story.status.state, story.image("api")) == (S.HELD, "shop/api:2.4.0")
+
+
+async def test_a_tenant_that_is_released_while_it_soaks_is_on_record_as_unproven() -> None:
+    """The upgrade was deleted: the next one that asks for this version is to judge it. What it ran before stays what is proven."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    before, run = story.record(), story.status.run
+    outcome = story.status.model_copy(update={"state": S.ORPHANED, "reason": RunReason.ORPHANED.value})
+    await story.step(Deed.LET_GO, outcome=outcome)
+    record = story.record()
+    assert record is not None
+    assert record.unproven == {"2.4.0": run}
+    assert (record.version, record.last_stable_version) == (
+        (before.version, before.last_stable_version) if before is not None else ("", "")
+    )
+    assert (story.status.state, story.leftovers()) == (S.ORPHANED, [])
