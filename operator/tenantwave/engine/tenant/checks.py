@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import JOB
+from tenantwave.api.run_records import MAX_HOOK_RECORDS
 from tenantwave.api.tenant_run import Intent
 from tenantwave.api.upgrade import SecretHandling
 from tenantwave.core import blobs, preservation
@@ -81,10 +82,21 @@ def check_room(work: Work, draft: Draft, intents: Sequence[Intent]) -> None:
     problem = (
         work.ports.snapshots.why_no_room(sum(len(blobs.canonical(raw)) for _, _, raw, _ in draft.present()))
         or why_too_many(len(seen) + len(jobs))
+        or _why_too_many_hooks(len(work.spec.hooks), len(probes))
         or why_no_room(intents, draft.to_write(), len(new_jobs), len(secrets))
     )
     if problem:
         raise Failed(FailReason.PREFLIGHT_FAILED, problem)
+
+
+def _why_too_many_hooks(hook_count: int, probe_count: int) -> str | None:
+    """Say why the TenantRun has no room for a record of each hook, those of the way back too, and of each probe; None where it has."""
+    if hook_count + probe_count <= MAX_HOOK_RECORDS:
+        return None
+    return (
+        f"{hook_count} hooks and {probe_count} CronJobs with `probe` in one tenant, at most {MAX_HOOK_RECORDS} together can be recorded; "
+        "use fewer hooks, or `probe` for fewer CronJobs"
+    )
 
 
 def refuse_immutable(

@@ -9,7 +9,7 @@ import pytest
 
 from support.tenant_story import ACME, OLD, OWN, S, Story, a_spec
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, INTENT_ANNOTATION, LEASE, TENANT_RUN, Kind
+from tenantwave.api.kinds import CONFIG_MAP, CRON_JOB, DEPLOYMENT, INTENT_ANNOTATION, LEASE, TENANT_RUN, Kind
 from tenantwave.core.plan import Deed
 from tenantwave.faults import Forbidden
 
@@ -248,3 +248,19 @@ async def test_a_preview_asks_the_server() -> None:
     await story.step(Deed.PREVIEW)
     assert any(request.endswith("(dry-run)") for request in story.cluster.requests)
     assert [one.kind for one in story.cluster.writes] == ["TenantRun"]
+
+
+@pytest.mark.parametrize(("count", "state"), [(31, S.APPLYING), (32, S.HELD)])
+async def test_every_hook_and_probe_finds_room_for_its_record(count: int, state: S) -> None:
+    """Those of the way back, too: else they would keep the tenant from being taken back."""
+    template = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": "shop/tools:1"}]}}}}
+    workload = {"kind": "CronJob", "selector": {"matchLabels": {"part": "jobs"}}, "probe": True}
+    components = [{"name": "jobs", "workload": workload | {"containers": [{"name": "run", "image": "shop/jobs:2.4.0"}]}}]
+    story = await Story(spec=a_spec(components=components, hooks=[{"name": "undo", "at": "OnRollback", "jobTemplate": template}])).begin()
+    for number in range(count):
+        metadata = {"name": f"job-{number}", "namespace": ACME, "labels": {"part": "jobs"}}
+        pod = {"spec": {"containers": [{"name": "run", "image": "shop/jobs:2.3.1"}]}}
+        story.cluster.put(CRON_JOB, {"metadata": metadata, "spec": {"schedule": "@daily", "jobTemplate": {"spec": {"template": pod}}}})
+    await story.step()
+    assert (story.status.state, story.status.written) == (state, False)
+    assert state is S.APPLYING or "1 hooks and 32 CronJobs with `probe` in one tenant, at most 32 together" in story.status.message
