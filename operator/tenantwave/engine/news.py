@@ -16,7 +16,7 @@ from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType,
 from tenantwave.api.decision import DecisionType
 from tenantwave.api.kinds import TENANT_PROFILE, TENANT_UPGRADE
 from tenantwave.api.meta import PROFILE_NAME
-from tenantwave.api.profile import Change
+from tenantwave.api.profile import Change, TenantProfileStatus
 from tenantwave.api.run_records import HookState
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade_status import TenantUpgradeStatus
@@ -156,6 +156,17 @@ def of_drift(before: TenantUpgradeStatus | None, after: TenantUpgradeStatus) -> 
     return Note("TenantsDriftOver", now.message)
 
 
+def of_windows(tenant: str, before: TenantProfileStatus | None, after: TenantProfileStatus) -> Note | None:
+    """Return the Event of a tenant whose windows cannot be used, which locks it, or can be used again."""
+    was, now = (condition_of(status.conditions if status is not None else (), ConditionType.WINDOWS_VALID) for status in (before, after))
+    if now is None:
+        return None
+    if now.status is ConditionStatus.FALSE:
+        is_new = was is None or (was.status, was.message) != (now.status, now.message)
+        return Note("WindowsInvalid", f"{now.reason}: {now.message}", tenant, warning=True) if is_new else None
+    return Note("WindowsValid", now.message, tenant) if was is not None and was.status is ConditionStatus.FALSE else None
+
+
 def of_tenant(tenant: str, before: TenantRunStatus, after: TenantRunStatus) -> Note | None:
     """Return what a tenant whose state has changed is told of its own upgrade: that it began, and how it ended."""
     match after.state:
@@ -214,7 +225,7 @@ REMEMBERED_COUNT = 20_000
 
 @dataclass(slots=True)
 class ChangeNews:
-    """Tells the changes in tenants: each as a line of the log, and as an Event of the tenant's profile."""
+    """Tells the changes in tenants: each as a line of the log, and as an Event of the tenant's profile. Also what the profile says of its windows."""
 
     notifier: Notifier
     _told: OrderedDict[str, None] = field(default_factory=OrderedDict)
@@ -230,6 +241,12 @@ class ChangeNews:
             if len(self._told) > REMEMBERED_COUNT:
                 self._told.popitem(last=False)
             self._tell(tenant, entry, identity)
+
+    def tell_of_windows(self, tenant: str, before: TenantProfileStatus | None, after: TenantProfileStatus) -> None:
+        """Tell that the tenant's windows lock it, or no longer do."""
+        if (note := of_windows(tenant, before, after)) is not None:
+            regarding = Regarding(TENANT_PROFILE, tenant, PROFILE_NAME)
+            self.notifier.tell(regarding, note.reason, note.message, warning=note.warning, key=note.message)
 
     def _tell(self, tenant: str, entry: changes.Entry, identity: str) -> None:
         change = entry.change

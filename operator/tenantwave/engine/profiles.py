@@ -84,6 +84,7 @@ class Profiles:
             await self.cluster.replace(TENANT_PROFILE, body, subresource="status")
             self.telemetry.status_write(TENANT_PROFILE.name)
             self.news.tell(tenant, changes_to_tell(shown, changes, now))
+            self.news.tell_of_windows(tenant, profile.status, status)
         if again is not None:
             self.queue.add_after(tenant, again - self.clock.now() + timedelta(milliseconds=20))
 
