@@ -198,6 +198,9 @@ class Driver(Protocol):
     def progress(self, live: Body) -> tuple[Progress, str]:
         """Return how far the rollout of what stands there now is, whatever version that is, and a sentence."""
 
+    def is_idle(self, live: Body) -> bool:
+        """Tell whether what has converged is meant to have no pods at all, so that none can show what it runs."""
+
     def exercised(self, live: Body, pods: Sequence[Body], fields: Iterable[str]) -> str:
         """Return '' if a Ready pod of the present template runs what these fields say, else a sentence why not."""
 

@@ -90,6 +90,25 @@ def test_a_daemon_set_on_no_node_is_refused() -> None:
     assert why_refused(a_component("DaemonSet"), live) is not None
 
 
+IDLE: dict[str, tuple[str, dict[str, Any], dict[str, Any], bool]] = {
+    "a Deployment without replicas": ("Deployment", {"replicas": 0}, {}, True),
+    "a StatefulSet without replicas": ("StatefulSet", {"replicas": 0}, {}, True),
+    "a Deployment with replicas": ("Deployment", {}, {}, False),
+    "a DaemonSet on no node": ("DaemonSet", {}, {"observedGeneration": 2, "desiredNumberScheduled": 0}, True),
+    "a DaemonSet on a node": ("DaemonSet", {}, {"observedGeneration": 2, "desiredNumberScheduled": 1}, False),
+    "a DaemonSet that its controller has not seen": ("DaemonSet", {}, {"observedGeneration": 1, "desiredNumberScheduled": 0}, False),
+    "a CronJob": ("CronJob", {}, {}, True),
+}
+
+
+@pytest.mark.parametrize(("kind", "spec", "status", "is_idle"), IDLE.values(), ids=IDLE)
+def test_what_is_meant_to_have_no_pods(kind: str, spec: dict[str, Any], status: dict[str, Any], is_idle: bool) -> None:
+    """A rollback waits for no pod of it."""
+    live = an_object(kind, spec=spec, status=status)
+    assert DRIVER.is_idle(live) is is_idle
+    assert DRIVER.is_idle(DRIVER.project(WORKLOAD_KINDS[kind], live)) is is_idle
+
+
 def test_the_write_names_containers_and_nothing_else() -> None:
     """Images by container name, init containers too, and the annotation; '' removes one."""
     live = an_object()

@@ -155,6 +155,12 @@ class WorkloadDriver:
         """Return the label selector of its pods; empty for a CronJob, whose pods come later."""
         return "" if live.get("kind") == CRON_JOB.name else selector_text((live.get("spec") or {}).get("selector") or {})
 
+    def is_idle(self, live: Body) -> bool:
+        """Tell whether what has converged is meant to have no pods at all: scaled to zero, wanted on no node, or a CronJob."""
+        if live.get("kind") == "DaemonSet":
+            return _is_wanted_nowhere(live)
+        return live.get("kind") == CRON_JOB.name or (live.get("spec") or {}).get("replicas", 1) == 0
+
     def exercised(self, live: Body, pods: Sequence[Body], fields: Iterable[str]) -> str:
         """Return '' if a Ready pod of the present template runs the images of these fields, else a sentence why not.
 
@@ -277,7 +283,7 @@ def why_refused(component: Component, live: Body) -> tuple[FailReason, str] | No
             )
         case "StatefulSet" if (strategy.get("rollingUpdate") or {}).get("partition", 0) > 0:
             return FailReason.UNVERIFIABLE, f"{called} has a rollingUpdate partition above 0: set it to 0, or SkipTenant"
-        case "DaemonSet" if _is_observed(live) and (live.get("status") or {}).get("desiredNumberScheduled", 0) == 0:
+        case "DaemonSet" if _is_wanted_nowhere(live):
             return (
                 FailReason.UNVERIFIABLE,
                 f"{called} is wanted on no node, so no pod can prove the release: correct its node selector, or SkipTenant",
@@ -355,6 +361,11 @@ def _daemon_set(live: Body) -> tuple[Progress, str]:
 
 def _is_observed(live: Body) -> bool:
     return int((live.get("status") or {}).get("observedGeneration", 0)) >= int(live["metadata"].get("generation", 0))
+
+
+def _is_wanted_nowhere(live: Body) -> bool:
+    """Tell whether no node is one for a DaemonSet."""
+    return _is_observed(live) and (live.get("status") or {}).get("desiredNumberScheduled", 0) == 0
 
 
 def _is_of_template(live: Body, pod: Body, images: Mapping[str, str], config_digest: str) -> bool:

@@ -283,8 +283,7 @@ async def _runs_again(work: Work, document: WorkloadDocument) -> bool:
         raise Failed(FailReason.DELETED, f"{document.kind.name} {document.name} is gone; create it again, then Resolve")
     driver, selector = document.driver, document.driver.pods_selector(raw)
     progress, _ = driver.progress(raw)
-    is_idle = (raw.get("spec") or {}).get("replicas") == 0
-    if progress is Progress.CONVERGED and (is_idle or not selector):
+    if progress is Progress.CONVERGED and (driver.is_idle(raw) or not selector):
         return True
     pods, _version = await work.ports.cluster.list(POD, work.namespace, selector) if selector else ([], "")
     if progress is not Progress.CONVERGED:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
-from support.tenant_story import OLD, S, Story
+from support.tenant_story import ACME, OLD, S, Story, a_deployment, a_spec
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason
+from tenantwave.api.kinds import DAEMON_SET, POD
+from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed
 
@@ -53,3 +57,40 @@ async def test_an_order_takes_the_others_back(order: Resolution) -> None:
     story.set_status(story.status.model_copy(update={"resolution": order}))
     await story.step(overwrite_later_edits=order is Resolution.FORCE_PRE_IMAGE)
     assert (story.status.state, *shown(story)) == (S.ROLLING_BACK, "shop/api:2.3.1", "shop/worker:2.3.1", True)
+
+
+def play_daemon_set(story: Story, node_count: int) -> None:
+    """Act the controller of the DaemonSet `agent`: a Ready pod on each node."""
+    live = story.cluster.see(DAEMON_SET, ACME, "agent")
+    template = live["spec"]["template"]
+    counts = dict.fromkeys(("desiredNumberScheduled", "updatedNumberScheduled", "numberAvailable"), node_count)
+    status: dict[str, Any] = {"observedGeneration": live["metadata"]["generation"], **counts}
+    if live.get("status") != status:
+        story.cluster.edit(DAEMON_SET, ACME, "agent", {"status": status})
+    story.cluster.objects.pop((POD.plural, ACME, "agent-pod"), None)
+    if node_count:
+        ready = {"conditions": [{"type": "Ready", "status": "True"}]}
+        metadata = {"name": "agent-pod", "namespace": ACME, **template["metadata"]}
+        story.cluster.put(POD, {"metadata": metadata, "spec": template["spec"], "status": ready})
+
+
+async def run(story: Story, until: TenantState, node_count: int) -> None:
+    """Step on with the DaemonSet wanted on so many nodes."""
+    for _ in range(10):
+        play_daemon_set(story, node_count)
+        if story.status.state is until:
+            return
+        await story.step()
+    raise AssertionError(f"{story.status.state}: {story.status.message}")
+
+
+async def test_a_daemon_set_that_is_wanted_nowhere_any_more_has_no_pod_to_wait_for() -> None:
+    """Its nodes were drained during the upgrade."""
+    containers = [{"name": "agent", "image": "shop/agent:2.4.0"}]
+    agent = {"name": "agent", "workload": {"kind": "DaemonSet", "name": "agent", "containers": containers}}
+    story = await Story(spec=a_spec(components=[agent])).begin()
+    story.cluster.put(DAEMON_SET, a_deployment("agent", "app-config"))
+    await run(story, S.SOAKING, node_count=1)
+    story.order_back()
+    await run(story, S.ROLLED_BACK, node_count=0)
+    assert story.leftovers() == []
