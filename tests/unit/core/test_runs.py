@@ -57,6 +57,8 @@ def test_a_run_is_superseded_when_nobody_is_in_flight(state: TenantState, begins
     run = plan.journal.run if plan.journal is not None else journal.run
     assert (run.generation == 2) is begins
     assert not any(move.status.state is S.PREFLIGHT for move in plan.moves)
+    waits = "the spec was edited (generation 2); tenants in flight finish, then the next run begins"
+    assert plan.summary.message.endswith(f"; {waits}") is not begins, "who reads run.id beside the new generation must see whose run it is"
 
 
 @pytest.mark.parametrize(

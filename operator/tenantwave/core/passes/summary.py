@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tenantwave.api.conditions import ReadyReason, WaitReason
 from tenantwave.api.kinds import UPGRADE_LABEL
 from tenantwave.api.policy import ApprovalTime
@@ -23,12 +25,11 @@ S = TenantState
 
 
 def summarise(draft: Draft) -> Summary:
-    """Return the reason of Ready and its sentence."""
-    for tell in SUMMARIES:
-        summary = tell(draft)
-        if summary is not None:
-            return summary
-    return Summary(ReadyReason.PLANNING, "the plan is being computed")
+    """Return the reason of Ready and its sentence. While an edit waits for tenants in flight it says so: the run shown is still the one before."""
+    summary = next((said for tell in SUMMARIES if (said := tell(draft)) is not None), None)
+    if summary is None:
+        summary = Summary(ReadyReason.PLANNING, "the plan is being computed")
+    return replace(summary, message=f"{summary.message}; {draft.on_hold}") if draft.superseded else summary
 
 
 def _done(draft: Draft) -> Summary | None:
