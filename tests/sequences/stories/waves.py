@@ -165,6 +165,36 @@ def a_namespace_goes_while_its_tenant_is_in_flight(ready: Ready) -> Fleet:
 
 
 @story
+def the_only_canary_goes_while_it_soaks(ready: Ready) -> Fleet:
+    """Nobody has shown that the release is healthy: the others wait until another tenant is the canary. Then it is upgraded first."""
+    fleet = ready(a_fleet())
+    fleet.go(state_is("c1", S.SOAKING))
+    fleet.members["c1"].exists = False
+    fleet.go("EmptyFirstWave")
+    assert fleet.state("c1") is S.ORPHANED
+    assert {fleet.members[name].live for name in ("t1", "t2", "t3")} == {"2.3.1"}
+    fleet.members["t1"].labels |= {"tenantwave.io/ring": "canary"}
+    fleet.order("Retry")
+    fleet.go(state_is("t1", S.SOAKING))
+    assert {fleet.members[name].live for name in ("t2", "t3")} == {"2.3.1"}
+    fleet.go("Succeeded")
+    return fleet
+
+
+@story
+def the_only_canary_runs_a_version_that_the_release_does_not_come_from(ready: Ready) -> Fleet:
+    """Nobody in the first wave can be upgraded: the others wait. With other fromVersions the canaries go first, as ever."""
+    fleet = ready(a_fleet(canaries=2))
+    fleet.edit(release={"fromVersions": ">=2.3,<2.4"})
+    fleet.members["c1"].record = fleet.members["c2"].record = VersionRecord("2.2.0", "2.2.0", NOON)
+    fleet.go("EmptyFirstWave")
+    assert {member.live for member in fleet.members.values()} == {"2.3.1"}
+    fleet.edit(release={"fromVersions": ">=2.2,<2.4"})
+    fleet.go("Succeeded")
+    return fleet
+
+
+@story
 def a_younger_upgrade_to_a_higher_version_takes_the_tenant(ready: Ready) -> Fleet:
     """Two upgrades in one tenant: TenantBusy while the other has it, Superseded when it goes higher."""
     fleet = ready(a_fleet(others=2))

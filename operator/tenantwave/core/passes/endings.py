@@ -13,7 +13,7 @@ from tenantwave.core.journal import WaveProgress, WaveRecord
 from tenantwave.core.passes import failures, starts
 from tenantwave.core.passes.draft import Draft
 from tenantwave.core.passes.evidence import deciding
-from tenantwave.core.passes.problems import named
+from tenantwave.core.passes.problems import named, why_nobody_is_first
 from tenantwave.core.passes.stragglers import wait_for_tenants
 from tenantwave.core.plan import Deed
 
@@ -36,7 +36,7 @@ def pass_wave(draft: Draft) -> None:
     Passing starts nobody, so a pause does not hold it, unless it is for a failure in this very wave.
     """
     wave = starts.running_wave(draft)
-    if wave is None or not starts.may_open_waves(draft) or (draft.journal.pause is not None and failures.has_paused(draft, wave)):
+    if wave is None or not _may_pass(draft) or (draft.journal.pause is not None and failures.has_paused(draft, wave)):
         return
     left = wait_for_tenants(draft, wave)
     if not is_through(draft, wave):
@@ -62,8 +62,13 @@ def pass_wave(draft: Draft) -> None:
 
 def pass_waves_with_nobody(draft: Draft) -> None:
     """Let waves pass at once in which nobody is to be upgraded: they start nobody, so they need no approval and nothing holds them."""
-    while starts.may_open_waves(draft) and (wave := starts.next_wave(draft)) is not None and _has_nobody(draft, wave):
+    while _may_pass(draft) and (wave := starts.next_wave(draft)) is not None and _has_nobody(draft, wave):
         draft.set_wave(wave.name, progress=WaveProgress.PASSED, start_time=draft.now, completion_time=draft.now)
+
+
+def _may_pass(draft: Draft) -> bool:
+    """Tell whether waves may pass. What has just been decided about tenants of the first is asked here, and told at the next look."""
+    return starts.may_open_waves(draft) and not why_nobody_is_first(draft)
 
 
 def _has_nobody(draft: Draft, wave: WaveRecord) -> bool:

@@ -127,20 +127,43 @@ def forgive(draft: Draft) -> None:
         draft.set_journal(unavailable_since=None)
 
 
+ORDERED = frozenset({SkipReason.SKIPPED_BY_ACTION, SkipReason.RESOLVED, SkipReason.SUPERSEDED})
+"""Reasons why a tenant is skipped that somebody has ordered for it: who skips a canary, or gives it a higher version, knows what for."""
+
+
 def check_first_wave(draft: Draft) -> None:
-    """EmptyFirstWave: everybody in the first wave opted out, so the next wave would be the first to meet the release."""
-    if not draft.planned or not draft.run.waves or draft.problem is not None or draft.run.waves[0].progress is WaveProgress.PASSED:
-        return
-    first = draft.run.waves[0]
-    members = [status for _, status in draft.in_wave(first)]
-    others_wait = any(status.state in tenant_run.NOT_STARTED for _, status in draft.current())
-    if not others_wait or len(members) < len(first.tenants) or not any(status.reason == SkipReason.OPTED_OUT for status in members):
-        return
-    if all(status.state is TenantState.SKIPPED or (status.state is TenantState.SUCCEEDED and not status.written) for status in members):
-        draft.stall(
-            ReadyReason.EMPTY_FIRST_WAVE,
-            f"everybody in the first wave, {first.name}, opted out; label a tenant that agrees for it, then create an UpgradeAction Retry",
+    """EmptyFirstWave: of the first wave nobody has met the release, so the next wave would be the first to."""
+    if draft.problem is None and (why := why_nobody_is_first(draft)):
+        draft.stall(ReadyReason.EMPTY_FIRST_WAVE, why)
+
+
+def why_nobody_is_first(draft: Draft) -> str:
+    """Return why the first wave may not pass though nobody in it is left to upgrade, and what mends it; '' if it may, or is not so far.
+
+    One tenant that runs the release is enough, and so is a person's order about a tenant or about the wave's gate. Without others who wait
+    there is nobody to protect.
+    """
+    run = draft.run
+    if not draft.planned or draft.deleted or not run.waves or run.order is not None or run.completion_time is not None:
+        return ""
+    first, members = run.waves[0], list(draft.in_wave(run.waves[0]))
+    is_settled = first.progress is WaveProgress.PASSED or first.override is not None
+    if is_settled or not members or len(members) < len(first.tenants):
+        return ""
+    if not any(status.state in tenant_run.NOT_STARTED for _, status in draft.current()):
+        return ""
+    if any(status.state not in (TenantState.SKIPPED, TenantState.ORPHANED) or status.reason in ORDERED for _, status in members):
+        return ""
+    if all(status.reason == SkipReason.OPTED_OUT for _, status in members):
+        return (
+            f"everybody in the first wave, {first.name}, opted out; label a tenant that agrees for it, then create an UpgradeAction Retry"
         )
+    tenant, status = min(members, key=lambda member: (member[1].reason == SkipReason.OPTED_OUT, member[0].name))
+    release = draft.spec.release
+    return (
+        f"nobody in the first wave, {first.name}, has shown that {release.product} {release.version} is healthy ({tenant.name}: "
+        f"{status.reason}: {status.message}), and others wait; label another tenant for it, then create an UpgradeAction Retry"
+    )
 
 
 def check_owners(draft: Draft) -> None:
