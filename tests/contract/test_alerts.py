@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ LABELS = {
     "TenantwaveVersionSkewExceeded": {"severity": "warning", "type": "VersionSkewExceeded", "upgrade": "shop-2-4-0"},
     "TenantwaveTenantsPastDeadline": {"severity": "warning"},
     "TenantwaveOverrideActive": {"severity": "info", "type": "OverrideWindow"},
+    "TenantwaveSnapshotsNearLimit": {"severity": "warning"},
 }
 
 
@@ -50,10 +52,36 @@ def rules_file(folder: Path) -> Path:
 )
 def test_an_alert_fires_when_it_should(alert: str, series: str, values: str, minute: int, fires: bool, tmp_path: Path) -> None:
     """By `promtool test rules`."""
+    judge(alert, {series: values}, minute, fires, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("needed", "unneeded", "minute", "fires"),
+    [
+        pytest.param("700x90", "90x90", 80, False, id="below four fifths"),
+        pytest.param("700x90", "110x90", 50, False, id="above, not for long"),
+        pytest.param("700x90", "110x90", 70, True, id="above, needed or not"),
+        pytest.param("810x30 0x60", "0x90", 80, False, id="room again"),
+    ],
+)
+def test_snapshots_near_their_limit_are_told_before_preflights_are_refused(
+    needed: str, unneeded: str, minute: int, fires: bool, tmp_path: Path
+) -> None:
+    """Whatever a standby exports besides, nothing is counted twice."""
+    series = {
+        f'tenantwave_snapshot_bytes{{pod="{pod}",state="{state}"}}': values
+        for pod in ("a", "b")
+        for state, values in (("Needed", needed), ("Unneeded", unneeded))
+    }
+    judge("TenantwaveSnapshotsNearLimit", series | {'tenantwave_snapshot_limit_bytes{pod="a"}': "1000x90"}, minute, fires, tmp_path)
+
+
+def judge(alert: str, series: Mapping[str, str], minute: int, fires: bool, tmp_path: Path) -> None:
+    """Assert by Prometheus itself whether an alert fires in that minute."""
     expected = [{"exp_labels": LABELS[alert]}] if fires else []
     case = {
         "interval": "1m",
-        "input_series": [{"series": series, "values": values}],
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
         "alert_rule_test": [{"eval_time": f"{minute}m", "alertname": alert, "exp_alerts": expected}],
     }
     file = tmp_path / "test.yaml"

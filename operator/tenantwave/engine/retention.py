@@ -144,6 +144,7 @@ class Retention:
         # Whoever refers to a blob now may not have done so when we read: for a quarter of the grace that does no harm (see `SecretSnapshots`).
         deadline = begun + self.rules.grace.total_seconds() / 4
         is_doubtful = self._has_jumped(begun)
+        await self._measure(seen)
         done: Counter[str] = Counter()
         async for one, what, time in self._due(seen, self.clock.now()):
             if what is Verdict.DELETE and is_doubtful:
@@ -153,7 +154,7 @@ class Retention:
             if await (self._deleted(one) if what is Verdict.DELETE else self._marked(one, time)):
                 done[f"{one.kind.name} {what.value}"] += 1
             await asyncio.sleep(self.rules.pause.total_seconds())
-        await self._tell(seen, done)
+        self._tell(seen, done)
         return done
 
     def _has_jumped(self, begun: float) -> bool:
@@ -246,7 +247,8 @@ class Retention:
             return False
         return True
 
-    async def _tell(self, seen: _Seen, done: Counter[str]) -> None:
+    async def _measure(self, seen: _Seen) -> None:
+        """Export how much all snapshots take: before the writes, for these may take minutes."""
         counts, sizes = Counter[str](), Counter[str]()
         for number, one in enumerate(seen.snapshots):
             if number % SLICE == SLICE - 1:
@@ -256,8 +258,11 @@ class Retention:
             sizes[state] += one.bytes
         for state in ("Needed", "Unneeded"):
             self.telemetry.snapshots(state, counts[state], sizes[state])
+        log.info("retention: %d snapshots (%d bytes), %d not needed", counts.total(), sizes.total(), counts["Unneeded"])
+
+    def _tell(self, seen: _Seen, done: Counter[str]) -> None:
         said = ", ".join(f"{what}: {count}" for what, count in sorted(done.items())) or "nothing was due"
-        log.info("retention: %d snapshots (%d bytes), %d not needed; %s", counts.total(), sizes.total(), counts["Unneeded"], said)
+        log.info("retention: %s", said)
         if not seen.is_whole:
             log.warning("retention: a journal or a version record cannot be read, so no snapshot is deleted; mend it, or delete it")
 

@@ -127,6 +127,7 @@ def assemble(parts: Parts) -> Engine:
     tuning = parts.settings.tuning
     snapshots = SecretSnapshots(parts.cluster, namespace, grace=tuning.snapshot_grace, limit_bytes=tuning.snapshot_limit_bytes)
     kept = Rules(Keeping(tuning.retention_count, tuning.retention_age), tuning.sweep_every, tuning.snapshot_grace)
+    telemetry.read("snapshot_limit_bytes", "How many bytes snapshots may take.", (), lambda: {(): float(tuning.snapshot_limit_bytes)})
     retention = Retention(parts.cluster, parts.cluster, namespace, parts.clock, telemetry, snapshots.counted, kept)
     metrics = PrometheusMetrics(_secret_reader(parts.cluster, namespace))
     per_minute = parts.settings.tuning.queries_per_minute

@@ -22,6 +22,7 @@ from tenantwave.engine import retention as module
 from tenantwave.engine.retention import Retention, Rules
 from tenantwave.engine.tenant import TenantSteps
 from tenantwave.engine.tenant.records import record_name
+from tenantwave.faults import Unavailable
 from tenantwave.shell.metrics import PrometheusTelemetry
 
 S = TenantState
@@ -248,6 +249,20 @@ async def test_what_is_stored_is_counted_and_shown() -> None:
     assert 'tenantwave_snapshots{state="Needed"} 1.0' in shown
     assert 'tenantwave_snapshots{state="Unneeded"} 1.0' in shown
     assert 'tenantwave_retention_deletions_total{kind="Secret"} 1.0' in shown
+
+
+async def test_the_figures_of_snapshots_do_not_wait_for_the_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writes are paced, and may take minutes or break off; the alert on too many snapshots reads what was counted before."""
+    attic = Attic()
+    await attic.blob("not needed")
+
+    async def breaks_off(*_: object, **__: object) -> None:
+        raise Unavailable("the API server is gone")
+
+    monkeypatch.setattr(attic.cluster, "merge_patch", breaks_off)
+    with pytest.raises(Unavailable):
+        await attic.sweep()
+    assert 'tenantwave_snapshots{state="Unneeded"} 1.0' in attic.telemetry.render()[0].decode()
 
 
 async def test_a_preflight_that_would_exceed_the_room_is_refused_with_the_mend() -> None:

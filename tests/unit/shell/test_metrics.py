@@ -50,6 +50,7 @@ NAMES = [
     "api_request_seconds",
     "snapshots",
     "snapshot_bytes",
+    "snapshot_limit_bytes",
     "retention_deletions_total",
     "status_writes_total",
     "events_total",
@@ -109,7 +110,7 @@ def test_every_metric_of_the_contract_is_there_under_its_name() -> None:
     count_all(telemetry)
     telemetry.leader_transition()
     telemetry.loop_lag(0.01)
-    for name in ("leader", "lease_age_seconds", "queue_depth", "queue_oldest_age_seconds", "watch_age_seconds"):
+    for name in ("leader", "lease_age_seconds", "queue_depth", "queue_oldest_age_seconds", "watch_age_seconds", "snapshot_limit_bytes"):
         telemetry.read(name, "Read when asked.", (), lambda: {(): 1.0})
     families = set(re.findall(r"^# TYPE (?:tenantwave_)(\w+) ", rendered(telemetry), re.MULTILINE))
     assert {name for name in families if not name.endswith("_created")} == set(NAMES)
