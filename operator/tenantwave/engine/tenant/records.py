@@ -52,7 +52,7 @@ class Record:
         """
         if self.writer == writer and self.now.version == version and self.now.base == base and version not in self.unproven:
             return self
-        previous = self.previous if self.writer == writer else self.now
+        previous = self.previous if (self.writer, self.now.version) == (writer, version) else self.now
         stable = version if is_stable else self.now.last_stable_version
         now = Proven(version, stable, since, base)
         return Record(now, previous, writer, _without(self.rolled_back, version), _without(self.unproven, version))
@@ -60,9 +60,11 @@ class Record:
     def moved_back(self, version: str, to_version: str, run: str, writer: str, since: datetime) -> Record:
         """Return the record of a tenant that was taken back from `version`: what stood before, and that `run` took it back.
 
-        Args: to_version: what the tenant was taken to run where no record said so. Written again by the same run it stays as it is.
+        A TenantRun outlives its upgrade's edits: what it moved for the version before is what stood before this one.
+        Args: to_version: what the tenant was taken to run, also where no record said so. Written again by the same run it stays as it is.
         """
-        now = self.previous if self.writer == writer else self.now
+        has_moved = self.writer == writer and self.now.version != to_version
+        now = self.previous if has_moved else self.now
         if not now.version:
             now = Proven(version=to_version, since=since)
         return Record(now, now, writer, dict(self.rolled_back) | {version: run}, _without(self.unproven, version))

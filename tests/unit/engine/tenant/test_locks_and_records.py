@@ -123,6 +123,18 @@ def test_the_last_stable_version_moves_only_when_proven(record: Record, is_stabl
     assert back.now.last_stable_version == record.now.last_stable_version
 
 
+@pytest.mark.parametrize("is_proven", [False, True], ids=["while it soaked", "once it had succeeded"])
+def test_an_upgrade_that_is_edited_goes_back_by_one_version(is_proven: bool) -> None:
+    """One TenantRun has brought 2.4.0 and then 2.5.0: taken back from there the tenant has 2.4.0, with the base that it had."""
+    record = Record(now=OLD, writer="earlier").moved("2.4.0", NEW_BASE, "us", NOON, is_stable=True)
+    stood = record.now
+    if is_proven:
+        record = record.moved("2.5.0", {"app-config": "sha256:newer"}, "us", NOON, is_stable=True)
+    back = record.moved_back("2.5.0", "2.4.0", "run-2", "us", NOON)
+    assert (back.now, back.rolled_back) == (stood, {"2.5.0": "run-2"})
+    assert back.moved_back("2.5.0", "2.4.0", "run-2", "us", NOON + timedelta(hours=1)) == back
+
+
 def test_a_rollback_before_the_record_moved_keeps_it() -> None:
     """It only notes the version that was taken back."""
     back = Record(now=OLD, writer="earlier").moved_back("2.4.0", "2.3.1", "run-1", "us", NOON)

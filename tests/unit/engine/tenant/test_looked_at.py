@@ -9,6 +9,7 @@ import pytest
 from support.tenant_story import ACME, NEW, OLD, S, Story, a_deployment, a_spec
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT, PRODUCT_LABEL, TARGET_ANNOTATION, VERSION_LABEL
+from tenantwave.api.tenant_run import TenantState
 from tenantwave.core.plan import Deed
 from tenantwave.core.tenant_run import succeeded
 from tenantwave.engine.views import pristine
@@ -93,6 +94,22 @@ async def test_the_base_stays_where_the_selector_passes_a_config_map_by() -> Non
     await story.run(S.SUCCEEDED)
     assert story.data("worker-config") == NEXT["worker-config"]
     assert preserved(story)["worker-config"] == 0
+
+
+@pytest.mark.parametrize("state", [S.SOAKING, S.SUCCEEDED])
+async def test_a_rollback_puts_the_base_back_to_that_of_the_version_before(state: TenantState) -> None:
+    """The TenantRun of an upgrade that is edited has moved it once before."""
+    story = await Story().begin()
+    await story.run(S.SUCCEEDED)
+    before = story.record()
+    await story.release("2.5.0", NEXT)
+    await story.run(state)
+    story.order_back()
+    await story.run(S.ROLLED_BACK)
+    after = story.record()
+    assert before is not None
+    assert after is not None
+    assert (after.version, after.base) == ("2.4.0", before.base)
 
 
 async def test_one_of_the_tenants_own_that_was_passed_by_has_no_base() -> None:
