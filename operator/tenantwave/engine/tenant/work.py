@@ -17,7 +17,7 @@ from tenantwave.core.config_versions import referred_target, target_of
 from tenantwave.core.hooks import converging_since
 from tenantwave.core.journal import RunRecord
 from tenantwave.core.plan import Step
-from tenantwave.core.preservation import Format, ListRule, OnConflict, OnUnknownBase, Rule, Rules, Subject
+from tenantwave.core.preservation import Rules, Subject
 from tenantwave.core.world import Tenant, World
 from tenantwave.engine.tenant.documents import AnyDocument, ConfigDocument, Values, WorkloadDocument
 from tenantwave.engine.tenant.failure import NamespaceGone
@@ -147,7 +147,7 @@ class Work:
         base = f"{release.product} {self.status.from_version or '(unknown version)'}"
         target = target_of(name, {one.target for one in self.run.catalogue}) or name
         subject = Subject(target, release.version, base)
-        return ConfigDocument(self.namespace, name, rules_of(self.spec), subject, target if target != name else "")
+        return ConfigDocument(self.namespace, name, Rules.of(self.spec.preservation), subject, target if target != name else "")
 
     def workload(
         self, component: Component, live: Mapping[str, Any], names: Mapping[str, frozenset[str]] | None = None
@@ -231,26 +231,6 @@ async def check_namespace(cluster: Cluster, name: str, uid: str) -> None:
         raise NamespaceGone(FailReason.RECREATED, f"namespace {name} was deleted and made again")
     if namespace["metadata"].get("deletionTimestamp"):
         raise NamespaceGone(FailReason.DELETED, f"namespace {name} is being deleted")
-
-
-def rules_of(spec: TenantUpgradeSpec) -> Rules:
-    """Return the preservation rules of an upgrade as the merge reads them."""
-    preservation = spec.preservation
-    return Rules(
-        on_conflict=OnConflict(preservation.on_conflict.value),
-        on_unknown_base=OnUnknownBase(preservation.on_unknown_base.value),
-        rules=tuple(
-            Rule(
-                config_map=rule.config_map,
-                key=rule.key,
-                path=rule.path,
-                format=Format(rule.format.value) if rule.format is not None else None,
-                lists=tuple(ListRule(path=one.path, by=one.by, as_set=bool(one.as_set)) for one in rule.lists),
-                on_conflict=OnConflict(rule.on_conflict.value) if rule.on_conflict is not None else None,
-            )
-            for rule in preservation.rules_
-        ),
-    )
 
 
 def _converge_deadline(world: World, status: TenantRunStatus) -> datetime | None:
