@@ -23,9 +23,9 @@ MOVES: dict[TenantState, frozenset[TenantState]] = {
     S.QUEUED: frozenset({S.WAITING, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.HELD, S.SOAKING, S.ROLLING_BACK}),
     S.WAITING: frozenset({S.QUEUED, S.PREFLIGHT, S.SKIPPED, S.SUCCEEDED, S.ORPHANED, S.HELD, S.SOAKING, S.ROLLING_BACK}),
     S.PREFLIGHT: frozenset({S.WAITING, S.APPLYING, S.HELD, S.ORPHANED, S.SKIPPED, S.QUEUED, S.ROLLING_BACK}),
-    S.APPLYING: frozenset({S.WAITING, S.CONVERGING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
-    S.CONVERGING: frozenset({S.APPLYING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED}),
-    S.SOAKING: frozenset({S.CONVERGING, S.SUCCEEDED, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.QUEUED}),
+    S.APPLYING: frozenset({S.WAITING, S.CONVERGING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.SKIPPED, S.QUEUED}),
+    S.CONVERGING: frozenset({S.APPLYING, S.SOAKING, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.SKIPPED, S.QUEUED}),
+    S.SOAKING: frozenset({S.CONVERGING, S.SUCCEEDED, S.HELD, S.ROLLING_BACK, S.ORPHANED, S.QUEUED, S.SKIPPED}),
     S.SUCCEEDED: frozenset({S.ROLLING_BACK, S.QUEUED, S.ORPHANED, S.HELD}),
     S.ROLLING_BACK: frozenset({S.ROLLED_BACK, S.ROLLBACK_FAILED, S.ORPHANED}),
     S.ROLLBACK_FAILED: frozenset({S.ROLLING_BACK, S.ROLLED_BACK, S.SUCCEEDED, S.SKIPPED, S.ORPHANED, S.QUEUED}),
@@ -37,7 +37,7 @@ MOVES: dict[TenantState, frozenset[TenantState]] = {
 """The declared moves. Staying is always allowed; what leaves an ended state is a new run or attempt, or a rollback of the whole wave.
 
 A tenant that an earlier run wrote and nobody proved goes on from Queued in the next run; so Queued, Waiting and Preflight may go back, too.
-Whatever may go back may be Held instead: past the point of no return (ForwardOnly).
+Whatever may go back may be Held instead: past the point of no return (ForwardOnly). With nothing written it is Skipped, or Queued again.
 """
 
 HOLDS_ALWAYS = frozenset(

@@ -9,8 +9,9 @@ import pytest
 from builders import MINUTE, NOON, a_journal, a_policy, a_status, a_tenant, a_world
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
+from tenantwave.core.journal import EndReason, TakeBackOrder
 from tenantwave.core.passes.failures import counts_as_failed
-from tenantwave.core.plan import Plan
+from tenantwave.core.plan import Deed, Plan
 from tenantwave.core.planner import decide
 
 S = TenantState
@@ -108,3 +109,24 @@ def test_a_preflight_that_goes_on_meanwhile_is_taken_back_too() -> None:
     journal = a_journal(policy, {"canary": [], "rest": ["a", "b"]}, running="rest", order=plan.journal.run.order)
     world = a_world([a_tenant("a", failed(wave="rest")), a_tenant("b", a_status(S.APPLYING, wave="rest"))], policy=policy, journal=journal)
     assert [(move.tenant, move.status.state) for move in decide(world, NOON + MINUTE).moves] == [("b", S.ROLLING_BACK)]
+
+
+@pytest.mark.parametrize("state", [S.PREFLIGHT, S.APPLYING, S.CONVERGING, S.SOAKING], ids=str)
+@pytest.mark.parametrize(
+    ("reason", "expected"),
+    [(EndReason.ABORT, (S.SKIPPED, "Aborted")), (EndReason.WAVE_FAILED, (S.QUEUED, "RunEnded"))],
+    ids=["aborted", "the wave failed"],
+)
+def test_where_nothing_was_written_nothing_is_taken_back(reason: EndReason, expected: tuple[TenantState, str], state: TenantState) -> None:
+    """Its preflight had just ended, or it had nothing to write. To say RolledBack of it would count a rollback that was none."""
+    policy = a_policy(rollback={"maxParallel": 1})
+    unwritten = a_status(S.APPLYING, written=False).model_copy(update={"state": state})
+    tenants = [a_tenant("a", a_status(S.APPLYING)), a_tenant("b", a_status(S.APPLYING)), a_tenant("c", unwritten)]
+    order = TakeBackOrder(reason=reason, wave="canary", message="enough", time=NOON, tenants=("a", "b", "c"))
+    journal = a_journal(policy, {"canary": ["a", "b", "c"]}, running="canary", order=order)
+    plan = decide(a_world(tenants, policy=policy, journal=journal), NOON + MINUTE)
+    assert [(move.tenant, move.status.state) for move in plan.moves] == [("a", S.ROLLING_BACK)], "one at a time"
+    (step,) = [step for step in plan.steps if step.tenant == "c"]
+    assert step.outcome is not None
+    assert (step.deed, step.outcome.state, step.outcome.reason) == (Deed.LET_GO, *expected)
+    assert plan.journal is None, "the run has not ended before that"

@@ -228,9 +228,14 @@ def take_back(draft: Draft) -> None:
     limit = draft.policy.rollback.max_parallel.of(len(order.tenants), floor=1)
     cause = FailReason.ABORTED if order.reason is EndReason.ABORT else FailReason.WAVE_FAILED
     for name in pending(draft):
+        status = draft.statuses()[name]
+        if status.state is not S.SUCCEEDED and not status.written:
+            # Its preflight had just ended. Whoever begins to write meanwhile fails this: letting go moves the TenantRun first.
+            draft.do(name, Deed.LET_GO, _unstarted(status, order, draft.now))
+            continue
         if active >= limit:
-            break
-        after = tenant_run.going_back(draft.statuses()[name], cause, order.message, draft.now)
+            continue
+        after = tenant_run.going_back(status, cause, order.message, draft.now)
         draft.set_status(name, after)
         active += after.state is S.ROLLING_BACK
 

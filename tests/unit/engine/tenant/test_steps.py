@@ -12,6 +12,7 @@ from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason, RunReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT
 from tenantwave.api.tenant_run import TenantState
+from tenantwave.core import tenant_run
 from tenantwave.core.plan import Deed, Step
 from tenantwave.core.tenant_run import succeeded
 from tenantwave.faults import Conflict, Forbidden
@@ -366,3 +367,16 @@ async def test_a_tenant_that_is_released_while_it_soaks_is_on_record_as_unproven
         (before.version, before.last_stable_version) if before is not None else ("", "")
     )
     assert (story.status.state, story.leftovers()) == (S.ORPHANED, [])
+
+
+async def test_a_tenant_that_is_let_go_right_after_its_preflight_is_as_it_was() -> None:
+    """An Abort came before the first write: the lock goes, and a write that another process is about to announce finds that it may not."""
+    story = await Story().begin()
+    before = story.tenant_objects()
+    await story.run(S.APPLYING)
+    late, outcome = story.world(), tenant_run.to(story.status, S.SKIPPED, "Aborted", "aborted by ann", story.clock.now())
+    await story.step(Deed.LET_GO, outcome=outcome)
+    with pytest.raises(Conflict):
+        await story.steps.execute(Step(ACME, Deed.APPLY), late)
+    assert (story.status.state, story.status.intents) == (S.SKIPPED, ())
+    assert (story.tenant_objects(), story.leftovers()) == (before, [])
