@@ -183,7 +183,7 @@ class DetailReason(Reason):
     OVERRIDDEN = "Overridden", "a person let a wave pass by OverrideGate, whatever its gate says"
     TOO_MANY_VERSIONS = (
         "TooManyVersions",
-        "the upgrade's tenants run more versions than the policy's `alertAboveVersions`",
+        "more versions of the product are in use in the fleet than the policy's `alertAboveVersions`",
         "upgrade the tenants of the oldest version, or raise the limit",
     )
     CHANGED_SINCE = (
@@ -192,7 +192,7 @@ class DetailReason(Reason):
         "find who wrote there, or roll out what is wanted as a release",
     )
     AS_RELEASED = "AsReleased", "every tenant that was upgraded shows the release again"
-    FEW_VERSIONS = "FewVersions", "the upgrade's tenants run no more versions than the policy's `alertAboveVersions`"
+    FEW_VERSIONS = "FewVersions", "no more versions of the product are in use in the fleet than the policy's `alertAboveVersions`"
 
 
 class WaitReason(Reason):

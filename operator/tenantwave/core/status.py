@@ -361,13 +361,13 @@ def _most_used(run: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def _version_skew(world: World) -> Iterable[Said]:
-    """Tell whether more versions run than the policy wants, where it says how many. A tenant of unknown version counts as none."""
+    """Tell whether more versions run in the fleet than the policy wants, where it says how many. An unknown version counts as none."""
     policy = world.planned_policy or world.policy
     limit = policy.spec.alert_above_versions if policy is not None and policy.spec is not None else None
     if limit is None or world.upgrade.spec is None:
         return
     product = world.upgrade.spec.release.product
-    run = [(version, count) for version, count in _most_used(_versions_run(world)) if version]
+    run = [(version, count) for version, count in _most_used(_versions_run(world) + Counter(world.versions_elsewhere)) if version]
     told = ", ".join(f"{version} ({count})" for version, count in run[:MAX_VERSIONS_TOLD])
     more = f" and {len(run) - MAX_VERSIONS_TOLD} more" if len(run) > MAX_VERSIONS_TOLD else ""
     said = f"{len(run)} {'version' if len(run) == 1 else 'versions'} of {product} in use, alertAboveVersions is {limit}: {told}{more}"

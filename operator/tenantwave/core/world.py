@@ -238,6 +238,8 @@ class World:
     actions: tuple[Action, ...] = ()
     clock_is_right: bool = True
     foreseen: Foreseen | None = None
+    versions_elsewhere: Mapping[str, int] = field(default_factory=dict)
+    """Version of the product -> how many tenants run it that this upgrade does not select; only where the policy asks for it."""
     seen_since: datetime | None = None
     """Since when we see the cluster without a break: the start of this process, or the end of the last outage of the API server."""
     shaken_until: datetime | None = None

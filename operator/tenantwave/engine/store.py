@@ -7,7 +7,7 @@ looked at again; it never asks what changed beyond that.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -93,6 +93,8 @@ class Store:
     """tenant -> upgrades with a TenantRun there."""
     _products_of: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """UID of the namespace -> products with a version record."""
+    _recorded: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """product -> version -> how many records say it."""
     _catalogue: dict[str, dict[str, CatalogueView]] = field(default_factory=lambda: defaultdict(dict))
     _workloads: dict[str, dict[tuple[str, str], Body]] = field(default_factory=lambda: defaultdict(dict))
     _hook_jobs: dict[str, dict[str, HookJobView]] = field(default_factory=lambda: defaultdict(dict))
@@ -156,6 +158,9 @@ class Store:
             if known or any(view is not None and upgrade.selects(view.labels) for view in (old, new)):
                 self.wake.upgrade(upgrade.upgrade.name)
             self._wake_decisions(self.decisions.of(upgrade.upgrade.name, name))
+        for view in (old, new) if old is None or new is None or old.uid != new.uid else ():
+            for product in self._products_of.get(view.uid, ()) if view is not None else ():
+                self._wake_product(product)
         self.wake.profile(name)
 
     def profile_changed(self, old: ProfileView | None, new: ProfileView | None) -> None:
@@ -225,15 +230,14 @@ class Store:
             case RecordView():
                 self.records[new.namespace_uid, new.product] = new.record
                 self._products_of[new.namespace_uid].add(new.product)
+                self._count_version(new, 1)
                 self._wake_tenant(new.tenant)
                 self.wake.profile(new.tenant)
             case CatalogueView():
                 self._catalogue[new.product][new.name] = new
         for view in (old, new):
             if isinstance(view, CatalogueView):
-                for upgrade in self.upgrades.values():
-                    if upgrade.product == view.product:
-                        self.wake.upgrade(upgrade.upgrade.name)
+                self._wake_product(view.product)
 
     def _drop_config_map(self, old: OwnConfigMap) -> None:
         match old:
@@ -246,8 +250,21 @@ class Store:
             case RecordView():
                 self.records.pop((old.namespace_uid, old.product), None)
                 self._products_of[old.namespace_uid].discard(old.product)
+                self._count_version(old, -1)
             case CatalogueView():
                 self._catalogue[old.product].pop(old.name, None)
+
+    def _count_version(self, view: RecordView, change: int) -> None:
+        """Count a record that came or went; a version that is the first or the last of its kind matters to all upgrades of the product."""
+        versions = self._recorded[view.product]
+        before, versions[view.record.version] = versions[view.record.version], versions[view.record.version] + change
+        if not (before and versions[view.record.version]):
+            self._wake_product(view.product)
+
+    def _wake_product(self, product: str) -> None:
+        for upgrade in self.upgrades.values():
+            if upgrade.product == product:
+                self.wake.upgrade(upgrade.upgrade.name)
 
     def workload_changed(self, old: Body | None, new: Body | None) -> None:
         """Take over the projection of a workload: only upgrades that have begun with its namespace care."""
@@ -396,9 +413,22 @@ class Store:
             actions=tuple(action.action for action in self.actions_of(name) if action.action is not None),
             clock_is_right=self.clock_is_right(),
             foreseen=self.foreseen.get(name),
+            versions_elsewhere=self._versions_elsewhere(product, selected, planned.policy if planned is not None else None, view),
             seen_since=seen_since,
             shaken_until=shaken_until,
         )
+
+    def _versions_elsewhere(
+        self, product: str, selected: Set[str], planned: RolloutPolicySpec | None, upgrade: UpgradeView
+    ) -> Mapping[str, int]:
+        """Return which versions tenants run that the upgrade does not select, where its policy asks for it. Cost: O(namespaces)."""
+        live = self.policies.get(upgrade.policy)
+        policy = planned or (live.spec if live is not None else None)
+        if policy is None or policy.alert_above_versions is None:
+            return {}
+        others = (namespace.uid for name, namespace in self.namespaces.items() if name not in selected)
+        records = (self.records.get((uid, product)) for uid in others)
+        return Counter(record.version for record in records if record is not None and record.version)
 
     def _live_policy(self, view: PolicyView | None, now: datetime) -> Policy | None:
         if view is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -102,8 +103,13 @@ def test_exceptions_are_worst_first_and_bounded() -> None:
     assert status_of(R.SUCCEEDED).exceptions_truncated is None
 
 
-def a_fleet(*versions: str, limit: int | None = None, assumed: str | None = None, hidden: str = "") -> TenantUpgradeStatus:
-    """Return the status of an upgrade whose tenants have these versions on record ('' for no record); `hidden` is no longer selected."""
+def a_fleet(
+    *versions: str, limit: int | None = None, assumed: str | None = None, hidden: str = "", **elsewhere: int
+) -> TenantUpgradeStatus:
+    """Return the status of an upgrade whose tenants have these versions on record ('' for no record); `hidden` is no longer selected.
+
+    elsewhere: tenants of other upgrades that run such a version.
+    """
     asked: Block = {} if limit is None else {"alertAboveVersions": limit}
     policy = a_policy(**asked)
     tenants = [a_tenant(f"t{n:03}", a_status(), record=a_record(version) if version else None) for n, version in enumerate(versions)]
@@ -111,7 +117,7 @@ def a_fleet(*versions: str, limit: int | None = None, assumed: str | None = None
         tenants.append(a_tenant("gone", a_status(S.SKIPPED), record=a_record(hidden), selected=False))
     upgrade = an_upgrade(a_spec(release={"assumedVersion": assumed}))
     journal = a_journal(policy, {"canary": [tenant.name for tenant in tenants]})
-    world = a_world(tenants, policy=policy, journal=journal, upgrade=upgrade)
+    world = replace(a_world(tenants, policy=policy, journal=journal, upgrade=upgrade), versions_elsewhere=elsewhere or {})
     return upgrade_status(None, world, Plan(world.journal, Summary(R.SOAKING, "why")), NOON)
 
 
@@ -153,6 +159,15 @@ def test_the_histogram_of_versions(status: TenantUpgradeStatus, expected: list[t
                 f"3 versions of shop in use, alertAboveVersions is 2: 2.3.1 (2), 2.2.0 (1), 2.4.0 (1); {SKEW_MEND}",
             ),
             id="the third over a limit of 2",
+        ),
+        pytest.param(
+            a_fleet("2.4.0", "2.3.1", limit=2, elsewhere={"2.2.0": 2, "2.4.0": 1}),
+            (
+                True,
+                "TooManyVersions",
+                f"3 versions of shop in use, alertAboveVersions is 2: 2.2.0 (2), 2.4.0 (2), 2.3.1 (1); {SKEW_MEND}",
+            ),
+            id="the third in another upgrade",
         ),
         pytest.param(
             a_fleet("2.4.0", "", "", limit=1),

@@ -17,7 +17,7 @@ from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal, RunRecord
 from tenantwave.core.world import ComponentView, HookJobView, VersionRecord
 from tenantwave.engine.store import Planned, Store, Wake
-from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, action_view, upgrade_view
+from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, action_view, policy_view, upgrade_view
 from tenantwave.ports import Body
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -136,3 +136,38 @@ def test_the_end_of_a_hook_wakes_its_upgrade_and_shows_in_its_tenant() -> None:
         assert world is not None
         assert list(world.tenants["acme"].hook_jobs.values()) == ([new] if new is not None else [])
     assert woken == ["shop-2"] * 3
+
+
+def test_versions_elsewhere_in_the_fleet_are_counted_where_the_policy_asks() -> None:
+    """Of tenants that other upgrades select, or nobody; a first or last one of its kind wakes all upgrades of the product, others do not."""
+    woken: list[str] = []
+    store = Store("tenantwave-system", WorkloadDriver())
+    store.upgrade_changed(None, an_upgrade(1, "1"))
+    metadata = {"name": "standard", "generation": 1, "resourceVersion": "1"}
+    rules = {"waves": [{"name": "all"}], "allowNoGates": True, "alertAboveVersions": 2}
+    store.policy_changed(None, policy_view({"metadata": metadata, "spec": rules}))
+    beta = NamespaceView("beta", "uid-beta", {"partner": "b"}, terminating=False)
+    for namespace in (NamespaceView("acme", "uid-acme", {"product": "shop"}, terminating=False), beta):
+        store.namespace_changed(None, namespace)
+    store.namespace_changed(None, NamespaceView("gamma", "uid-gamma", {"partner": "b"}, terminating=False))
+    store.wake = Wake(upgrade=woken.append)
+
+    def elsewhere() -> dict[str, int]:
+        world = store.observe("shop-2", GateBook(), NOW)
+        assert world is not None
+        return dict(world.versions_elsewhere)
+
+    records = [a_record("acme", "shop", "2.0.0"), a_record("beta", "shop", "1.0.0"), a_record("beta", "mail", "7.0.0")]
+    for record in records:
+        store.config_map_changed(None, record)
+    assert elsewhere() == {"1.0.0": 1}, "not its own tenant, not another product, not a tenant without a record"
+    woken.clear()
+    store.config_map_changed(None, a_record("gamma", "shop", "1.0.0"))
+    assert (woken, elsewhere()) == ([], {"1.0.0": 2})
+    store.config_map_changed(a_record("gamma", "shop", "1.0.0"), a_record("gamma", "shop", "1.1.0"))
+    assert (set(woken), elsewhere()) == ({"shop-2"}, {"1.0.0": 1, "1.1.0": 1})
+    woken.clear()
+    store.namespace_changed(beta, None)
+    assert (set(woken), elsewhere()) == ({"shop-2"}, {"1.1.0": 1}), "a tenant that is gone runs nothing"
+    store.policy_changed(None, policy_view({"metadata": metadata | {"generation": 2}, "spec": rules | {"alertAboveVersions": None}}))
+    assert elsewhere() == {}, "nobody asks"
