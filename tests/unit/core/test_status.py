@@ -104,7 +104,7 @@ def test_exceptions_are_worst_first_and_bounded() -> None:
 
 
 def a_fleet(
-    *versions: str, limit: int | None = None, assumed: str | None = None, hidden: str = "", **elsewhere: int
+    *versions: str, limit: int | None = None, assumed: str | None = None, hidden: str = "", elsewhere: Block | None = None
 ) -> TenantUpgradeStatus:
     """Return the status of an upgrade whose tenants have these versions on record ('' for no record); `hidden` is no longer selected.
 
