@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from tenantwave.api.conditions import ReadyReason, WaitReason
+from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason, WaitReason
 from tenantwave.api.kinds import UPGRADE_LABEL
 from tenantwave.api.policy import ApprovalTime
 from tenantwave.api.tenant_run import TenantState
@@ -85,9 +85,17 @@ def _ended(draft: Draft) -> Summary | None:
         held = sorted(name for name, status in draft.statuses().items() if tenant_run.is_past_return(status))
         left = f"{named(held)} held past the point of no return: Retry goes on there, Resolve takes back or accepts. " if held else ""
         return Summary(ReadyReason.ABORTED, f"{run.order.message}. {left}{mend}")
-    if any(status.state is S.HELD and status.written for status in draft.statuses().values()):
+    if any((status.state is S.HELD and status.written) or status.state is S.ROLLING_BACK for status in draft.statuses().values()):
         return None
-    return Summary(ReadyReason.ROLLED_BACK, f"{run.order.message}. {mend}")
+    if any(status.state is S.ROLLED_BACK for _, status in draft.current()):
+        return Summary(ReadyReason.ROLLED_BACK, f"{run.order.message}. {mend}")
+    return Summary(ReadyReason.ABORTED, f"{run.order.message}; nobody was taken back{_accepted(draft)}. {mend}")
+
+
+def _accepted(draft: Draft) -> str:
+    """Return who stays as it is because a person said so, instead of going back."""
+    accepted = sorted(tenant.name for tenant, status in draft.current() if status.reason in (SkipReason.RESOLVED, RunReason.RESOLVED))
+    return f", for {named(accepted)} was accepted as it is (Resolve)" if accepted else ""
 
 
 def _cannot_start(draft: Draft) -> Summary | None:
