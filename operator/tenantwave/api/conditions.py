@@ -257,7 +257,7 @@ class FailReason(Reason):
     )
     NOT_DRIVABLE = "NotDrivable", "the component is there in a form that the driver cannot change", "mend the object as the message says"
     UNVERIFIABLE = "Unverifiable", "the outcome cannot be told", "look at the tenant and Resolve"
-    QUOTA_EXCEEDED = "QuotaExceeded", "a quota or our snapshot budget is too small", "raise the quota"
+    QUOTA_EXCEEDED = "QuotaExceeded", "a quota is too small", "raise the quota"
     SNAPSHOT_CORRUPT = "SnapshotCorrupt", "a saved object does not have its digest", "restore the tenant by hand, then Resolve"
     MUTATED = "Mutated", "a webhook changed what was written", "exempt the fields from the webhook, then Resolve"
     RECREATED = "Recreated", "an object was deleted and made again in mid-run", "look at the tenant and Resolve"

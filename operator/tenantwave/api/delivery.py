@@ -165,7 +165,7 @@ class CustomResource(ApiModel):
         about(
             "JSON pointer to the field that shows the version that runs.",
             example="/status/version",
-            absent="the condition alone decides",
+            absent="refused: without it nobody can tell which version runs",
         ),
     ] = None
     ready_condition: Annotated[
@@ -176,7 +176,10 @@ class CustomResource(ApiModel):
             absent="`observedVersionPath` alone decides",
         ),
     ] = None
-    downgrade: Annotated[bool | None, about("Whether the object can go back to a lower version.", example=False, absent="true")] = None
+    downgrade: Annotated[
+        bool | None,
+        about("Whether the object can go back to a lower version.", example=True, absent="false: the way back is only forwards"),
+    ] = None
 
 
 class Component(ApiModel):

@@ -141,9 +141,7 @@ class Stragglers(ApiModel):
 class TenantLimits(ApiModel):
     """How much a tenant may close."""
 
-    max_deferral: Annotated[PositiveDuration | None, about("How long a tenant may defer or opt out.", example="30d", absent="no limit")] = (
-        None
-    )
+    max_deferral: Annotated[PositiveDuration | None, about("How long a tenant may defer.", example="30d", absent="no limit")] = None
     max_freeze_days_per_year: Annotated[
         int | None, about("How many days a year a tenant may freeze.", example=120, absent="no limit", ge=0, le=366)
     ] = None

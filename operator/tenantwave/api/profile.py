@@ -112,7 +112,12 @@ class WindowStatus(ApiModel):
         str, about("Why not, in a sentence.", example="opens Sat 23:00 America/New_York (04:00Z)", absent="it is open", max_length=1024)
     ] = ""
     next_open_time: Annotated[
-        Instant | None, about("When it opens next; UTC.", example="2026-12-06T04:00:00Z", absent="it is open, or never opens")
+        Instant | None,
+        about(
+            "When it opens next, or, while it is open, when it opens again; UTC.",
+            example="2026-12-06T04:00:00Z",
+            absent="no further opening is in sight",
+        ),
     ] = None
     next_close_time: Annotated[
         Instant | None, about("When it closes next; UTC.", example="2026-12-06T09:00:00Z", absent="it does not close")

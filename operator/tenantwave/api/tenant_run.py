@@ -52,7 +52,7 @@ class TenantState(Choice):
     HELD = "Held", "a person must act"
     ROLLBACK_FAILED = "RollbackFailed", "not taken back completely: a person must act"
     SKIPPED = "Skipped", "not upgraded by this run, for a reason"
-    ORPHANED = "Orphaned", "released when the upgrade was deleted"
+    ORPHANED = "Orphaned", "released when the upgrade was deleted, or its namespace is gone or another one"
 
 
 class Direction(Choice):

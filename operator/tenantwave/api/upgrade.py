@@ -290,7 +290,7 @@ class Hook(ApiModel):
 class Health(ApiModel):
     """When a tenant counts as converged."""
 
-    timeout: Annotated[PositiveDuration, about("How long the components of one tenant may take to converge.", example="10m")] = (
+    timeout: Annotated[PositiveDuration, about("How long each component of a tenant may take to converge.", example="10m")] = (
         parse_duration("10m")
     )
 

@@ -239,7 +239,7 @@ class Counts(ApiModel):
     held: Annotated[int, _count("A person must act.")] = 0
     rollback_failed: Annotated[int, _count("Not taken back completely.")] = 0
     skipped: Annotated[int, _count("Not upgraded, for a reason.")] = 0
-    orphaned: Annotated[int, _count("Released when the upgrade was deleted.")] = 0
+    orphaned: Annotated[int, _count("Released when the upgrade was deleted, or their namespaces are gone or others.")] = 0
     opted_out: Annotated[int, _count("Opted out, whatever their state.")] = 0
     failed: Annotated[int, _count("Failed, whatever their state.")] = 0
 
