@@ -7,7 +7,7 @@ import pytest
 from builders import NOON, a_journal, a_policy, a_status, a_tenant, a_world
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.tenant_run import TakeBack, TenantRunStatus, TenantState
-from tenantwave.core.journal import EndReason, TakeBackOrder
+from tenantwave.core.journal import EndReason, TakeBackOrder, WaveProgress
 from tenantwave.core.plan import Summary
 from tenantwave.core.planner import decide
 
@@ -47,3 +47,16 @@ def test_rolled_back_is_said_only_where_somebody_was_taken_back(statuses: tuple[
     summary = said_of(*statuses)
     assert str(summary.reason) == reason
     assert text in summary.message
+
+
+@pytest.mark.parametrize(("budget", "reason"), [(0, "Held"), (1, "SucceededWithSkips")], ids=["none is tolerated", "within the budget"])
+def test_a_run_is_not_done_while_a_passed_wave_holds_more_than_it_tolerates(budget: int, reason: str) -> None:
+    """The wave had passed; a Retry began with the tenant again, and its configuration is in conflict with the release."""
+    policy = a_policy([{"name": "all", "selector": {"matchLabels": {"product": "shop"}}, "failureBudget": budget}])
+    held = a_status(S.HELD, wave="all", reason="ConfigConflict", message="app-config/db.pool: changed by both", attempt=2)
+    journal = a_journal(policy, {"all": ["acme", "done"]}, attempt=2)
+    passed = journal.run.waves[0].model_copy(update={"progress": WaveProgress.PASSED, "start_time": NOON, "completion_time": NOON})
+    journal = journal.model_copy(update={"run": journal.run.model_copy(update={"waves": (passed,)})})
+    world = a_world([a_tenant("acme", held), a_tenant("done", a_status(S.SUCCEEDED, wave="all"))], policy=policy, journal=journal)
+    plan = decide(world, NOON)
+    assert str(plan.summary.reason) == reason

@@ -115,9 +115,19 @@ def end_run(draft: Draft) -> None:
         and not draft.any_in(ON_THE_WAY)
         and not any(status.state in tenant_run.NOT_STARTED for _, status in draft.current())
         and not _is_paused_for_failure(draft)
+        and not any(_is_held_over_budget(draft, wave) for wave in run.waves)
     ):
         draft.set_run(completion_time=draft.now)
         draft.note("UpgradeSucceeded", f"{draft.spec.release.product} {draft.spec.release.version}: all {len(run.waves)} waves passed")
+
+
+def _is_held_over_budget(draft: Draft, wave: WaveRecord) -> bool:
+    """Tell whether more tenants of a wave are held than it tolerates: it had passed, and a Retry or a later opening began with them again.
+
+    What holds them may be mended yet, or a person skips them; until then the run is not done, for its failures are not within the budget.
+    """
+    held = any(status.state is S.HELD and failures.counts(draft, tenant.name, status) for tenant, status in draft.in_wave(wave))
+    return held and not failures.may_start_more(draft, wave)
 
 
 def _is_paused_for_failure(draft: Draft) -> bool:
