@@ -11,10 +11,15 @@ from tenantwave.engine.tenant_views import ProfileView
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """The maintenance that counts in an upgrade, and the name of the policy that it is from."""
+    """The maintenance that counts in an upgrade, the name of the policy that it is from, and the run where it counts in that one alone."""
 
     policy: str
     maintenance: Maintenance
+    run: str = ""
+
+
+LIVE = ("when_no_window", "default_time_zone", "default_windows", "freezes", "staffed_hours")
+"""What of a policy's maintenance counts at once in a run that is going on: when work is allowed. All else is as the run was planned."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,12 +33,24 @@ class _Compiled:
 class Calendars:
     """A calendar is compiled anew only when its policy's spec or its tenant's profile is another object than before."""
 
-    _kept: dict[str, dict[str, _Compiled]] = field(default_factory=dict)
-    """Policy -> tenant -> calendar."""
+    _kept: dict[tuple[str, str], dict[str, _Compiled]] = field(default_factory=dict)
+    """(policy, run) -> tenant -> calendar."""
+    _merged: dict[tuple[str, str], tuple[Maintenance, Maintenance, Hours]] = field(default_factory=dict)
+    """(policy, run) -> maintenance as it is, as the run has it, and the hours made of both: the same object as long as those two are."""
+
+    def hours(self, policy: str, run: str, live: Maintenance, planned: Maintenance) -> Hours:
+        """Return the hours of a run: windows, freezes and staffed hours as they are, all other rules as the run was planned."""
+        known = self._merged.get((policy, run))
+        if known is not None and known[0] is live and known[1] is planned:
+            return known[2]
+        merged = planned.model_copy(update={name: getattr(live, name) for name in LIVE})
+        hours = Hours(policy, live) if merged == live else Hours(policy, merged, run)
+        self._merged[policy, run] = live, planned, hours
+        return hours
 
     def of(self, tenant: str, profile: ProfileView | None, hours: Hours) -> Calendar:
         """Return when the tenant may be started. Cost: a look into a table, else some 0.1 ms."""
-        kept = self._kept.setdefault(hours.policy, {})
+        kept = self._kept.setdefault((hours.policy, hours.run), {})
         generation = (profile.uid, profile.generation) if profile is not None else ("", 0)
         known = kept.get(tenant)
         if known is not None and known.maintenance is hours.maintenance and known.generation == generation:
@@ -47,7 +64,9 @@ class Calendars:
 
     def forget_policy(self, policy: str) -> None:
         """Forget what was compiled for a policy that is another one now, or gone."""
-        self._kept.pop(policy, None)
+        for known in (self._kept, self._merged):
+            for key in [key for key in known if key[0] == policy]:
+                del known[key]
 
     def forget_tenant(self, tenant: str) -> None:
         """Forget what was compiled for a tenant whose profile is another one now, or gone."""

@@ -466,10 +466,15 @@ class Store:
         )
 
     def hours_of(self, upgrade: UpgradeView) -> Hours | None:
-        """Return the hours of an upgrade: its policy's, or, where that is gone or cannot be read, those that its run has saved."""
+        """Return the hours of an upgrade: its policy's, with what its run has saved of the rules that are not read live.
+
+        Where the policy is gone or cannot be read, all of it is as the run has it.
+        """
         live, planned = self.policies.get(upgrade.policy), self._planned_of(upgrade)
         if live is not None and live.spec is not None:
-            return Hours(upgrade.policy, live.spec.maintenance)
+            if planned is None or (journal := self.journal_of(upgrade.upgrade.name)) is None:
+                return Hours(upgrade.policy, live.spec.maintenance)
+            return self._calendars.hours(upgrade.policy, journal.run.id, live.spec.maintenance, planned.policy.maintenance)
         return Hours(upgrade.policy, planned.policy.maintenance) if planned is not None else None
 
     def _planned_of(self, upgrade: UpgradeView) -> Planned | None:

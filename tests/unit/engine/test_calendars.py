@@ -186,3 +186,29 @@ def test_force_time_opens_a_tenant_whose_profile_cannot_be_read() -> None:
     calendar = Calendars().of(ACME, broken, Hours("standard", Maintenance.model_validate({"whenNoWindow": "Open"})))
     assert planned_start(calendar, Terms(force_time=NOW + timedelta(days=1)), NOW).hold is not None
     assert planned_start(calendar, Terms(force_time=NOW), NOW).hold is None
+
+
+async def test_of_an_edited_policy_only_the_hours_count_in_a_run_that_goes_on() -> None:
+    """How much must be left of an opening, and what a tenant may close, are as the run was planned; the next run takes the edit."""
+    story = TenantsStory()
+    story.edit_upgrade({"suspend": True})
+    await story.settle(upgrade=True)
+    view = story.store.upgrades[UPGRADE]
+    before = story.store.hours_of(view)
+    assert before is not None
+    freeze = {"name": "emergency", "dates": {"from": f"{story.clock.now():%Y-%m-%d}", "to": "2027-01-31"}}
+    edited = {"whenNoWindow": "Open", "freezes": [freeze], "minRemaining": "5h", "tenantLimits": {"maxFreezeDaysPerYear": 1}}
+    story.cluster.edit(ROLLOUT_POLICY, "", "standard", {"spec": {"maintenance": edited}})
+    await story.settle(upgrade=True)
+    hours = story.store.hours_of(view)
+    assert hours is not None
+    assert [one.name for one in hours.maintenance.freezes] == ["emergency"]
+    assert hours.maintenance.min_remaining == before.maintenance.min_remaining
+    assert hours.maintenance.tenant_limits == before.maintenance.tenant_limits
+    calendar = story.store.calendar_of(ACME, hours)
+    assert story.store.calendar_of(ACME, story.store.hours_of(view)) is calendar, "compiled once"
+    story.edit_upgrade({"release": {"product": "shop", "version": "2.5.0", "assumedVersion": "2.3.1"}})
+    await story.settle(upgrade=True)
+    after = story.store.hours_of(story.store.upgrades[UPGRADE])
+    assert after is not None
+    assert after.maintenance.min_remaining == timedelta(hours=5), "the next run"

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from tenantwave.api.conditions import FailReason, ReadyReason, WaitReason
 from tenantwave.api.defaults import EffectiveWave, effective_waves
-from tenantwave.api.policy import Maintenance, RolloutPolicySpec, TenantFailure
+from tenantwave.api.policy import RolloutPolicySpec, TenantFailure
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core import tenant_run
@@ -101,13 +101,6 @@ class Draft:
     def optional_components(self) -> frozenset[str]:
         """Return the components that a tenant may lack."""
         return frozenset(component.name for component in self.spec.components if component.optional)
-
-    @cached_property
-    def maintenance(self) -> Maintenance | None:
-        """Return windows, freezes and staffed hours, which are read live as long as the policy is there."""
-        live = self.world.policy.spec if self.world.policy is not None else None
-        source = live if live is not None else self.policy
-        return source.maintenance if source is not None else None
 
     @cached_property
     def effective_waves(self) -> Mapping[str, EffectiveWave]:
@@ -205,7 +198,7 @@ class Draft:
 
     def forget_plan(self) -> None:
         """Read spec and policy live again: a run that has just begun has none of its own."""
-        for name in ("spec", "optional_components", "policy", "maintenance", "effective_waves", "ground"):
+        for name in ("spec", "optional_components", "policy", "effective_waves", "ground"):
             self.__dict__.pop(name, None)
 
     def set_run(self, **changes: object) -> None:
