@@ -214,15 +214,6 @@ class RunStatus(ApiModel):
     unknown_since_time: Annotated[
         Instant | None, about("Since when the metrics cannot be used; UTC.", example="2026-12-06T02:00:00Z", absent="they can")
     ] = None
-    memory: Annotated[
-        str | None,
-        about(
-            "What the operator remembers about the run, as JSON; not part of the contract.",
-            example='{"v":1}',
-            absent="nothing",
-            max_length=16384,
-        ),
-    ] = None
 
 
 class Counts(ApiModel):
@@ -287,15 +278,6 @@ class WaveStatus(ApiModel):
     completion_time: Annotated[Instant | None, about("When it ended; UTC.", example="2026-12-06T02:00:00Z", absent="not ended")] = None
     gate: Annotated[
         GateStatus | None, about("What the gates say about the wave.", example={"verdict": "Healthy"}, absent="no gates, or not judged yet")
-    ] = None
-    memory: Annotated[
-        str | None,
-        about(
-            "What the operator remembers about the wave, as JSON; not part of the contract.",
-            example='{"v":1}',
-            absent="nothing",
-            max_length=16384,
-        ),
     ] = None
 
 

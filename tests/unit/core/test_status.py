@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +11,12 @@ import pytest
 
 from builders import NEW, NOON, OLD, Block, a_journal, a_policy, a_record, a_spec, a_status, a_tenant, a_view, a_world, after, an_upgrade
 from tenantwave.api.conditions import Condition, ConditionStatus, ConditionType, FailReason, ReadyReason, condition_of
+from tenantwave.api.model import ApiModel
 from tenantwave.api.profile import PreservedConfig
 from tenantwave.api.run_records import Conflict, Settled, SettledBy
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
-from tenantwave.api.upgrade_status import TenantUpgradeStatus
+from tenantwave.api.upgrade_status import RunStatus, TenantUpgradeStatus, WaveStatus
+from tenantwave.core import status as module
 from tenantwave.core.advice import advised
 from tenantwave.core.plan import Plan, Summary
 from tenantwave.core.status import MAX_EXCEPTIONS, Said, settle, upgrade_status
@@ -316,3 +320,10 @@ def test_an_exception_ends_with_an_order_that_can_be_pasted() -> None:
     (exception,) = status_of(R.ROLLBACK_FAILED, {"acme": stuck}).exceptions
     assert len(exception.message) == 1024
     assert exception.message.endswith(stuck.commands[0])
+
+
+@pytest.mark.parametrize("model", [RunStatus, WaveStatus])
+def test_the_api_promises_no_field_that_is_never_written(model: type[ApiModel]) -> None:
+    """Who reads such a field takes its absence for an answer."""
+    text = inspect.getsource(module)
+    assert [name for name in model.model_fields if not re.search(rf"\b{name}=", text)] == []
