@@ -60,6 +60,7 @@ class ComponentView:
 
     at_release: every value of the release stands in the object, compared exactly; shown: what stands there instead, else ''. message: how its
     rollout stands. refused: why this object cannot be driven (paused, no replicas ...); owner: who would write the field back.
+    marked_by: UID of the TenantRun whose marker the object carries: that run has it open, or has left it so.
     """
 
     name: str
@@ -70,6 +71,7 @@ class ComponentView:
     refused: tuple[FailReason, str] | None = None
     owner: str = ""
     shown: str = ""
+    marked_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)

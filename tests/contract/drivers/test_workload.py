@@ -84,6 +84,15 @@ def test_what_an_object_shows_instead_of_the_release_is_told() -> None:
     assert (view.at_release, view.shown) == (False, "Deployment api: shop/api:2.4.0 instead of shop/api:2.5.0")
 
 
+def test_the_run_whose_marker_an_object_carries_is_told() -> None:
+    """By its UID, from live objects and from projections."""
+    live = an_object()
+    assert DRIVER.view(a_component(), "acme", "2.4.0", [live]).marked_by == ""
+    live["metadata"] = live["metadata"] | {"annotations": {"tenantwave.io/intent": "run-1/7"}}
+    for seen in (live, DRIVER.project(DEPLOYMENT, live)):
+        assert DRIVER.view(a_component(), "acme", "2.4.0", [seen]).marked_by == "run-1"
+
+
 def test_a_daemon_set_on_no_node_is_refused() -> None:
     """Nothing would ever prove the release."""
     live = an_object("DaemonSet", status={"observedGeneration": 2, "desiredNumberScheduled": 0})

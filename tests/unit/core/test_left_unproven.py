@@ -140,3 +140,17 @@ def test_an_abort_leaves_it_to_a_person() -> None:
     assert status is not None
     assert (status.state, status.reason) == (S.HELD, "ForwardOnly")
     assert f"run {GONE}, whose upgrade is gone, wrote {NEW} and not this one" in status.message
+
+
+@pytest.mark.parametrize(
+    ("marked_by", "deeds"),
+    [("", [Deed.LET_GO]), ("run-acme", [Deed.LET_GO]), ("gone", [])],
+    ids=["no marker", "our own marker", "of a TenantRun that is gone"],
+)
+def test_what_carries_the_marker_of_another_run_is_not_already_at_the_release(marked_by: str, deeds: list[Deed]) -> None:
+    """Somebody deleted its TenantRun in mid-run: the preflight finds who has the tenant (TenantBusy), and nothing is recorded as proven."""
+    tenant = a_tenant("acme", a_status(), components=(a_view(at_release=True, marked_by=marked_by),))
+    plan = decide(world_of(tenant), NOON)
+    assert [step.deed for step in plan.steps if step.tenant == "acme"] == deeds
+    status = moved(plan)
+    assert (status.state if status is not None else None) == (None if deeds else S.PREFLIGHT)

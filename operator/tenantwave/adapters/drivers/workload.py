@@ -10,7 +10,7 @@ from typing import Any
 
 from tenantwave.adapters.drivers.references import CONTAINER_LISTS, needed_in, places_of, references_in, repointed
 from tenantwave.api.conditions import FailReason
-from tenantwave.api.kinds import CONFIG_DIGEST_ANNOTATION, CRON_JOB, WORKLOAD_KINDS, Kind
+from tenantwave.api.kinds import CONFIG_DIGEST_ANNOTATION, CRON_JOB, INTENT_ANNOTATION, WORKLOAD_KINDS, Kind
 from tenantwave.api.upgrade import Component, Workload
 from tenantwave.core.config_versions import reference_path
 from tenantwave.core.ownership import MARKS, escaped, managers_of, owner_of, unescaped
@@ -66,6 +66,7 @@ class WorkloadDriver:
         worst, message = max(seen, key=lambda one: _BEST_TO_WORST.index(one[0]))
         refusals = [refusal for target in targets if (refusal := why_refused(component, target))]
         owners = [f"{owner} owns the images of {_called(target)}" for target in targets if (owner := self._owner(component, target))]
+        markers = [marker for target in targets if (marker := _marked_by(target))]
         strays = [stray for target in targets if (stray := self._stray(component, tenant, version, target))]
         return ComponentView(
             name=component.name,
@@ -76,6 +77,7 @@ class WorkloadDriver:
             message=message,
             refused=refusals[0] if refusals else None,
             owner=owners[0] if owners else "",
+            marked_by=markers[0] if markers else "",
         )
 
     def described(self, component: Component, tenant: str, version: str) -> str:
@@ -469,6 +471,11 @@ def _secret_references(spec: Mapping[str, Any]) -> set[str]:
         references = [(one.get("valueFrom") or {}).get("secretKeyRef") for one in container.get("env") or ()]
         found |= {str(reference.get("name", "")) for reference in references if reference}
     return found - {""}
+
+
+def _marked_by(live: Body) -> str:
+    """Return the UID of the TenantRun whose marker the object carries, '' if it carries none."""
+    return str((live["metadata"].get("annotations") or {}).get(INTENT_ANNOTATION, "")).partition("/")[0]
 
 
 def _kept(annotations: Mapping[str, str] | None) -> dict[str, str]:

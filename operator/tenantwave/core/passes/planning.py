@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tenantwave.api.conditions import ReadyReason, RunReason, SkipReason, WaitReason
+from tenantwave.api.kinds import INTENT_ANNOTATION
 from tenantwave.api.policy import Unmatched
 from tenantwave.api.tenant_run import TenantRunStatus, TenantState
 from tenantwave.core import blobs, tenant_run, versions, waves
@@ -174,7 +175,8 @@ def _is_to_be_planned(draft: Draft, tenant: Tenant) -> bool:
     stored = tenant.run
     if stored is not None and stored.upgrade_uid != draft.world.upgrade.uid and tenant_run.has_tenant(stored.status):
         message = (
-            f"run {stored.status.run} of an earlier {stored.upgrade} still has it; settle its TenantRun {stored.name}, then delete that"
+            f"run {stored.status.run} of an earlier {stored.upgrade} still has it; check what it left there, delete its TenantRun "
+            f"{stored.name}, then take its annotation {INTENT_ANNOTATION} off the tenant's objects"
         )
         draft.hold(tenant.name, Hold(WaitReason.TENANT_BUSY, message))
         return False
@@ -268,9 +270,19 @@ def record_already_there(draft: Draft) -> None:
             and not any(claim.holds for claim in tenant.claims)
             and is_at_release(draft, tenant)
             and not left_unproven(draft, tenant)
+            and not _is_open(tenant)
         ):
             message = f"already runs {draft.spec.release.product} {draft.spec.release.version}; nothing was written"
             draft.do(tenant.name, Deed.LET_GO, tenant_run.succeeded(status, RunReason.ALREADY_AT_RELEASE, message, draft.now))
+
+
+def _is_open(tenant: Tenant) -> bool:
+    """Tell whether another run's marker stands on a component: its TenantRun was deleted in mid-run, and what it wrote is unproven.
+
+    A preflight then asks for the lock, and says who has the tenant and what helps.
+    """
+    own = tenant.run.uid if tenant.run is not None else ""
+    return any(view.marked_by not in ("", own) for view in tenant.components)
 
 
 def _lacks_run(draft: Draft, name: str) -> bool:
