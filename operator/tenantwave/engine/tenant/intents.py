@@ -84,9 +84,12 @@ class Ledger:
         return self._marked(raw) != 0
 
     def adopt(self, ref: ObjectRef) -> None:
-        """Stage that our last write to an object landed after all: it is there, and known as ours by more than its marker."""
-        last = self.of(ref)[-1]
-        if last.state is IntentState.SUPERSEDED:
+        """Stage that our last write to an object landed after all: it is there, and known as ours by more than its marker.
+
+        Not where an earlier one is known to have: that is what stands there, and the last one was refused for it.
+        """
+        *earlier, last = self.of(ref)
+        if last.state is IntentState.SUPERSEDED and not any(one.state in (IntentState.LANDED, IntentState.REVERTED) for one in earlier):
             state = IntentState.LANDED if last.direction is Direction.FORWARD else IntentState.REVERTED
             self._handle.stage_intent(last.model_copy(update={"state": state}))
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from fakes import CrashNow, Late, Request
-from support.tenant_story import ACME, S, Story
+from support.tenant_story import ACME, S, Story, a_spec
 from tenantwave.api.conditions import FailReason
 from tenantwave.api.kinds import CONFIG_MAP, DEPLOYMENT
 from tenantwave.api.tenant_run import IntentState
@@ -102,3 +102,26 @@ async def test_a_create_that_arrives_late_is_waited_for() -> None:
     story.cluster.deliver()
     await story.run(S.ROLLED_BACK)
     assert (story.tenant_objects(), story.leftovers()) == (untouched, [])
+
+
+async def test_of_two_creates_of_a_job_the_one_that_landed_is_known_as_such() -> None:
+    """The first arrives just before the second, which is refused for it: the journal calls nothing landed that is not what stands there."""
+    template = {"spec": {"template": {"spec": {"containers": [{"name": "run", "image": "shop/tools:2.4.0"}]}}}}
+    story = await Story(spec=a_spec(hooks=[{"name": "migrate", "at": "PreApply", "jobTemplate": template}])).begin()
+    creates: list[int] = []
+
+    def before(number: int, request: Request) -> None:
+        if (request.verb, request.kind) == ("create", "Job"):
+            creates.append(number)
+            if len(creates) == 1:
+                raise Late(CrashNow())
+            story.cluster.deliver()
+
+    story.cluster.before = before
+    with suppress(CrashNow):
+        await story.run_until_death()
+    story.restart()
+    await story.run(S.SOAKING)
+    assert len(creates) == 2
+    said = [intent.state for intent in story.status.intents if intent.target.kind == "Job"]
+    assert said == [IntentState.LANDED, IntentState.SUPERSEDED]
