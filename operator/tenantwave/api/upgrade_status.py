@@ -262,7 +262,12 @@ class WaveStatus(ApiModel):
     ] = None
     approvals: Annotated[int | None, about("Distinct people who approved.", example=1, absent="nobody is asked", ge=0)] = None
     start_time: Annotated[
-        Instant | None, about("When it began; UTC. Its deadline counts from here.", example="2026-12-06T01:00:00Z", absent="not started")
+        Instant | None,
+        about(
+            "When it began; UTC. Its deadline counts from the first start of a tenant.",
+            example="2026-12-06T01:00:00Z",
+            absent="not started",
+        ),
     ] = None
     planned_start_time: Annotated[
         Instant | None,

@@ -316,12 +316,17 @@ def _soak_again(draft: Draft, tenant: Tenant, status: TenantRunStatus) -> None:
 
 
 def _is_late(draft: Draft, wave: WaveRecord) -> bool:
-    """Tell whether the wave is past its deadline, which counts from the wave's start, whatever its tenants then wait for."""
+    """Tell whether the wave is past its deadline. It counts from the first start of a tenant: a notice of a week, or a freeze, makes no wave late
+    whose deadline is a day.
+    """
     deadline = draft.effective_waves[wave.name].deadline
-    if deadline is None or wave.start_time is None or wave.progress is WaveProgress.PASSED:
+    if deadline is None or wave.progress is WaveProgress.PASSED:
         return False
-    draft.wake(wave.start_time + deadline)
-    return draft.now >= wave.start_time + deadline
+    begun = min((status.start_time for _, status in draft.in_wave(wave) if status.start_time is not None), default=None)
+    if begun is None:
+        return False
+    draft.wake(begun + deadline)
+    return draft.now >= begun + deadline
 
 
 def is_late(draft: Draft, wave: WaveRecord) -> bool:
