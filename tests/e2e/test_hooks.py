@@ -157,7 +157,12 @@ async def test_an_operator_that_dies_while_a_hook_runs_finds_its_end(story: Stor
     tenant = await a_canary(story)
     operator = await story.operator()
     upgrade = await story.upgrade(hooks=[a_hook("migrate", "PreApply", takes="3")])
-    await story.until_run(upgrade, tenant, lambda run: states(run).get("migrate") == "Running", "the hook runs")
+    await story.until_run(upgrade, tenant, lambda run: states(run).get("migrate") == "Running", "the hook is on record")
+
+    async def is_let_run() -> bool:  # what is on record only waits for an operator
+        return any((body.get("status") or {}).get("active") for body in (await jobs_in(story, tenant)).values())
+
+    await eventually(is_let_run, saying="its Job runs")
     await operator.kill()
 
     async def has_ended() -> bool:
