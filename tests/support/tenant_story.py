@@ -8,7 +8,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fakes import CrashNow, FakeClock, FakeCluster
+import pytest
+
+from fakes import CrashNow, FakeClock, FakeCluster, Late, Request
 from tenantwave.adapters.drivers.workload import WorkloadDriver
 from tenantwave.adapters.snapshots import SecretSnapshots
 from tenantwave.api.conditions import FailReason
@@ -168,6 +170,19 @@ class Story:
         """Let a new process take over."""
         drivers = {"workload": WorkloadDriver()}
         self.steps = TenantSteps(self.cluster, SecretSnapshots(self.cluster, OWN), drivers, self.clock, OWN)
+
+    async def die_sending(self, is_sent: Callable[[Request], bool]) -> None:
+        """Die with the first such request on its way, and let a new process take over. The request arrives when somebody delivers it."""
+
+        def send(number: int, request: Request) -> None:
+            if is_sent(request):
+                raise Late(CrashNow())
+
+        self.cluster.before = send
+        with pytest.raises(CrashNow):
+            await self.step()
+        self.cluster.before = lambda number, request: None
+        self.restart()
 
     @property
     def status(self) -> TenantRunStatus:

@@ -151,11 +151,7 @@ async def test_an_unsent_write_that_arrives_after_the_rollback_is_fenced_off() -
     story = await Story(live=EDITED).begin()
     before = story.tenant_objects()
     await story.step()
-    story.cluster.before = lambda number, request: _late_patch(request)
-    with pytest.raises(CrashNow):
-        await story.step()
-    story.cluster.before = lambda number, request: None
-    story.restart()
+    await story.die_sending(lambda request: request.kind in ("ConfigMap", "Deployment") and request.namespace == ACME)
     story.order_back()
     await story.run(S.ROLLED_BACK)
     story.cluster.deliver()
@@ -195,11 +191,6 @@ async def is_create_in_tenant(way: str, number: int) -> bool:
     await go(story, way)
     request = story.cluster.writes[number - 1]
     return request.verb == "create" and request.namespace == ACME
-
-
-def _late_patch(request: Request) -> None:
-    if request.kind in ("ConfigMap", "Deployment") and request.namespace == ACME:
-        raise Late(CrashNow())
 
 
 def dies_at(number: int) -> Hook:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fakes import CrashNow, Late, Request
+from fakes import CrashNow, Request
 from support.tenant_story import ACME, NEW, OWN, S, Story, a_spec
 from tenantwave.api.kinds import INTENT_ANNOTATION, JOB, TENANT_RUN
 from tenantwave.api.run_records import HookState
@@ -149,16 +149,7 @@ async def with_a_stray() -> Story:
     """A tenant that was rolled back, and in which the Job of that run then arrived; its next release is about to be prepared."""
     story = await begun("shop/tools:1")
     await story.step()
-
-    def late(number: int, request: Request) -> None:
-        if request.kind == "Job":
-            raise Late(CrashNow())
-
-    story.cluster.before = late
-    with pytest.raises(CrashNow):
-        await story.step()
-    story.cluster.before = lambda number, request: None
-    story.restart()
+    await story.die_sending(lambda request: request.kind == "Job")
     story.order_back()
     await story.run(S.ROLLED_BACK)
     story.cluster.deliver()

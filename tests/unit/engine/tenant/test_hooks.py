@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fakes import CrashNow, Late, Request
+from fakes import CrashNow, Request
 from support.tenant_story import ACME, S, Story, a_spec
 from tenantwave.api.action import Resolution
 from tenantwave.api.conditions import FailReason
@@ -353,16 +353,7 @@ async def test_a_job_that_arrives_after_the_way_back_never_runs() -> None:
     """Its create was on the way when the operator died and the tenant went back: it is there, suspended, and nobody lets it run."""
     story = await begun(a_hook("migrate", irreversible=True))
     await story.step()
-
-    def late(number: int, request: Request) -> None:
-        if request.kind == "Job":
-            raise Late(CrashNow())
-
-    story.cluster.before = late
-    with pytest.raises(CrashNow):
-        await story.step()
-    story.cluster.before = lambda number, request: None
-    story.restart()
+    await story.die_sending(lambda request: request.kind == "Job")
     assert not story.status.forward_only
     story.order_back()
     await story.run(S.ROLLED_BACK)

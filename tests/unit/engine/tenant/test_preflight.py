@@ -167,15 +167,16 @@ async def test_a_missing_component_is_skipped_only_if_it_is_optional() -> None:
     assert (story.image("api"), story.cluster.has(CONFIG_MAP, ACME, "worker-config")) == ("shop/api:2.4.0", False)
 
 
+def refuse_a_large_pool(body: dict[str, Any]) -> None:
+    """Do what a policy of the cluster would: the release sets 20."""
+    if body.get("data", {}).get("db.pool") == "20":
+        raise Forbidden("policy limits refuses db.pool above 15")
+
+
 async def test_a_refusal_of_the_dry_run_holds_the_tenant() -> None:
     """A policy that refuses the write is found before anything is written."""
     story = await Story().begin()
-
-    def policy(body: dict[str, Any]) -> None:
-        if body.get("data", {}).get("db.pool") == "20":
-            raise Forbidden("policy limits refuses db.pool above 15")
-
-    story.cluster.mutate = policy
+    story.cluster.mutate = refuse_a_large_pool
     await story.step()
     assert (story.status.state, story.status.reason, story.status.written) == (S.HELD, FailReason.PREFLIGHT_FAILED, False)
     assert "policy limits" in story.status.message
@@ -184,12 +185,7 @@ async def test_a_refusal_of_the_dry_run_holds_the_tenant() -> None:
 async def test_a_tenant_that_the_server_refuses_stays_held_until_it_does_not() -> None:
     """The look at a held tenant asks the server again, so it does not leave and come back."""
     story = await Story().begin()
-
-    def policy(body: dict[str, Any]) -> None:
-        if body.get("data", {}).get("db.pool") == "20":
-            raise Forbidden("policy limits refuses db.pool above 15")
-
-    story.cluster.mutate = policy
+    story.cluster.mutate = refuse_a_large_pool
     await story.step()
     writes = len(story.cluster.writes)
     await story.step(Deed.PREVIEW)
