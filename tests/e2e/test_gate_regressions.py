@@ -36,11 +36,10 @@ async def test_one_ill_tenant_of_thirty_is_taken_back_alone(gated: Gated) -> Non
     )  # fmt: skip
     assert (run["verdict"]["verdict"], errors["verdict"], errors["reason"], errors["limit"]) == ("Failing", "Failing", "AboveLimit", "0.01")
     assert float(errors["value"]) == pytest.approx(0.2, rel=0.1)
+    share = r"(19\.\d|20(\.\d)?)%"  # of some 300 whole requests: one more or fewer of them is seen
     for said in (run["message"], run["takeBack"]["message"], run["verdict"]["message"]):
-        assert re.search(rf"errors: {errors['bad']} of {errors['total']} requests \(20(\.\d)?%\) failed, allowed 1%.*; since \S+Z", said), (
-            said
-        )
-    assert gated.ask_again(run["verdict"], errors) == {ill: pytest.approx(float(errors["value"]), rel=0.01)}
+        assert re.search(rf"errors: {errors['bad']} of {errors['total']} requests \({share}\) failed, allowed 1%.*; since \S+Z", said), said
+    assert gated.ask_again(run["verdict"], errors) == {ill: pytest.approx(float(errors["value"]), abs=2 / float(errors["total"]))}
     assert await story.leftovers() == []
 
 

@@ -353,7 +353,7 @@ class Story:
         for process in self._operators:
             if process.is_running:
                 await process.kill()
-            print(f"--- {process.log_path.name} (pytest shows this where the test failed)", *process.log().splitlines()[-80:], sep="\n")
+            print(f"--- the end of {process.log_path.name}", *process.log().splitlines()[-40:], sep="\n")
         for upgrade in [name for kind, name, _ in self._made if kind == UPGRADE]:
             with suppress(ApiError):
                 await self.kube.patch(UPGRADE, upgrade, None, {"metadata": {"finalizers": None}})
