@@ -68,7 +68,7 @@ async def test_another_writer_at_every_point(every: EveryWrite) -> None:
     meddling.phase = "back: "
     await every.abort(back)
     await every.end({case.upgrade: "Aborted" for case in back})
-    every.between.script = Faithful()
+    await meddling.stop()
     expected = {case.name: case.upgraded() for case in through} | {case.name: every.taken_back(case, {}) for case in back}
     await every.is_well({case.name: other.seen_in(expected[case.name], case) for case in (*through, *back)}, mark)
     every.written_once(mark_back, back)

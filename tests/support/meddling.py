@@ -139,8 +139,16 @@ class Meddling(Faithful):
         self._deeds = deeds
         self._writes: dict[str, str] = {}
         self._hands: dict[str, asyncio.Lock] = {}
+        self._is_over = False
         self.phase = ""
         self.done: dict[str, str] = {}
+
+    async def stop(self) -> None:
+        """Begin no other deed, and wait for those that are being done: requests beside the work go on when the work has ended."""
+        self._is_over = True
+        for hand in self._hands.values():
+            async with hand:
+                pass
 
     async def answer(self, call: Call, forward: Forward) -> Answer:
         if call.is_write and (case := case_of(call, self._uids)):
@@ -157,6 +165,8 @@ class Meddling(Faithful):
 
     async def _meddle(self, case: str, point: str) -> None:
         """Do one deed that nobody has done at this point yet."""
+        if self._is_over:
+            return
         key = next((key for deed in self._deeds if (key := f"{deed} {self.phase}{point}") not in self.done), "")
         if not key:
             return
