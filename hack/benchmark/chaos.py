@@ -91,7 +91,7 @@ async def _every_write(seed: int) -> Outcome:
         every = EveryWrite(story, operators, between, cluster)
         dying = Dying(all_moments, every.uids, seed)
         done = await every.there_and_back(
-            dying, through=[Case(every.name()) for _ in range(8)], back=[Case(every.name(), soak="1h") for _ in range(8)]
+            dying, through=[Case(every.name()) for _ in range(8)], back=[Case(every.name(), soak="1h") for _ in range(8)], sweeps=True
         )
         _say(f"points: {len(dying.covered)}; late writes were answered {dict(dying.late_codes)}")
         return Outcome(seed, every.kill_count, edit_count=done, upgrade_count=16, rollback_count=8, seconds=time.monotonic() - begun)

@@ -1,10 +1,11 @@
-"""Deletes what nothing needs any more in our own namespace: ended TenantRuns, journals and version records of what is gone, unneeded snapshots.
+"""Deletes what nothing needs any more in our own namespace: ended TenantRuns, journals and version records of what is gone, unneeded snapshots,
+and locks whose create reached the API server when their run was over.
 
 What may go says `core.retention`; here is the reading and writing. All is read from the API server, for a cache may be late, and before
 anything is judged, so that what refers to a blob is known when the blob is. Each write names the resourceVersion that it was decided on.
 
-Cost of a sweep: one paged list each of our TenantRuns and ConfigMaps (without the catalogue), metadata alone of snapshots, TenantUpgrades and
-Namespaces, once an hour; and a write for each object that is marked or deleted, ten in a second. Nothing is watched, and nothing is kept.
+Cost of a sweep: one paged list each of our locks, TenantRuns and ConfigMaps (without the catalogue), metadata alone of snapshots, TenantUpgrades
+and Namespaces, once an hour; and a write for each object that is marked or deleted, ten in a second. Nothing is watched, and nothing is kept.
 10,000 TenantRuns of 8 KB and 100,000 snapshots take some 3 s of CPU.
 """
 
@@ -17,7 +18,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 
 from tenantwave.api.kinds import (
     CONFIG_MAP,
+    LEASE,
     NAMESPACE,
     PRODUCT_LABEL,
     ROLE_LABEL,
@@ -48,6 +50,7 @@ from tenantwave.core.retention import (
     runs_to_delete,
     verdict,
 )
+from tenantwave.engine.tenant.locks import BREAKER_ANNOTATION, LOCK_ROLE, SWEEP, breaker_of, holder_of, is_through
 from tenantwave.engine.tenant.records import RECORD_ROLE, read_record
 from tenantwave.engine.views import JOURNAL_PREFIX
 from tenantwave.faults import Conflict, Fault, NotFound
@@ -94,9 +97,13 @@ class _Seen:
     """What one sweep has read."""
 
     snapshots: list[_Object] = field(default_factory=list)
+    locks: dict[str, tuple[_Object, str]] = field(default_factory=dict)
+    """By UID of the namespace: the lock, and the UID of the TenantRun that has it."""
     runs: dict[str, _Object] = field(default_factory=dict)
     """By UID."""
     kept_runs: list[KeptRun] = field(default_factory=list)
+    through: set[str] = field(default_factory=set)
+    """UIDs of the TenantRuns that have nothing more to write."""
     journals: dict[str, _Object] = field(default_factory=dict)
     """By upgrade."""
     records: dict[str, list[_Object]] = field(default_factory=dict)
@@ -173,9 +180,14 @@ class Retention:
         # The snapshots first: what is stored after this is not judged, and what refers to the others is read later.
         async for raw in self._each(SECRET, f"{ROLE_LABEL}={SNAPSHOT_ROLE}", metadata_only=True):
             seen.snapshots.append(_object(SECRET, raw))
+        # The locks before the runs: who has announced that it breaks a lock looks at the holder afterwards (see `locks`).
+        async for raw in self._each(LEASE, f"{ROLE_LABEL}={LOCK_ROLE}"):
+            seen.locks[str(raw["metadata"]["name"]).removeprefix("tenant-")] = _lock(raw), holder_of(raw)
         async for raw in self._each(TENANT_RUN):
+            uid = str(raw["metadata"]["uid"])
             seen.digests |= digests_in(json.dumps(raw))
-            seen.runs[str(raw["metadata"]["uid"])] = _object(TENANT_RUN, raw)
+            seen.runs[uid] = _object(TENANT_RUN, raw)
+            seen.through |= {uid} if is_through(raw) else set()
             seen.kept_runs.append(_kept_run(raw, self.clock.now()))
         async for raw in self._each(CONFIG_MAP, f"!{PRODUCT_LABEL}"):
             _look_at_config_map(raw, seen)
@@ -217,7 +229,8 @@ class Retention:
     def _in_two_steps(self, seen: _Seen) -> Iterator[tuple[_Object, bool, timedelta]]:
         """Yield what is marked before it is deleted: the object, whether anything needs it, and how long the mark must stand.
 
-        A journal is needed by its upgrade and by TenantRuns of that name; a record as long as its namespace is there.
+        A journal is needed by its upgrade and by TenantRuns of that name; a record as long as its namespace is there; a lock by a TenantRun that
+        may still write. A lock whose TenantRun is gone says that somebody should look at the tenant, as long as there is one.
         """
         with_runs = {str(one.name).rpartition(".")[0] for one in seen.runs.values()}
         for upgrade, journal in seen.journals.items():
@@ -225,6 +238,9 @@ class Retention:
         for namespace_uid, records in seen.records.items():
             for record in records:
                 yield record, namespace_uid in seen.namespaces, self.rules.keeping.age
+        for namespace_uid, (lock, holder) in seen.locks.items():
+            is_needed = holder not in seen.through if holder in seen.runs else namespace_uid in seen.namespaces
+            yield lock, is_needed, self.rules.grace
         for snapshot in seen.snapshots:
             is_needed = not seen.is_whole or _digest_of(snapshot.name) in seen.digests
             if seen.is_whole or snapshot.marked is None:
@@ -240,7 +256,10 @@ class Retention:
         return True
 
     async def _marked(self, one: _Object, time: datetime | None) -> bool:
-        patch = {"metadata": {"annotations": {MARK_ANNOTATION: time.isoformat() if time is not None else None}}}
+        marks = {MARK_ANNOTATION: time.isoformat() if time is not None else None}
+        if one.kind == LEASE:
+            marks[BREAKER_ANNOTATION] = SWEEP if time is not None else None
+        patch = {"metadata": {"annotations": marks}}
         try:
             await self.cluster.merge_patch(one.kind, self.namespace, one.name, patch, resource_version=one.resource_version)
         except (NotFound, Conflict):
@@ -279,6 +298,12 @@ def _object(kind: Kind, raw: Body) -> _Object:
         marked_time(dict(annotations)),
         int(size) if size.isdecimal() else ASSUMED_BYTES,
     )
+
+
+def _lock(raw: Body) -> _Object:
+    """Return a lock. One on which our announcement does not stand any more is not marked: its holder, or another breaker, came in between."""
+    found = _object(LEASE, raw)
+    return found if breaker_of(raw) == SWEEP else replace(found, marked=None)
 
 
 def _kept_run(raw: Body, now: datetime) -> KeptRun:

@@ -13,7 +13,7 @@ from fakes import FakeClock, FakeCluster, Request
 from support.tenant_story import OWN, Story
 from tenantwave.adapters.drivers.workload import WorkloadDriver
 from tenantwave.adapters.snapshots import SecretSnapshots
-from tenantwave.api.kinds import CONFIG_MAP, NAMESPACE, PRODUCT_LABEL, ROLE_LABEL, SECRET, TENANT_RUN, TENANT_UPGRADE, UPGRADE_LABEL
+from tenantwave.api.kinds import CONFIG_MAP, LEASE, NAMESPACE, PRODUCT_LABEL, ROLE_LABEL, SECRET, TENANT_RUN, TENANT_UPGRADE, UPGRADE_LABEL
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core.blobs import secret_name
 from tenantwave.core.plan import Deed
@@ -21,6 +21,7 @@ from tenantwave.core.retention import MARK_ANNOTATION, Keeping
 from tenantwave.engine import retention as module
 from tenantwave.engine.retention import Retention, Rules
 from tenantwave.engine.tenant import TenantSteps
+from tenantwave.engine.tenant.locks import TenantLock
 from tenantwave.engine.tenant.records import record_name
 from tenantwave.faults import Unavailable
 from tenantwave.shell.metrics import PrometheusTelemetry
@@ -84,9 +85,24 @@ class Attic:
         self.config_map(name, {ROLE_LABEL: "record"}, product="shop", record=text)
         return name
 
+    async def lock(self, run: str, run_uid: str, namespace_uid: str = "") -> TenantLock:
+        """Let a run take the lock of acme, or of a namespace that is not there."""
+        uid = namespace_uid or self.cluster.see(NAMESPACE, "", "acme")["metadata"]["uid"]
+        lock = TenantLock(self.cluster, OWN, "acme", uid, run, run_uid)
+        await lock.take(nothing_is_marked)
+        return lock
+
+    def locks(self) -> int:
+        """Return how many locks there are."""
+        return sum(plural == LEASE.plural for plural, _, _ in self.cluster.objects)
+
     def runs(self) -> set[str]:
         """Return the names of the TenantRuns."""
         return {name for plural, _, name in self.cluster.objects if plural == TENANT_RUN.plural}
+
+
+async def nothing_is_marked(_: str) -> bool:
+    return False
 
 
 @pytest.mark.parametrize("where", ["a TenantRun", "its Secrets", "a journal", "a journal without its label", "a version record"])
@@ -203,6 +219,50 @@ async def test_a_version_record_outlives_its_namespace_by_the_same_days() -> Non
     assert await attic.sweep() == Counter({"ConfigMap deleted": 1})
     assert attic.cluster.has(CONFIG_MAP, OWN, lives)
     assert not attic.cluster.has(CONFIG_MAP, OWN, dead)
+
+
+@pytest.mark.parametrize(
+    ("state", "written", "goes"),
+    [(S.SUCCEEDED, True, True), (S.ROLLED_BACK, True, True), (S.HELD, False, True), (S.HELD, True, False), (S.SOAKING, True, False)],
+)
+async def test_a_lock_goes_when_its_run_has_nothing_more_to_write(state: TenantState, written: bool, goes: bool) -> None:
+    """Such as one whose create arrived when the run was over, after the operator that had sent it died."""
+    attic = Attic()
+    await attic.lock("shop.acme", attic.run("shop.acme", state, attic.upgrade(), days_old=0, written=written))
+    assert await attic.sweep() == (Counter({"Lease marked": 1}) if goes else Counter())
+    attic.clock.forward(DAY - timedelta(seconds=1))
+    assert (await attic.sweep(), attic.locks()) == (Counter(), 1)
+    attic.clock.forward(timedelta(seconds=1))
+    assert (await attic.sweep(), attic.locks()) == ((Counter({"Lease deleted": 1}), 0) if goes else (Counter(), 1))
+
+
+@pytest.mark.parametrize(("tenant_is_there", "left"), [(True, 1), (False, 0)])
+async def test_a_lock_whose_run_is_gone_stays_as_long_as_the_tenant(tenant_is_there: bool, left: int) -> None:
+    """Its objects may carry the run's markers: whoever wants the tenant next looks for these, and breaks it or says so."""
+    attic = Attic()
+    await attic.lock("shop.acme", "uid-of-a-run-that-is-gone", "" if tenant_is_there else "uid-of-a-namespace-that-is-gone")
+    await attic.sweep_twice()
+    assert attic.locks() == left
+
+
+async def test_a_holder_that_comes_back_keeps_its_lock_and_the_next_mark_counts_anew() -> None:
+    attic = Attic()
+    run_uid = attic.run("shop.acme", S.HELD, attic.upgrade(), days_old=0)
+    lock = await attic.lock("shop.acme", run_uid)
+    assert await attic.sweep() == Counter({"Lease marked": 1})
+    attic.clock.forward(DAY)
+
+    def comes_back(number: int, request: Request) -> None:
+        attic.cluster.before = lambda number, request: None
+        attic.cluster.edit(TENANT_RUN, OWN, "shop.acme", {"status": {"state": "Preflight"}})
+        with pytest.raises(StopIteration, match="True"):  # it has ended: in memory nothing waits
+            lock.is_ours().send(None)
+
+    attic.cluster.before = comes_back
+    assert (await attic.sweep(), attic.locks()) == (Counter(), 1)
+    attic.cluster.edit(TENANT_RUN, OWN, "shop.acme", {"status": {"state": "Held"}})
+    assert await attic.sweep() == Counter({"Lease marked": 1})
+    assert (await attic.sweep(), attic.locks()) == (Counter(), 1)
 
 
 async def test_what_is_not_ours_is_left_alone() -> None:

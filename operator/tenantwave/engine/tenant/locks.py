@@ -8,6 +8,8 @@ and only then looks at the Lease. The API server puts these four in one order, s
 - else the holder's look at the Lease comes after the announcement: it takes the announcement off, which moves the Lease's resourceVersion, so
   that the delete of the breaker fails (`Conflict`), or it finds the Lease gone, and asks for it anew.
 
+The sweep of our namespace breaks what nobody asks for by the same handshake, with a day between announcement and look.
+
 So no run writes under a lock that was broken, and `apply` need not look at the Lease before each write: what it writes is announced by a CAS
 on the TenantRun (`Ledger`), and a TenantRun with an announced write is `written`, which no breaker passes.
 """
@@ -20,6 +22,7 @@ from typing import Any
 
 from tenantwave.api.kinds import INTENT_ANNOTATION, LEASE, ROLE_LABEL, TENANT_LABEL, TENANT_RUN
 from tenantwave.api.tenant_run import TenantState
+from tenantwave.core.retention import MARK_ANNOTATION
 from tenantwave.engine.tenant.failure import Busy
 from tenantwave.faults import AlreadyExists, Fault, NotFound
 from tenantwave.ports import Cluster
@@ -28,7 +31,10 @@ HOLDER_ANNOTATION = "tenantwave.io/holder"
 """The name of the TenantRun that `holderIdentity` names by UID."""
 
 BREAKER_ANNOTATION = "tenantwave.io/breaker"
-"""UID of the TenantRun that is about to break the lock."""
+"""UID of the TenantRun that is about to break the lock; `SWEEP` where the sweep of our namespace is (`Retention`)."""
+
+LOCK_ROLE = "lock"
+SWEEP = "retention"
 
 _THROUGH = frozenset({TenantState.SUCCEEDED, TenantState.ROLLED_BACK, TenantState.SKIPPED, TenantState.ORPHANED})
 _IDLE = frozenset({TenantState.QUEUED, TenantState.WAITING, TenantState.HELD})
@@ -54,7 +60,7 @@ class TenantLock:
         Raises: Conflict or NotFound where the breaker was faster: look again.
         """
         self._ours = await self._our_lease()
-        if self._ours is not None and _breaker(self._ours):
+        if self._ours is not None and breaker_of(self._ours):
             self._ours = await self._cluster.replace(LEASE, _announced(self._ours, ""))
         return self._ours is not None
 
@@ -105,7 +111,7 @@ class TenantLock:
 
     async def _our_lease(self) -> dict[str, Any] | None:
         lease = await self._look()
-        return lease if lease is not None and _holder(lease) == self._run_uid else None
+        return lease if lease is not None and holder_of(lease) == self._run_uid else None
 
     async def _look(self) -> dict[str, Any] | None:
         try:
@@ -122,11 +128,11 @@ class TenantLock:
 
     async def _announce(self, lease: dict[str, Any]) -> dict[str, Any]:
         """Say on the Lease that we are about to break it. One that we announced before says so still, unless its holder came in between."""
-        return lease if _breaker(lease) == self._run_uid else await self._cluster.replace(LEASE, _announced(lease, self._run_uid))
+        return lease if breaker_of(lease) == self._run_uid else await self._cluster.replace(LEASE, _announced(lease, self._run_uid))
 
     async def _refuse_busy(self, lease: Mapping[str, Any], is_marked: Callable[[str], Awaitable[bool]]) -> None:
         """Raise Busy unless the holder is through, or its TenantRun is gone and has left no marker in the tenant."""
-        holder = _holder(lease)
+        holder = holder_of(lease)
         name = str((lease["metadata"].get("annotations") or {}).get(HOLDER_ANNOTATION, ""))
         run = await self._stored_run(name)
         if run is not None and run["metadata"]["uid"] == holder:
@@ -156,24 +162,27 @@ class TenantLock:
             "metadata": {
                 "name": self.name,
                 "namespace": self._namespace,
-                "labels": {ROLE_LABEL: "lock", TENANT_LABEL: self._tenant},
+                "labels": {ROLE_LABEL: LOCK_ROLE, TENANT_LABEL: self._tenant},
                 "annotations": {HOLDER_ANNOTATION: self._run},
             },
             "spec": {"holderIdentity": self._run_uid},
         }
 
 
-def _holder(lease: Mapping[str, Any]) -> str:
+def holder_of(lease: Mapping[str, Any]) -> str:
+    """Return the UID of the TenantRun that has the lock."""
     return str((lease.get("spec") or {}).get("holderIdentity", ""))
 
 
-def _breaker(lease: Mapping[str, Any]) -> str:
+def breaker_of(lease: Mapping[str, Any]) -> str:
+    """Return who has announced that it will break the lock, '' for nobody."""
     return str((lease["metadata"].get("annotations") or {}).get(BREAKER_ANNOTATION, ""))
 
 
 def _announced(lease: Mapping[str, Any], breaker: str) -> dict[str, Any]:
-    """Return the Lease with this breaker announced on it, '' for none."""
-    annotations = {key: value for key, value in (lease["metadata"].get("annotations") or {}).items() if key != BREAKER_ANNOTATION}
+    """Return the Lease with this breaker announced on it, '' for none. The mark of a sweep goes with its announcement."""
+    old = lease["metadata"].get("annotations") or {}
+    annotations = {key: value for key, value in old.items() if key not in (BREAKER_ANNOTATION, MARK_ANNOTATION)}
     announced = annotations | ({BREAKER_ANNOTATION: breaker} if breaker else {})
     return dict(lease) | {"metadata": dict(lease["metadata"]) | {"annotations": announced}}
 
