@@ -36,6 +36,7 @@ from tenantwave.engine.patience import SOON
 from tenantwave.engine.profiles import Profiles
 from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Wake
+from tenantwave.engine.worlds import observe
 from tenantwave.faults import Conflict
 from tenantwave.telemetry import Silent
 
@@ -151,7 +152,7 @@ class TenantsStory(EngineStory):
 
     def world(self) -> World:
         """Return what the upgrade sees."""
-        world = self.store.observe(UPGRADE, GateBook(), self.clock.now())
+        world = observe(self.store, UPGRADE, GateBook(), self.clock.now())
         assert world is not None
         return world
 

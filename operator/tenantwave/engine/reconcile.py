@@ -31,6 +31,7 @@ from tenantwave.engine.queue import WorkQueue
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant import TenantSteps
 from tenantwave.engine.views import ActionView, JournalView, UpgradeView
+from tenantwave.engine.worlds import observe
 from tenantwave.faults import Fault, NotFound, SnapshotCorrupt
 from tenantwave.ports import Clock, Cluster
 from tenantwave.telemetry import Telemetry
@@ -73,7 +74,7 @@ class Reconciler:
         lost = await self._load_planned(name)
         now = self.clock.now()
         decided_on = self.store.journals.get(name)
-        world = self.store.observe(name, self._gates(name), now)
+        world = observe(self.store, name, self._gates(name), now)
         if world is None:
             await self._gone(name)
             return

@@ -1,4 +1,4 @@
-"""The caches, indexed: from them a `World` is made in one pass, without await.
+"""The caches, indexed, so that what one upgrade needs is found without looking at all others (`worlds`).
 
 Reflectors call `changed` for each change of an object. The store keeps its indices by it and says which upgrades, policies and profiles are to be
 looked at again; it never asks what changed beyond that.
@@ -7,7 +7,7 @@ looked at again; it never asks what changed beyond that.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -17,12 +17,10 @@ from tenantwave.api.policy import RolloutPolicySpec
 from tenantwave.api.upgrade import TenantUpgradeSpec
 from tenantwave.core.calendar import Calendar
 from tenantwave.core.changes import Taken
-from tenantwave.core.gates import GateBook
 from tenantwave.core.journal import Journal
-from tenantwave.core.world import Action, Claim, ComponentView, Foreseen, HookJobView, Policy, Tenant, VersionRecord, World
+from tenantwave.core.world import Action, ComponentView, Foreseen, HookJobView, VersionRecord
 from tenantwave.engine.calendars import Calendars, Hours
-from tenantwave.engine.catalogues import catalogue_of
-from tenantwave.engine.claims import claim_of, may_start
+from tenantwave.engine.claims import may_start
 from tenantwave.engine.decision_index import DecisionIndex
 from tenantwave.engine.judging import PolicyJudge
 from tenantwave.engine.tenant_views import DecisionView, ProfileView
@@ -311,7 +309,7 @@ class Store:
         for key in [key for key in self._views if key[0] == upgrade]:
             del self._views[key]
 
-    # What is made of it.
+    # What is asked of it.
 
     def actions_of(self, upgrade: str) -> Sequence[ActionView]:
         """Return the UpgradeActions that name this upgrade."""
@@ -336,6 +334,10 @@ class Store:
     def runs_in(self, tenant: str) -> Iterator[RunView]:
         """Yield the TenantRuns of all upgrades in this tenant."""
         return (self._runs[upgrade][tenant] for upgrade in sorted(self._upgrades_of.get(tenant, ())))
+
+    def hook_jobs_in(self, tenant: str) -> Mapping[str, HookJobView]:
+        """Return name -> what became of each Job of a hook in this tenant."""
+        return self._hook_jobs.get(tenant, NO_JOBS)
 
     def products_of(self, tenant: str) -> Mapping[str, VersionRecord]:
         """Return product -> what the tenant runs."""
@@ -380,104 +382,20 @@ class Store:
         view = self.journals.get(upgrade)
         return view.journal if view is not None else None
 
-    def observe(self, name: str, gates: GateBook, now: datetime) -> World | None:
-        """Make the world of one upgrade; None where there is no such TenantUpgrade. Cost: O(its tenants), some 10 microseconds each."""
-        view = self.upgrades.get(name)
-        if view is None:
-            return None
-        journal = self.journal_of(name)
-        planned = self._planned_of(view)
-        spec = planned.spec if planned is not None else view.upgrade.spec
-        hours = self.hours_of(view)
-        runs = self.runs_of(name)
-        # A spec that cannot be read deselects nobody: the tenants of the run stay as they are.
-        selected = {namespace.name for namespace in self.selected_by(view)} if view.upgrade.spec is not None else set(runs)
-        tenants = {
-            tenant: self._tenant(view, tenant, tenant in selected, spec, hours, runs.get(tenant))
-            for tenant in sorted(selected | runs.keys())
-        }
-        product = spec.release.product if spec is not None else ""
-        ref = journal.run.policy if journal is not None else None
-        seen_since, shaken_until = self.sight()
-        return World(
-            upgrade=view.upgrade,
-            journal=journal,
-            policy=self._live_policy(self.policies.get(view.policy), now),
-            planned_policy=Policy(ref.name, ref.generation, ref.digest, planned.policy)
-            if planned is not None and ref is not None
-            else None,
-            planned_spec=planned.spec if planned is not None else None,
-            tenants=tenants,
-            catalogue=catalogue_of(self.catalogue_views(product)),
-            gates=gates,
-            actions=tuple(action.action for action in self.actions_of(name) if action.action is not None),
-            clock_is_right=self.clock_is_right(),
-            foreseen=self.foreseen.get(name),
-            versions_elsewhere=self._versions_elsewhere(product, selected, planned.policy if planned is not None else None, view),
-            seen_since=seen_since,
-            shaken_until=shaken_until,
-        )
-
-    def _versions_elsewhere(
-        self, product: str, selected: Set[str], planned: RolloutPolicySpec | None, upgrade: UpgradeView
-    ) -> Mapping[str, int]:
-        """Return which versions tenants run that the upgrade does not select, where its policy asks for it. Cost: O(namespaces)."""
-        live = self.policies.get(upgrade.policy)
-        policy = planned or (live.spec if live is not None else None)
-        if policy is None or policy.alert_above_versions is None:
-            return {}
-        others = (namespace.uid for name, namespace in self.namespaces.items() if name not in selected)
-        records = (self.records.get((uid, product)) for uid in others)
-        return Counter(record.version for record in records if record is not None and record.version)
-
-    def _live_policy(self, view: PolicyView | None, now: datetime) -> Policy | None:
-        if view is None:
-            return None
-        problems = (view.problem,) if view.spec is None else self.judge.problems(view.digest, view.spec, now)
-        return Policy(view.name, view.generation, view.digest, view.spec, problems)
-
-    def _tenant(
-        self,
-        upgrade: UpgradeView,
-        name: str,
-        selected: bool,
-        spec: TenantUpgradeSpec | None,
-        hours: Hours | None,
-        run: RunView | None,
-    ) -> Tenant:
-        namespace, profile = self.namespaces.get(name), self.profiles.get(name)
-        product = spec.release.product if spec is not None else ""
-        return Tenant(
-            name=name,
-            uid=namespace.uid if namespace is not None else "",
-            labels=namespace.labels if namespace is not None else {},
-            selected=selected,
-            exists=namespace is not None,
-            terminating=namespace is not None and namespace.terminating,
-            record=self.records.get((namespace.uid, product)) if namespace is not None else None,
-            run=run.run if run is not None else None,
-            calendar=self.calendar_of(name, hours),
-            components=self._components(upgrade.upgrade.name, name, spec),
-            config_maps=self._references_in(name),
-            hook_jobs=self._hook_jobs.get(name, NO_JOBS),
-            claims=tuple(self._claims(upgrade, name)),
-            decisions=self.decisions.seen(upgrade.upgrade.name, name),
-            told=profile.told.get(upgrade.upgrade.name, ()) if profile is not None else (),
-        )
-
     def hours_of(self, upgrade: UpgradeView) -> Hours | None:
         """Return the hours of an upgrade: its policy's, with what its run has saved of the rules that are not read live.
 
         Where the policy is gone or cannot be read, all of it is as the run has it.
         """
-        live, planned = self.policies.get(upgrade.policy), self._planned_of(upgrade)
+        live, planned = self.policies.get(upgrade.policy), self.planned_of(upgrade)
         if live is not None and live.spec is not None:
             if planned is None or (journal := self.journal_of(upgrade.upgrade.name)) is None:
                 return Hours(upgrade.policy, live.spec.maintenance)
             return self._calendars.hours(upgrade.policy, journal.run.id, live.spec.maintenance, planned.policy.maintenance)
         return Hours(upgrade.policy, planned.policy.maintenance) if planned is not None else None
 
-    def _planned_of(self, upgrade: UpgradeView) -> Planned | None:
+    def planned_of(self, upgrade: UpgradeView) -> Planned | None:
+        """Return what the upgrade's run works by; None where none was planned, or what was saved is not loaded yet."""
         journal = self.journal_of(upgrade.upgrade.name)
         return self.planned.get(journal.run.id) if journal is not None and journal.upgrade_uid == upgrade.upgrade.uid else None
 
@@ -485,7 +403,8 @@ class Store:
         """Return when the tenant may be started; None without a policy."""
         return self._calendars.of(tenant, self.profiles.get(tenant), hours) if hours is not None else None
 
-    def _components(self, upgrade: str, tenant: str, spec: TenantUpgradeSpec | None) -> tuple[ComponentView, ...]:
+    def components_of(self, upgrade: str, tenant: str, spec: TenantUpgradeSpec | None) -> tuple[ComponentView, ...]:
+        """Return what the workloads of a spec are like in a tenant; looked at anew when one of them has changed."""
         if spec is None:
             return ()
         kept = self._views.get((upgrade, tenant))
@@ -500,21 +419,13 @@ class Store:
         self._views[upgrade, tenant] = (spec, views)
         return views
 
-    def _references_in(self, tenant: str) -> frozenset[str]:
+    def references_in(self, tenant: str) -> frozenset[str]:
+        """Return the ConfigMaps that the tenant's workloads refer to."""
         known = self._references.get(tenant)
         if known is None:
             known = frozenset().union(*(self.driver.references(body) for body in self._workloads.get(tenant, {}).values()))
             self._references[tenant] = known
         return known
-
-    def _claims(self, upgrade: UpgradeView, tenant: str) -> Iterator[Claim]:
-        """Yield what other upgrades want of the tenant."""
-        for other in self.runs_in(tenant):
-            name = other.run.upgrade
-            if name != upgrade.upgrade.name:
-                claim = claim_of(other, self.upgrades.get(name), self.journal_of(name), upgrade.upgrade.creation_time)
-                if claim is not None:
-                    yield claim
 
 
 def _phase(journal: Journal) -> tuple[str, bool, bool]:

@@ -22,6 +22,7 @@ from tenantwave.engine.journals import journal_name
 from tenantwave.engine.store import Store
 from tenantwave.engine.tenant_views import ProfileView, profile_view
 from tenantwave.engine.views import NamespaceView, PolicyView, policy_view, upgrade_view
+from tenantwave.engine.worlds import observe
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 LABELS = {"tenantwave.io/product-shop": "true"}
@@ -61,7 +62,7 @@ class Fleet:
         self.store.profile_changed(None, a_profile(1))
 
     def calendar(self, policy: str) -> Calendar:
-        world = self.store.observe(f"to-{policy}", GateBook(), NOW)
+        world = observe(self.store, f"to-{policy}", GateBook(), NOW)
         assert world is not None
         calendar = world.tenants[ACME].calendar
         assert calendar is not None

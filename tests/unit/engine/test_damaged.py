@@ -15,6 +15,7 @@ from tenantwave.api.conditions import ActionReason, ConditionStatus, ConditionTy
 from tenantwave.api.kinds import CONFIG_MAP, FINALIZER, NAMESPACE, TENANT_RUN, TENANT_UPGRADE, UPGRADE_ACTION
 from tenantwave.core.gates import GateBook
 from tenantwave.engine.journals import journal_name
+from tenantwave.engine.worlds import observe
 
 BETA = "beta"
 JOURNAL = journal_name(UPGRADE)
@@ -171,7 +172,7 @@ async def test_no_other_upgrade_takes_its_tenant() -> None:
     other["metadata"] = {"name": "younger", "creationTimestamp": "2026-12-06T01:30:00Z"}
     story.cluster.put(TENANT_UPGRADE, {key: other[key] for key in ("metadata", "spec")})
     story.watch()
-    world = story.store.observe("younger", GateBook(), story.clock.now())
+    world = observe(story.store, "younger", GateBook(), story.clock.now())
     assert world is not None
     assert {claim.upgrade: claim.holds for claim in world.tenants[ACME].claims} == {UPGRADE: True}
 

@@ -18,6 +18,7 @@ from tenantwave.core.journal import Journal, RunRecord
 from tenantwave.core.world import ComponentView, HookJobView, VersionRecord
 from tenantwave.engine.store import Planned, Store, Wake
 from tenantwave.engine.views import JournalView, NamespaceView, RecordView, UpgradeView, action_view, policy_view, upgrade_view
+from tenantwave.engine.worlds import observe
 from tenantwave.ports import Body
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -66,7 +67,7 @@ def test_a_status_of_ours_does_not_make_the_views_of_all_tenants_again() -> None
     asked = []
     for old, new in ((None, first), (first, written), (written, edited)):
         store.upgrade_changed(old, new)
-        store.observe("shop-2", GateBook(), NOW)
+        observe(store, "shop-2", GateBook(), NOW)
         asked.append(driver.asked_count)
     assert asked == [2, 2, 4], "made for two tenants, kept over a status, made anew for an edit"
 
@@ -81,7 +82,7 @@ def test_a_tenant_shows_what_all_its_workloads_refer_to() -> None:
     api, worker = (driver.project(DEPLOYMENT, a_deployment(name, f"{name}-config")) for name in ("api", "worker"))
     for old, new in ((None, api), (None, worker), (api, None)):
         store.workload_changed(old, new)
-        world = store.observe("shop-2", GateBook(), NOW)
+        world = observe(store, "shop-2", GateBook(), NOW)
         assert world is not None
         seen.append(world.tenants["acme"].config_maps)
     assert seen == [{"api-config"}, {"api-config", "worker-config"}, {"worker-config"}]
@@ -132,7 +133,7 @@ def test_the_end_of_a_hook_wakes_its_upgrade_and_shows_in_its_tenant() -> None:
     ended = replace(running, state=HookState.SUCCEEDED)
     for old, new in ((None, running), (running, running), (running, ended), (ended, None)):
         store.hook_job_changed(old, new)
-        world = store.observe("shop-2", GateBook(), NOW)
+        world = observe(store, "shop-2", GateBook(), NOW)
         assert world is not None
         assert list(world.tenants["acme"].hook_jobs.values()) == ([new] if new is not None else [])
     assert woken == ["shop-2"] * 3
@@ -153,7 +154,7 @@ def test_versions_elsewhere_in_the_fleet_are_counted_where_the_policy_asks() -> 
     store.wake = Wake(upgrade=woken.append)
 
     def elsewhere() -> dict[str, int]:
-        world = store.observe("shop-2", GateBook(), NOW)
+        world = observe(store, "shop-2", GateBook(), NOW)
         assert world is not None
         return dict(world.versions_elsewhere)
 
