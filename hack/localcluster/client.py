@@ -212,7 +212,7 @@ class KubeClient:
         namespace: str | None,
         condition: Callable[[Object], bool],
         *,
-        timeout: float = 30,
+        timeout: float = 90,
         saying: str = "the condition",
     ) -> Object:
         """Look at an object until it exists and meets the condition. Raises TimeoutError that shows the object as last seen."""
@@ -231,7 +231,7 @@ class KubeClient:
             shown = orjson.dumps(_without_managed_fields(seen), option=orjson.OPT_INDENT_2).decode() if seen else "it does not exist"
             raise TimeoutError(f"{kind} {namespace or ''}/{name}: {saying} did not hold within {timeout} s; last seen: {shown}") from None
 
-    async def wait_gone(self, kind: str, name: str, namespace: str | None = None, *, timeout: float = 30) -> None:
+    async def wait_gone(self, kind: str, name: str, namespace: str | None = None, *, timeout: float = 90) -> None:
         async def look() -> bool:
             return await self.find(kind, name, namespace) is None
 
@@ -295,7 +295,7 @@ class KubeClient:
         return self._kinds[key]
 
 
-async def eventually(look: Callable[[], Awaitable[T]], *, timeout: float = 30, saying: str = "the condition", pause: float = 0.1) -> T:
+async def eventually(look: Callable[[], Awaitable[T]], *, timeout: float = 90, saying: str = "the condition", pause: float = 0.1) -> T:
     """Look again and again until the answer is truthy, and return it. Raises TimeoutError when the time (seconds) is over."""
     deadline = asyncio.get_running_loop().time() + timeout
     while not (answer := await look()):

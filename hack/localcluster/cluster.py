@@ -18,6 +18,7 @@ from localcluster.certificates import CLIENTS, Certificates, make_certificates
 from localcluster.processes import Guardian, Process, StartError, end_all, free_port, python_module, start_on_free_port
 
 START_SECONDS = 60.0
+LONGEST_LINES = 16 * 2**20
 
 
 class LocalCluster(Cluster):
@@ -109,7 +110,11 @@ class LocalCluster(Cluster):
     def audit_mark(self) -> int:
         """Return the place in the audit log where the next event will stand; hand it to `audit_events`."""
         path = self._started.audit_log
-        return path.stat().st_size if path.exists() else 0
+        if not path.exists():
+            return 0
+        with path.open("rb") as log:  # the last line may be half written; none is as long as this
+            start = log.seek(max(0, path.stat().st_size - LONGEST_LINES))
+            return start + log.read().rfind(b"\n") + 1
 
     def audit_events(self, since: int = 0) -> Iterator[dict[str, Any]]:
         """Yield the audit events (audit.k8s.io/v1, one per finished request) from a mark on. What they hold: `flags.audit_policy`."""
@@ -118,8 +123,9 @@ class LocalCluster(Cluster):
         with self._started.audit_log.open() as log:
             log.seek(since)
             for line in log:
-                if line.endswith("\n"):
-                    yield json.loads(line)
+                if not line.endswith("\n"):
+                    return  # it is being written
+                yield json.loads(line)
 
     # --- how it starts ---
 

@@ -42,13 +42,13 @@ async def test_a_bad_image_crashes_and_its_deployment_runs_out_of_time(kube: Kub
 
 
 async def test_a_pod_can_fail_some_time_after_it_became_ready(kube: KubeClient, tenant: str) -> None:
-    await kube.create(workload("Deployment", "web", tenant, image="shop/web:1", annotations={"localcluster/fail-after": "1"}))
+    await kube.create(workload("Deployment", "web", tenant, image="shop/web:1", annotations={"localcluster/fail-after": "4"}))
     await kube.wait_until("Deployment", "web", tenant, is_rolled_out)
     await kube.wait_until("Deployment", "web", tenant, lambda body: body["status"].get("readyReplicas", 0) == 0)
 
 
 async def test_a_pod_can_take_its_time_to_become_ready(kube: KubeClient, tenant: str) -> None:
-    await kube.create(workload("Deployment", "web", tenant, image="shop/web:1", annotations={"localcluster/ready-after": "2"}))
+    await kube.create(workload("Deployment", "web", tenant, image="shop/web:1", annotations={"localcluster/ready-after": "5"}))
 
     async def pods() -> list[dict[str, Any]]:
         return await kube.list("Pod", tenant)

@@ -85,7 +85,7 @@ class House:
             await self.admin.create(body)
         for body in workloads:
             if body["kind"] != "CronJob":
-                await self.admin.wait_until(body["kind"], body["metadata"]["name"], self.tenant, is_rolled_out, timeout=60)
+                await self.admin.wait_until(body["kind"], body["metadata"]["name"], self.tenant, is_rolled_out)
         self.restart()
         saver = SecretSnapshots(self.cluster, OWN)
         digests = [(await saver.save(blobs.content_blob(content_of({"data": data})))).digest for data in (OLD, NEW)]
@@ -257,7 +257,7 @@ async def test_a_stateful_set_that_hangs_on_a_bad_image_comes_back(house: Callab
     await home.begin(body, data=EDITED)
     await home.steps.execute(Step(home.tenant, Deed.PREPARE), await home.world())
     await home.steps.execute(Step(home.tenant, Deed.APPLY), await home.world())
-    await home.admin.wait_until("Pod", "db-1", home.tenant, runs_bad_image, timeout=60)
+    await home.admin.wait_until("Pod", "db-1", home.tenant, runs_bad_image)
     await home.order_back()
     await home.run(S.ROLLED_BACK)
     assert is_rolled_out(await home.admin.get("StatefulSet", "db", home.tenant))

@@ -7,7 +7,7 @@ import os
 import re
 import signal
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,17 +22,17 @@ from support.story import IMAGE, PROFILE, OperatorProcess, Story, condition
 from support.workloads import config_map
 
 CANARY = {"tenantwave.io/ring": "canary"}
-SLOW = {"localcluster/ready-after": "3"}
+SLOW, VERY_SLOW = {"localcluster/ready-after": "3"}, {"localcluster/ready-after": "12"}
 OLD, NEW = {"pool": "10"}, {"pool": "20"}
 Object = dict[str, Any]
 FLOW = "flowcontrol.apiserver.k8s.io/v1"
 
 
-async def two_tenants(story: Story) -> tuple[str, str]:
+async def two_tenants(story: Story, pods: Mapping[str, str] = SLOW) -> tuple[str, str]:
     """Given a canary and another tenant, with configuration. Returns both."""
     await story.pristine("2.3.1", OLD)
     await story.pristine("2.4.0", NEW)
-    canary = await story.tenant("canary", labels=CANARY, config=OLD, annotations=SLOW)
+    canary = await story.tenant("canary", labels=CANARY, config=OLD, annotations=pods)
     other = await story.tenant("other", config=OLD)
     await story.ready()
     await story.policy()
@@ -47,7 +47,7 @@ async def count(operator: OperatorProcess, metric: str, *labels: str) -> float:
 
 async def all_is_well(story: Story, upgrade: str, local_cluster: LocalCluster, mark: int, **own: str) -> None:
     """Then everybody runs the new version with its own edits, each object was written once, and nothing of ours is left."""
-    await story.until(upgrade, "Succeeded", timeout=60)
+    await story.until(upgrade, "Succeeded")
     assert set((await story.images()).values()) == {f"{IMAGE}:2.4.0"}
     for tenant in story.tenants:
         assert await story.config(tenant) == NEW | own
@@ -72,8 +72,8 @@ async def one_seat(story: Story) -> None:
 
 
 @asynccontextmanager
-async def seat_taken(story: Story) -> AsyncIterator[None]:
-    """The only seat is taken, by a request that waits for a webhook that never answers: every other one is refused."""
+async def never_answers(story: Story) -> AsyncIterator[Object]:
+    """Given a webhook that is asked about some ConfigMaps, and never answers. Yields such a ConfigMap."""
     name = story.unique("never-answers")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         webhook = {
@@ -90,44 +90,53 @@ async def seat_taken(story: Story) -> AsyncIterator[None]:
         await story.apply({"apiVersion": kind, "kind": "ValidatingWebhookConfiguration", "metadata": {"name": name}, "webhooks": [webhook]})
         slow = config_map(name, OPERATOR_NAMESPACE, {})
         slow["metadata"]["labels"] = {"example.com/slow": name}
-        async with KubeClient.from_kubeconfig(operator_kubeconfig(story.cluster, OPERATOR_NAMESPACE)) as operator:
-            request: asyncio.Task[Object] | None = None
+        async with waits(story.kube, slow):  # it takes a moment to become active
+            pass
+        yield slow
 
-            async def is_waiting() -> bool:
-                """A webhook takes a moment to become active; until then the request is answered at once."""
-                nonlocal request
-                if request is None or request.done():
-                    request = asyncio.create_task(operator.create(slow, dry_run=True))
-                await asyncio.wait([request], timeout=0.5)
-                return not request.done()
 
-            await eventually(is_waiting, saying="the webhook is asked")
-            yield
-            assert request is not None
-            request.cancel()
-            await asyncio.wait([request])
+@asynccontextmanager
+async def waits(client: KubeClient, slow: Object) -> AsyncIterator[None]:
+    """While a request of this client waits for the webhook."""
+    request: asyncio.Task[Object] | None = None
+
+    async def is_waiting() -> bool:
+        """One that is answered, or refused, at once is sent again."""
+        nonlocal request
+        if request is None or request.done():
+            request = asyncio.create_task(client.create(slow, dry_run=True))
+        await asyncio.wait([request], timeout=0.5)
+        return not request.done()
+
+    await eventually(is_waiting, saying="the webhook is asked")
+    yield
+    assert request is not None
+    request.cancel()
+    await asyncio.wait([request])
 
 
 async def test_a_server_that_has_no_room_only_delays(story: Story, local_cluster: LocalCluster) -> None:
     """429 while a tenant is in flight, first to some requests and then to all: the same process goes on, and nothing is done twice or lost."""
-    canary, other = await two_tenants(story)
+    canary, other = await two_tenants(story, VERY_SLOW)
     mark = local_cluster.audit_mark()
     operator = await story.operator()
     await operator.ready()
     await one_seat(story)
-    upgrade = await story.upgrade()
-    await story.until_run(upgrade, canary, lambda run: run.get("state") == "Converging", "is in flight")
-    async with seat_taken(story):
-        refused = await count(operator, "api_requests", 'code="429"')
+    login = operator_kubeconfig(story.cluster, OPERATOR_NAMESPACE)
+    async with never_answers(story) as slow, KubeClient.from_kubeconfig(login) as same_user:
+        upgrade = await story.upgrade()
+        await story.until_run(upgrade, canary, lambda run: run.get("state") == "Converging", "is in flight")
+        async with waits(same_user, slow):
+            refused = await count(operator, "api_requests", 'code="429"')
 
-        async def is_refused() -> bool:
-            return await count(operator, "api_requests", 'code="429"') >= refused + 4
+            async def is_refused() -> bool:
+                return await count(operator, "api_requests", 'code="429"') >= refused + 4
 
-        await story.edit(canary, "own", "mine")
-        await story.edit(other, "own", "mine")
-        await eventually(is_refused, saying="the operator was refused several times", timeout=15)
-        assert (await story.run(upgrade, canary))["state"] == "Converging"
-    await all_is_well(story, upgrade, local_cluster, mark, own="mine")
+            await story.edit(canary, "own", "mine")
+            await story.edit(other, "own", "mine")
+            await eventually(is_refused, saying="the operator was refused several times")
+            assert (await story.run(upgrade, canary))["state"] == "Converging"
+        await all_is_well(story, upgrade, local_cluster, mark, own="mine")
     assert operator.is_running
 
 

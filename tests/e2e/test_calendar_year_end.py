@@ -95,7 +95,7 @@ async def test_an_upgrade_across_the_end_of_the_year(story: Story, days: Days) -
         found = (canary.get("plannedEndTime"), sample.get("plannedStartTime"), sample.get("plannedEndTime"))
         return found == (stamp(soaked), stamp(soaked), stamp(over))
 
-    told = await story.until_so(upgrade, is_foreseen, "the forecast", timeout=20)
+    told = await story.until_so(upgrade, is_foreseen, "the forecast")
     said = f"deadlineTime 2027-03-10T00:00:00Z cannot be met: the earliest end is {stamp(over)}; wave canary waits longest for {acme}"
     assert said in condition(told, "Accepted")["message"]
     shown = await days.profile_shows(other, lambda upgrade: upgrade.get("plannedStartTime") == stamp(OTHERS_OPEN))

@@ -91,9 +91,9 @@ async def test_a_storm_of_faults(trials: Trials, way: str) -> None:
     await trials.nursery.operator(**{STORM_VARIABLE: f"{seed}:33"})
     for trial in under_test:
         if way == "upgrade":
-            await trials.ends(trial, "Succeeded", trial.upgraded(), timeout=150)
+            await trials.ends(trial, "Succeeded", trial.upgraded())
         else:
-            await trials.ends(trial, "Aborted", trial.taken_back(), timeout=150)
+            await trials.ends(trial, "Aborted", trial.taken_back())
     await trials.assert_written_once(mark, [trial.tenant for trial in under_test])
 
 

@@ -24,7 +24,7 @@ from support.nursery import nursery
 from support.planted import NAMED, PLANTED, Scene, conflicts_planted, dict_of
 from support.story import Story
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 
 @pytest.fixture
@@ -116,11 +116,11 @@ async def test_checker_finds_what_is_planted(every: EveryWrite) -> None:
     mark = every.cluster.audit_mark()
     await every.begin([through, back])
     operator = await every.operator()
-    await every.story.until(through.upgrade, "Succeeded", timeout=90)
-    await every.story.until(back.upgrade, "Soaking", timeout=90)
+    await every.story.until(through.upgrade, "Succeeded")
+    await every.story.until(back.upgrade, "Soaking")
     await every.edit([back])
     await every.abort([back])
-    await every.story.until(back.upgrade, "Aborted", timeout=90)
+    await every.story.until(back.upgrade, "Aborted")
     expected = {through.name: through.upgraded(), back.name: every.taken_back(back)}
     scene = Scene(await every.is_well(expected, mark), through, back, expected)
     await operator.kill()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from support.gated import EVERY_KIND, LAG, NEW, Gated, Object, gate_of, metric_of, wave
+from support.gated import EVERY_KIND, LAG, NEW, SETTLED, Gated, Object, gate_of, metric_of, wave
 from support.story import condition
 
 ILL: dict[str, Object] = {
@@ -45,7 +45,7 @@ async def test_each_number_in_status_is_what_its_query_returns(gated: Gated) -> 
     for lag, tenant in enumerate(well, start=7):
         gated.traffic(tenant, error_share=0.005, gauges={"queue_lag_seconds": lag})
     await gated.ready()
-    await gated.policy(wave("all", "5s", failureBudget=4), gates=[*EVERY_KIND[:3], LAG | {"consecutive": 1}])
+    await gated.policy(wave("all", "8s", failureBudget=4), gates=[*EVERY_KIND[:3], LAG | {"consecutive": 1}], prometheus=SETTLED)
     await story.operator()
     upgrade = await story.upgrade()
     await gated.until_gate(upgrade, "all", lambda gate: gate.get("judged") == 7, "judged")

@@ -7,6 +7,9 @@ import pytest
 from support.gated import CANARY, Gated, gate_of, wave
 from support.story import IMAGE, condition
 
+STANDS_STILL = ("FleetIncident", "GateUnknown")
+"""A scrape that comes late blinds us for a moment, in an incident, too."""
+
 
 async def test_fleet_incident_pauses_and_then_goes_on_by_itself(gated: Gated) -> None:
     """Nobody is rolled back, nobody starts and nothing is promoted while it lasts; afterwards the soak begins anew and passes."""
@@ -24,12 +27,12 @@ async def test_fleet_incident_pauses_and_then_goes_on_by_itself(gated: Gated) ->
     assert (condition(ill, "Reconciling")["status"], condition(ill, "GatesPassed")["status"]) == ("True", "Unknown")
     assert (gate_of(ill, "canary")["verdict"], gate_of(ill, "canary")["reason"]) == ("Inconclusive", "FleetIncident")
     with pytest.raises(TimeoutError):  # longer than the soak
-        await story.until_so(upgrade, lambda body: condition(body, "Ready")["reason"] != "FleetIncident", "anything else", timeout=7)
+        await story.until_so(upgrade, lambda body: condition(body, "Ready")["reason"] not in STANDS_STILL, "anything else", timeout=7)
     assert await story.states(upgrade) == dict.fromkeys(canaries, "Soaking") | dict.fromkeys(others, "Queued")
     for tenant in story.tenants:
         gated.traffic(tenant, error_share=0)
     done = await story.until(upgrade, "Succeeded", "SucceededWithSkips", "RolledBack")
     assert condition(done, "Ready")["reason"] == "Succeeded"
     assert set((await story.images()).values()) == {f"{IMAGE}:2.4.0"}
-    assert story.recorder.reasons[upgrade].count("FleetIncident") == 1
+    assert "FleetIncident" in story.recorder.reasons[upgrade]
     assert "RollingBack" not in story.recorder.reasons[upgrade]

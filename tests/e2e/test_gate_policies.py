@@ -32,7 +32,7 @@ async def test_wrong_gates_stop_the_upgrade_before_any_tenant_is_touched(gated: 
     story = gated.story
     tenants = await gated.tenants("shop", 2)
     await gated.ready()
-    await story.operator()
+    await (await story.operator()).ready()
     upgrade = ""
     for gate, words in WRONG:
         await gated.policy(wave("all", "2s"), gates=[{"name": "wrong", **gate}])
@@ -42,7 +42,7 @@ async def test_wrong_gates_stop_the_upgrade_before_any_tenant_is_touched(gated: 
             said = condition(body, "Ready")
             return said.get("reason") == "InvalidSpec" and all(word in said["message"] for word in ("gate wrong: ", *words))
 
-        stalled = await story.until_so(upgrade, is_said, f"{gate} is refused with {words}", timeout=10)
+        stalled = await story.until_so(upgrade, is_said, f"{gate} is refused with {words}", timeout=15)
         assert condition(stalled, "Stalled")["status"] == "True"
     assert set((await story.states(upgrade)).values()) <= {"", "Queued"}
     assert await story.images() == dict.fromkeys(tenants, f"{IMAGE}:2.3.1")

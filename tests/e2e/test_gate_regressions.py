@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from support.gated import CANARY, ERRORS, LAG, NEW, RESTARTS, SLOW, Gated, gate_of, metric_of, wave
+from support.gated import CANARY, ERRORS, LAG, NEW, RESTARTS, SETTLED, SLOW, Gated, gate_of, metric_of, wave
 from support.story import IMAGE, condition
 
 
@@ -18,10 +18,11 @@ async def test_one_ill_tenant_of_thirty_is_taken_back_alone(gated: Gated) -> Non
     ill = first[7]
     gated.traffic(ill, images={NEW: {"error_share": 0.2}})
     await gated.ready()
-    await gated.policy(wave("first", "3s", selector=CANARY, failureBudget=1), wave("rest", "2s"), gates=[LAG, RESTARTS, ERRORS, SLOW])
+    waves = (wave("first", "3s", selector=CANARY, failureBudget=1), wave("rest", "2s"))
+    await gated.policy(*waves, gates=[LAG, RESTARTS, ERRORS, SLOW], prometheus=SETTLED)
     await story.operator()
     upgrade = await story.upgrade()
-    done = await story.until(upgrade, "SucceededWithSkips", "RolledBack", timeout=90)
+    done = await story.until(upgrade, "SucceededWithSkips", "RolledBack")
     assert condition(done, "Ready")["reason"] == "SucceededWithSkips"
     images = await story.images()
     assert images.pop(ill) == f"{IMAGE}:2.3.1"
@@ -36,9 +37,11 @@ async def test_one_ill_tenant_of_thirty_is_taken_back_alone(gated: Gated) -> Non
     )  # fmt: skip
     assert (run["verdict"]["verdict"], errors["verdict"], errors["reason"], errors["limit"]) == ("Failing", "Failing", "AboveLimit", "0.01")
     assert float(errors["value"]) == pytest.approx(0.2, rel=0.1)
-    share = r"(19\.\d|20(\.\d)?)%"  # of some 300 whole requests: one more or fewer of them is seen
+    share = r"(19|20)(\.\d)?%"  # of some 300 whole requests: one more or fewer of them is seen
     for said in (run["message"], run["takeBack"]["message"], run["verdict"]["message"]):
-        assert re.search(rf"errors: {errors['bad']} of {errors['total']} requests \({share}\) failed, allowed 1%.*; since \S+Z", said), said
+        told = re.search(rf"errors: (\d+) of (\d+) requests \({share}\) failed, allowed 1%.*; since \S+Z", said)
+        assert told is not None, said
+        assert [float(told[1]), float(told[2])] == pytest.approx([float(errors["bad"]), float(errors["total"])], abs=0.6), said
     assert gated.ask_again(run["verdict"], errors) == {ill: pytest.approx(float(errors["value"]), abs=2 / float(errors["total"]))}
     assert await story.leftovers() == []
 
@@ -55,7 +58,7 @@ async def test_thin_regression_that_no_single_tenant_shows_fails_the_wave(gated:
     await story.operator()
     upgrade = await story.upgrade()
     await gated.until_gate(upgrade, "quiet", lambda gate: gate.get("judged") == 20, "judged")
-    done = await story.until(upgrade, "RolledBack", "Succeeded", "SucceededWithSkips", timeout=90)
+    done = await story.until(upgrade, "RolledBack", "Succeeded", "SucceededWithSkips")
     gate = gate_of(done, "quiet")
     assert condition(done, "Ready")["reason"] == "RolledBack"
     assert (gate["verdict"], gate["reason"], gate["failing"]) == ("Failing", "PoolFailing", 0)
@@ -64,7 +67,7 @@ async def test_thin_regression_that_no_single_tenant_shows_fails_the_wave(gated:
     errors = metric_of(gate)
     for said in (gate["message"], condition(done, "Ready")["message"]):
         assert "the tenants with little traffic, judged together, are beyond the limit" in said
-    assert float(errors["value"]) == pytest.approx(0.1, rel=0.3)
+    assert float(errors["value"]) == pytest.approx(0.1, rel=0.5)  # all count their bad ones in step, so the window's edges do not even out
     run = await story.run(upgrade, first[0])
     # Its own verdict is what was stored of it last: too little traffic, or not looked at yet; Failing it never was.
     assert (run["state"], run["takeBack"]["cause"], run["verdict"]["verdict"]) == ("RolledBack", "WaveFailed", "Inconclusive")

@@ -11,6 +11,7 @@ import pytest
 from localcluster.client import eventually
 from localcluster.monitoring import Monitoring
 
+from support.gated import SETTLED
 from support.kstatus import conditions_of
 from support.story import IMAGE, Story, condition
 
@@ -39,7 +40,7 @@ def given(story: Story, monitoring: Monitoring) -> Given:
                 {"name": "canary", "selector": {"matchLabels": {"tenantwave.io/ring": "canary"}}, "soak": soak},
                 {"name": "rest", "soak": "3s"},
             ],
-            prometheus={"url": monitoring.url},
+            prometheus={"url": monitoring.url} | SETTLED,
             gates=GATES,
             evaluation={"interval": "1s", "warmUp": "1s", "onUnknown": on_unknown or ON_UNKNOWN},
         )

@@ -117,7 +117,7 @@ async def test_another_release_goes_forward(story: Story) -> None:
     await story.operator()
     hooks = [a_hook("migrate", "PreApply", irreversible=True)]
     upgrade = await story.upgrade(hooks=hooks, image=f"{IMAGE}:2.4.0-bad", health={"timeout": "30s"})
-    await story.until_run(upgrade, tenant, lambda run: run.get("reason") == "ForwardOnly", "held past return", timeout=60)
+    await story.until_run(upgrade, tenant, lambda run: run.get("reason") == "ForwardOnly", "held past return")
     await story.upgrade(version="2.4.1", hooks=hooks)
     await story.until(upgrade, "Succeeded")
     assert await story.image(tenant) == f"{IMAGE}:2.4.1"
@@ -160,7 +160,8 @@ async def test_an_operator_that_dies_while_a_hook_runs_finds_its_end(story: Stor
     await story.until_run(upgrade, tenant, lambda run: states(run).get("migrate") == "Running", "the hook is on record")
 
     async def is_let_run() -> bool:  # what is on record only waits for an operator
-        return any((body.get("status") or {}).get("active") for body in (await jobs_in(story, tenant)).values())
+        statuses = [body.get("status") or {} for body in (await jobs_in(story, tenant)).values()]
+        return any(status.get("active") or "completionTime" in status for status in statuses)
 
     await eventually(is_let_run, saying="its Job runs")
     await operator.kill()
@@ -168,7 +169,7 @@ async def test_an_operator_that_dies_while_a_hook_runs_finds_its_end(story: Stor
     async def has_ended() -> bool:
         return all("completionTime" in body.get("status", {}) for body in (await jobs_in(story, tenant)).values())
 
-    await eventually(has_ended, timeout=30, saying="the Job has ended without us")
+    await eventually(has_ended, saying="the Job has ended without us")
     await story.operator()
     await story.until(upgrade, "Succeeded")
     assert len(await jobs_in(story, tenant)) == 1

@@ -38,8 +38,8 @@ async def test_kubectl_wait_ends_with_the_upgrade_and_never_early(story: Story) 
     await story.ready()
     await story.policy()
     upgrade = await story.upgrade()
-    waiting = asyncio.create_task(kubectl(story, "wait", f"tenantupgrade/{upgrade}", "--for=condition=Ready", "--timeout=60s"))
-    accepted = asyncio.create_task(kubectl(story, "wait", f"tenantupgrade/{upgrade}", "--for=condition=Accepted", "--timeout=30s"))
+    waiting = asyncio.create_task(kubectl(story, "wait", f"tenantupgrade/{upgrade}", "--for=condition=Ready", "--timeout=180s"))
+    accepted = asyncio.create_task(kubectl(story, "wait", f"tenantupgrade/{upgrade}", "--for=condition=Accepted", "--timeout=90s"))
     operator = await story.operator()
     assert (await accepted)[0] == 0
     code, printed = await waiting
@@ -51,13 +51,13 @@ async def test_kubectl_wait_ends_with_the_upgrade_and_never_early(story: Story) 
     assert code != 0, "the old generation's Ready must not count"
     assert kstatus(await story.kube.get(UPGRADE, upgrade)) == IN_PROGRESS
     await operator.start()
-    code, printed = await kubectl(story, "wait", f"tenantupgrade/{upgrade}", "--for=condition=Ready", "--timeout=60s")
+    code, printed = await kubectl(story, "wait", f"tenantupgrade/{upgrade}", "--for=condition=Ready", "--timeout=180s")
     assert (code, set((await story.images()).values())) == (0, {f"{IMAGE}:2.5.0"}), printed
 
 
 async def test_one_look_tells_where_an_upgrade_stands_and_why(story: Story) -> None:
     """`kubectl get tenantwave` fits a terminal of 120 columns; `-o wide` has the sentence; a failed one is Failed for kstatus."""
-    tenant = await story.tenant("only", labels={"tenantwave.io/ring": "canary"}, config={})
+    tenant = await story.tenant("only", labels={"tenantwave.io/ring": "canary"}, config={}, deadline=5)
     await story.ready()
     await story.policy()
     await story.operator()

@@ -29,7 +29,7 @@ async def test_a_notice_survives_its_profile_and_other_words_are_another_one(sto
             notices: list[dict[str, Any]] = status.get("notices") or []
             return notices if len(notices) == count and notices[0]["title"] == title else []
 
-        return await eventually(look, timeout=30, saying=f"{acme} was told {count} times, of {title} last")
+        return await eventually(look, saying=f"{acme} was told {count} times, of {title} last")
 
     (first,) = await told(1, "Shop 2.4")
     assert {part: first[part] for part in NOTICE} == NOTICE
@@ -67,7 +67,7 @@ async def test_a_decision_is_answered_by_whoever_can(story: Story, days: Days) -
             tenant,
             lambda body: condition(body, "Accepted").get("reason") == reason and words in condition(body, "Accepted")["message"],
             saying=f"{decision} is answered {reason}",
-            timeout=30,
+            timeout=90,
         )
 
     waves = [

@@ -73,7 +73,7 @@ async def test_two_people_approve_before_a_wave_starts(story: Story, unique: Cal
             try:
                 await story.act(upgrade, "Approve", wave="rest", client=as_ann, requestedBy=bob)
             except ApiError as error:
-                return error.message
+                return error.message if "requestedBy" in error.message else ""  # her rights take a moment, too
             return ""
 
         said = await eventually(refusal, saying="nobody speaks for another")
@@ -127,7 +127,7 @@ async def test_paused_upgrade_starts_nobody_until_resume(story: Story) -> None:
     canary = await story.tenant("canary", labels=CANARY, config={})
     later = await story.tenant("later", config={})
     await story.ready()
-    await story.policy(waves=waves(canary={"soak": "3s"}))
+    await story.policy(waves=waves(canary={"soak": "8s"}))
     await story.operator()
     upgrade = await story.upgrade()
     await story.until_run(upgrade, canary, lambda run: run.get("state") == "Soaking", "soaks")
@@ -165,6 +165,7 @@ async def test_abort_takes_back_the_unproven_and_retry_goes_on(story: Story) -> 
     assert await story.answer(await story.act(upgrade, "Abort", reason=BECAUSE)) == (False, "NotApplicable")
 
     await story.policy(waves=waves())  # a repaired policy is taken by the next attempt
+    await story.policy_seen()
     stale = aborted["status"]["run"]["id"]
     assert await story.answer(await story.act(upgrade, "Retry")) == (True, "Accepted")
     done = await story.until(upgrade, "Succeeded")
@@ -178,13 +179,13 @@ async def test_skipped_tenant_is_never_touched(story: Story) -> None:
     canary = await story.tenant("canary", labels=CANARY, config={})
     later = await story.tenant("later", config={})
     await story.ready()
-    await story.policy(waves=waves(canary={"soak": "2s"}))
+    await story.policy(waves=waves(canary={"soak": "5s"}))
     await story.operator()
     upgrade = await story.upgrade()
     await story.until_run(upgrade, canary, lambda run: run.get("state") == "Soaking", "soaks")
+    assert await story.answer(await story.act(upgrade, "SkipTenant", tenants=[later], reason=BECAUSE)) == (True, "Accepted")
     assert await story.answer(await story.act(upgrade, "SkipTenant", tenants=[canary], reason=BECAUSE)) == (False, "NotApplicable")
     assert await story.answer(await story.act(upgrade, "SkipTenant", tenants=["nobody"], reason=BECAUSE)) == (False, "UnknownTarget")
-    assert await story.answer(await story.act(upgrade, "SkipTenant", tenants=[later], reason=BECAUSE)) == (True, "Accepted")
     done = await story.until(upgrade, "SucceededWithSkips")
     assert (done["status"]["counts"]["succeeded"], done["status"]["counts"]["skipped"]) == (1, 1)
     run = await story.run(upgrade, later)
@@ -200,7 +201,7 @@ async def test_held_tenant_is_settled_by_a_person(story: Story, resolution: str,
     """S10: under `onFailure.tenant: Pause` a failed tenant stays as it is, Held, and the upgrade is Paused until somebody settles it."""
     await story.pristine("2.3.1", {"pool": "10"})
     await story.pristine("2.4.0", {"pool": "20"})
-    canary = await story.tenant("canary", labels=CANARY, config={"pool": "10"})
+    canary = await story.tenant("canary", labels=CANARY, config={"pool": "10"}, deadline=5)
     await story.ready()
     await story.policy(waves=waves(), onFailure={"tenant": "Pause", "wave": "Pause"})
     await story.operator()

@@ -17,7 +17,7 @@ from support.story import IMAGE, OperatorProcess, Story
 CANARY = {"tenantwave.io/ring": "canary"}
 SLOW = {"localcluster/ready-after": "3"}
 OLD, NEW = {"pool": "10"}, {"pool": "20"}
-SHORT_LEASE = {"TENANTWAVE_LEASE_DURATION": "3", "TENANTWAVE_LEASE_DEADLINE": "2", "TENANTWAVE_LEASE_RETRY": "0.5"}
+SHORT_LEASE = {"TENANTWAVE_LEASE_DURATION": "8", "TENANTWAVE_LEASE_DEADLINE": "6", "TENANTWAVE_LEASE_RETRY": "1"}
 LEASE = "coordination.k8s.io/v1/Lease"
 
 
@@ -51,7 +51,7 @@ async def holder(story: Story) -> str:
 
 async def all_is_well(story: Story, upgrade: str, local_cluster: LocalCluster, mark: int) -> None:
     """Then everybody runs the new version with the right configuration, and each object was written as if nothing had happened."""
-    await story.until(upgrade, "Succeeded", timeout=90)
+    await story.until(upgrade, "Succeeded")
     assert set((await story.images()).values()) == {f"{IMAGE}:2.4.0"}
     for tenant in story.tenants:
         assert await story.config(tenant) == (NEW if tenant.startswith("canary") else {**NEW, "own": "mine"})
@@ -85,7 +85,7 @@ async def test_leader_whose_lease_is_taken_stops_at_once(story: Story, local_clu
     await story.kube.patch(
         LEASE, "tenantwave", OPERATOR_NAMESPACE, {"spec": {"holderIdentity": "a-stranger", "acquireTime": now, "renewTime": now}}
     )
-    assert await leader.wait(10) == 1
+    assert await leader.wait(30) == 1
     await all_is_well(story, upgrade, local_cluster, mark)
     assert standby.is_running
 
@@ -99,11 +99,11 @@ async def test_leader_that_slept_over_its_lease_does_no_harm(story: Story, local
     upgrade = await story.upgrade()
     await story.until_run(upgrade, canary, lambda run: run.get("state") == "Converging", "is in flight")
     leader.pause()
-    await eventually(lambda: is_held_by_another(story, first), saying="the standby leads", timeout=60)
+    await eventually(lambda: is_held_by_another(story, first), saying="the standby leads")
     await story.until_run(upgrade, canary, lambda run: run.get("state") == "Succeeded", "was brought on by the standby")
     await story.edit(others[0], "own", "edited while it slept")
     leader.go_on()
-    assert await leader.wait(10) == 1
+    assert await leader.wait(30) == 1
     await story.edit(others[0], "own", "mine")
     await all_is_well(story, upgrade, local_cluster, mark)
     assert standby.is_running
@@ -120,7 +120,7 @@ async def test_outage_of_the_api_server_only_delays(story: Story, local_cluster:
     mark = local_cluster.audit_mark()
     operator = await story.operator()
     upgrade = await story.upgrade()
-    await eventually(lambda: is_any_in(story, upgrade, "other", "Converging"), saying="the second wave is in flight", timeout=60)
+    await eventually(lambda: is_any_in(story, upgrade, "other", "Converging"), saying="the second wave is in flight")
     local_cluster.stop_api_server()
     try:
         with pytest.raises(TimeoutError):  # it lives through the outage
@@ -141,7 +141,7 @@ async def test_log_tells_the_story_once_and_without_traces(story: Story) -> None
     await fleet(story)
     operator = await story.operator()
     upgrade = await story.upgrade()
-    await story.until(upgrade, "Succeeded", timeout=90)
+    await story.until(upgrade, "Succeeded")
     await operator.stop()
     log = operator.log()
     assert "Traceback" not in log

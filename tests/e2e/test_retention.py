@@ -13,7 +13,7 @@ from support.workloads import config_map, is_rolled_out, namespace, workload
 
 SOON = {
     "TENANTWAVE_SWEEP_EVERY": "1",
-    "TENANTWAVE_SNAPSHOT_GRACE": "4",
+    "TENANTWAVE_SNAPSHOT_GRACE": "12",
     "TENANTWAVE_RETENTION_COUNT": "1",
     "TENANTWAVE_RETENTION_AGE": "1",
 }
@@ -63,7 +63,7 @@ async def test_what_is_gone_is_collected_and_what_is_needed_stays(story: Story) 
         first = story.unique("first")
         return not {f"{first}.{tenant}", f"journal-{first}"} & set(left)
 
-    await eventually(first_is_gone, timeout=60, saying="run and journal of the first upgrade are gone")
+    await eventually(first_is_gone, timeout=120, saying="run and journal of the first upgrade are gone")
     only_first = needed_by(runs["first"]) - needed_by(runs["second"])
     shared = set(re.findall(r"sha256:[0-9a-f]{64}", str(await story.kube.list("ConfigMap", OPERATOR_NAMESPACE))))
 
@@ -71,7 +71,7 @@ async def test_what_is_gone_is_collected_and_what_is_needed_stays(story: Story) 
         return not (only_first - shared) & await stored(story)
 
     assert only_first - shared, "there was something to collect"
-    await eventually(nothing_is_left_of_it, timeout=60, saying="the snapshots of the first upgrade are gone")
+    await eventually(nothing_is_left_of_it, timeout=120, saying="the snapshots of the first upgrade are gone")
     second = await story.kube.get(RUN, runs["second"]["metadata"]["name"], OPERATOR_NAMESPACE)
     assert needed_by(second) <= await stored(story)
     shown = await operator.metrics()
@@ -94,7 +94,7 @@ async def test_a_namespace_that_is_made_again_in_mid_run_is_another_tenant(story
     soaking = await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Soaking", "soaks")
     labels = (await story.kube.get("Namespace", tenant))["metadata"]["labels"]
     await story.kube.delete("Namespace", tenant)
-    await story.kube.wait_gone("Namespace", tenant, timeout=60)
+    await story.kube.wait_gone("Namespace", tenant)
     await made_again(story, tenant, labels)
     orphaned = await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Orphaned", "is let go")
     assert orphaned["reason"] in ("Deleted", "Recreated")
@@ -123,7 +123,7 @@ async def made_again(story: Story, tenant: str, labels: dict[str, str]) -> None:
     await story.kube.apply(config_map("app-config", tenant, {"pool": "10"}))
     pods = {"containers": [{"name": "api", "image": f"{IMAGE}:2.3.1", "envFrom": [{"configMapRef": {"name": "app-config"}}]}]}
     await story.kube.apply(workload("Deployment", "api", tenant, image=f"{IMAGE}:2.3.1", pod_spec=pods))
-    await story.kube.wait_until("apps/v1/Deployment", "api", tenant, is_rolled_out, saying="rolled out", timeout=60)
+    await story.kube.wait_until("apps/v1/Deployment", "api", tenant, is_rolled_out, saying="rolled out")
 
 
 async def managers(story: Story, kind: str, tenant: str) -> list[Any]:

@@ -34,6 +34,7 @@ async def test_new_version_in_git_supersedes_the_run(story: Story) -> None:
     upgrade, canary, other = await soaking(story)
     first = (await story.kube.get(UPGRADE, upgrade))["status"]["run"]["id"]
     await story.policy(waves=[{"name": "all", "maxParallel": 2, "soak": "1s"}])
+    await story.policy_seen()
     await story.upgrade(version="2.5.0")
     done = await story.until(upgrade, "Succeeded")
     run = done["status"]["run"]["id"]
@@ -116,7 +117,7 @@ async def test_deletion_lets_those_in_flight_finish_and_go(story: Story) -> None
 
 async def test_deletion_takes_a_failing_tenant_back_first(story: Story) -> None:
     """S11: one in flight that fails after the deletion is rolled back before the upgrade is gone."""
-    canary = await story.tenant("canary", labels=CANARY, config={})
+    canary = await story.tenant("canary", labels=CANARY, config={}, deadline=5)
     await story.ready()
     await story.policy()
     await story.operator()

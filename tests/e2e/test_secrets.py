@@ -54,14 +54,14 @@ async def test_digests_need_a_right_and_tell_of_a_change(story: Story) -> None:
     """Without it the tenant is held with the value to set; once it is set, the run goes on by itself, and tells of a Secret that changed."""
     tenant = await with_secrets(story, ("database", PASSWORD))
     await story.ready()
-    await story.policy(waves=[{"name": "canary", "maxParallel": 1, "soak": "4s"}])
+    await story.policy(waves=[{"name": "canary", "maxParallel": 1, "soak": "10s"}])
     await story.operator()
     upgrade = await story.upgrade(preservation={"secrets": "DigestOnly"})
     held = await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Held", "held")
     assert (held["reason"], "rbac.tenantSecrets=Read," in held["message"]) == ("PreflightFailed", True), held["message"]
     assert await story.image(tenant) == f"{IMAGE}:2.3.1"
     await grant(story.kube, "Read")
-    await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Soaking", "soaks", timeout=90)
+    await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Soaking", "soaks")
     await story.kube.patch("Secret", "database", tenant, {"stringData": {"password": ROTATED}})
     await story.until(upgrade, "Succeeded")
     run = await story.run(upgrade, tenant)
@@ -87,7 +87,7 @@ async def test_a_rollback_puts_back_what_was_deleted_and_no_value_shows(story: S
     await story.until_run(upgrade, tenant, lambda run: run.get("state") == "Converging", "is written")
     await story.kube.delete("Secret", "database", tenant)
     await story.kube.patch("Secret", "rotated", tenant, {"stringData": {"password": ROTATED}})
-    await story.until(upgrade, "RolledBack", timeout=90)
+    await story.until(upgrade, "RolledBack")
     run = await story.run(upgrade, tenant)
     assert states(run) == {"database": "Restored", "rotated": "Changed"}
     restored = await story.kube.get("Secret", "database", tenant)

@@ -75,7 +75,7 @@ async def test_the_whole_fleet_is_looked_at_and_settled_before_the_start(story: 
     await pause(story, tenants["paused"], False)
     await story.until_so(upgrade, lambda body: "would be held" not in condition(body, "Ready").get("message", ""), "has nothing against it")
     await story.upgrade(suspend=False)
-    await story.until(upgrade, "Succeeded", timeout=120)
+    await story.until(upgrade, "Succeeded")
     assert set((await story.images()).values()) == {f"{IMAGE}:2.4.0"}
 
     await set_image(story, tenants["kept"], "2.3.1")

@@ -43,14 +43,14 @@ async def test_image_that_never_becomes_ready_is_taken_back(story: Story) -> Non
     old, new = {"pool": "10"}, {"pool": "20"}
     await story.pristine("2.3.1", old)
     await story.pristine("2.4.0", new)
-    canary = await story.tenant("canary", labels={"tenantwave.io/ring": "canary"}, config={**old, "own": "mine"})
+    canary = await story.tenant("canary", labels={"tenantwave.io/ring": "canary"}, config={**old, "own": "mine"}, deadline=5)
     other = await story.tenant("other", config=old)
     await story.ready()
     untouched = (await story.kube.get("apps/v1/Deployment", "api", other))["metadata"]["generation"]
     await story.policy()
     await story.operator()
     upgrade = await story.upgrade(image=f"{IMAGE}:2.4.0-bad", health={"timeout": "30s"})
-    done = await story.until(upgrade, "RolledBack", timeout=90)
+    done = await story.until(upgrade, "RolledBack")
     assert condition(done, "Stalled")["status"] == "True"
     assert set((await story.images()).values()) == {f"{IMAGE}:2.3.1"}
     assert await story.config(canary) == {**old, "own": "mine"}

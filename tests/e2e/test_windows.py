@@ -11,7 +11,7 @@ DAYS_AHEAD = timedelta(days=3)
 
 async def test_each_tenant_starts_in_its_own_window(story: Story) -> None:
     """S5: one window opens in a few seconds and its tenant is upgraded then; the other one's opens in three days, and everybody can see it."""
-    soon_opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=15)
+    soon_opens = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=30)
     late_opens = datetime.now(UTC).replace(microsecond=0) + DAYS_AHEAD
     soon = await story.tenant("soon", config={})
     late = await story.tenant("late", config={})

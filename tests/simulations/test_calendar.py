@@ -75,8 +75,8 @@ def force_minute(plan: Plan) -> int:
 
 
 def test_the_calendar_against_a_scan_of_every_minute() -> None:
-    """At least 2,000 tenants; set CALENDAR_SEED to see the same ones again."""
-    seed = os.environ.get("CALENDAR_SEED") or str(SystemRandom().randrange(2**32))
+    """At least 2,000 tenants; set CALENDAR_SEED, or TENANTWAVE_TEST_SEED, to see the same ones again."""
+    seed = os.environ.get("CALENDAR_SEED") or os.environ.get("TENANTWAVE_TEST_SEED") or str(SystemRandom().randrange(2**32))
     print(f"CALENDAR_SEED={seed}")
     random = Random(seed)
     met: Counter[str] = Counter()

@@ -27,7 +27,7 @@ LONGEST_LIFE_SECONDS = 1.4
 PAUSE_SHARE = 0.15
 """How many operators are paused, not killed: they wake up when a successor is at work, and both work until the old one is killed."""
 
-SETTLE_SECONDS = 30.0
+SETTLE_SECONDS = 90.0
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from support.checker import Expected, faults, look
 from support.clusters import OPERATOR_NAMESPACE
 from support.crash import CRASH_CODE, HELD_FILE_VARIABLE, VARIABLE
 from support.nursery import Nursery
-from support.story import IMAGE, PROFILE, RUN, UPGRADE, Story, condition
+from support.story import IMAGE, LONG, PROFILE, RUN, UPGRADE, Story, condition
 
 Object = dict[str, Any]
 
@@ -113,7 +113,7 @@ class Trials:
         trials = [await self.begin(tenant) for tenant in await self.tenants(count)]
         operator = await self.nursery.operator()
         for trial in trials:
-            await self.story.until_run(trial.upgrade, trial.tenant, lambda run: run.get("state") == "Soaking", "Soaking", timeout=120)
+            await self.story.until_run(trial.upgrade, trial.tenant, lambda run: run.get("state") == "Soaking", "Soaking")
         await self.settled(trials)
         await operator.kill()
         for trial in trials:
@@ -124,17 +124,17 @@ class Trials:
     async def settled(self, trials: Sequence[Trial]) -> None:
         """Wait until status and profiles show that everybody soaks: then nothing is written any more."""
         for trial in trials:
-            await self.story.until(trial.upgrade, "Soaking", timeout=120)
+            await self.story.until(trial.upgrade, "Soaking")
             await self.kube.wait_until(PROFILE, "tenant", trial.tenant, _shows_soaking, saying="shows that it soaks")
 
     # Judgement.
 
-    async def ends(self, trial: Trial, reason: str, expected: Expected, timeout: float = 120) -> None:
+    async def ends(self, trial: Trial, reason: str, expected: Expected, timeout: float = 400) -> None:
         """Wait until the upgrade has ended so, and then until the checker finds no fault in the tenant."""
         await self.story.until(trial.upgrade, reason, timeout=timeout)
         await self.is_well({trial.tenant: expected})
 
-    async def is_well(self, expected: Mapping[str, Expected], timeout: float = 15) -> None:
+    async def is_well(self, expected: Mapping[str, Expected], timeout: float = 60) -> None:
         """Wait until the checker finds no fault. Raises AssertionError with those that it still finds when the time is over."""
         found: list[str] = []
 
@@ -179,7 +179,7 @@ class Trials:
         async def is_over() -> bool:
             return not operator.is_running or condition(await self.kube.get(UPGRADE, trial.upgrade), "Ready").get("reason") == reason
 
-        await eventually(is_over, timeout=120, saying=f"{trial.tenant} died at {fault}", pause=0.05)
+        await eventually(is_over, timeout=LONG, saying=f"{trial.tenant} died at {fault}", pause=0.05)
         if operator.is_running:
             await operator.kill()
             return False

@@ -97,7 +97,7 @@ class ToldTime:
             return self._seen_count() == len(self._moves)
 
         await eventually(
-            is_seen, timeout=20, saying=f"the operator has looked at {self._moves[-1].told_time:%Y-%m-%dT%H:%M:%SZ}", pause=0.02
+            is_seen, timeout=60, saying=f"the operator has looked at {self._moves[-1].told_time:%Y-%m-%dT%H:%M:%SZ}", pause=0.02
         )
 
     def _seen_count(self) -> int:
@@ -142,7 +142,7 @@ class Days:
     async def answer(self, tenant: str, decision: str) -> tuple[str, str, str]:
         """Return what a decision was answered: status, reason, message."""
         body = await self.story.kube.wait_until(
-            DECISION, decision, tenant, lambda body: bool(condition(body, "Accepted")), saying="answered", timeout=15
+            DECISION, decision, tenant, lambda body: bool(condition(body, "Accepted")), saying="answered", timeout=60
         )
         said = condition(body, "Accepted")
         return said["status"], said["reason"], said["message"]
@@ -157,7 +157,7 @@ class Days:
             return (run.get("state"), run.get("reason")) == ("Waiting", reason) and saying in run.get("message", "")
 
         try:
-            found = await self.story.until_run(upgrade, tenant, is_so, f"waits: {reason} {saying}", timeout=20)
+            found = await self.story.until_run(upgrade, tenant, is_so, f"waits: {reason} {saying}", timeout=60)
         except TimeoutError as error:
             raise AssertionError(f"{error}; last seen: {seen}") from None
         assert await self.story.image(tenant) == OLD
@@ -181,9 +181,15 @@ class Days:
         assert await self.story.image(tenant) == NEW
         return done
 
-    async def profile(self, tenant: str) -> Object:
-        """Return the status of a tenant's profile."""
-        return dict((await self.story.kube.get(PROFILE, "tenant", tenant)).get("status", {}))
+    async def window_shows(self, tenant: str, start: str) -> Object:
+        """Wait until what a tenant's profile says of its window has this as the next opening, and return it."""
+
+        def is_so(body: Object) -> bool:
+            upcoming = body.get("status", {}).get("window", {}).get("upcoming") or [{}]
+            return bool(upcoming[0].get("start") == start)
+
+        body = await self.story.kube.wait_until(PROFILE, "tenant", tenant, is_so, saying=f"opens next at {start}")
+        return dict(body["status"]["window"])
 
     async def profile_shows(self, tenant: str, is_so: Callable[[Object], bool]) -> Object:
         """Wait until what a tenant's profile says of its upgrade is so, and return it."""

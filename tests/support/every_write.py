@@ -54,7 +54,7 @@ class EveryWrite:
         for case in made:
             for component, kind in (("api", "Deployment"), ("store", "StatefulSet"), ("agent", "DaemonSet")):
                 if component in case.components:
-                    await self.story.kube.wait_until(kind, component, case.name, is_rolled_out, saying="rolled out", timeout=120)
+                    await self.story.kube.wait_until(kind, component, case.name, is_rolled_out, saying="rolled out", timeout=240)
         for name, objects in (await look(self.story.kube, OPERATOR_NAMESPACE, [case.name for case in made])).objects.items():
             self.templates[name] = {one: template_of(body) for one, body in objects.items() if one.partition("/")[0] in WORKLOADS}
         return made
@@ -157,7 +157,7 @@ class EveryWrite:
             return not waiting
 
         try:
-            await eventually(all_stand, timeout=90, pause=0.1)
+            await eventually(all_stand, timeout=240, pause=0.1)
         except TimeoutError:
             raise AssertionError(f"neither stand nor have ended: {waiting}; the others stand at {dying.stood}") from None
 
@@ -177,7 +177,7 @@ class EveryWrite:
             return not waiting
 
         try:
-            await eventually(have_ended, timeout=150, pause=0.2)
+            await eventually(have_ended, timeout=400, pause=0.2)
         except TimeoutError:
             raise AssertionError(f"have not ended: {waiting}") from None
 
@@ -185,7 +185,7 @@ class EveryWrite:
         reasons = {body["metadata"]["name"]: condition(body, "Ready").get("reason") for body in await self.story.kube.list(UPGRADE)}
         return [f"{name} is {reasons.get(name)}" for name, end in ends.items() if reasons.get(name) not in end.split("|")]
 
-    async def is_well(self, expected: Mapping[str, Expected], mark: int, timeout: float = 20) -> Seen:
+    async def is_well(self, expected: Mapping[str, Expected], mark: int, timeout: float = 60) -> Seen:
         """Return what the checker saw once it finds no fault. Raises AssertionError with those that it finds when the time is over."""
         found: list[str] = []
         seen: Seen | None = None

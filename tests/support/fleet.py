@@ -126,7 +126,7 @@ class Fleet:
         for member in self.members:
             if member.component != "nightly":
                 kind, _, name = member.workload.partition("/")
-                await self.story.kube.wait_until(kind, name, member.name, is_rolled_out, saying="rolled out", timeout=60)
+                await self.story.kube.wait_until(kind, name, member.name, is_rolled_out, saying="rolled out", timeout=180)
         canary = {"name": "canary", "selector": {"matchLabels": {"tenantwave.io/ring": "canary"}}, "maxParallel": 2, "soak": "0s"}
         rest = {"name": "rest", "maxParallel": 4, "failureBudget": "90%"}
         await self.story.policy("quick", waves=[canary, rest | {"soak": "1s"}])

@@ -10,7 +10,7 @@ from typing import Any
 from localcluster.client import eventually
 from localcluster.monitoring import Monitoring
 
-from support.story import Story
+from support.story import LONG, Story
 
 Object = dict[str, Any]
 
@@ -22,6 +22,8 @@ EVERY_KIND = (ERRORS, SLOW, RESTARTS, LAG)
 
 CANARY = {"tenantwave.io/ring": "canary"}
 NEW = ":2.4.0"
+SETTLED: Object = {"queryDelay": "1s"}
+"""For questions that are asked again: a scrape that was under way at the instant has arrived when the first one is asked."""
 RATE = 100.0
 """Requests a second of a tenant with plenty of them: three seconds are enough to call it Healthy."""
 HOUR = 3600
@@ -85,7 +87,7 @@ class Gated:
 
     # Then.
 
-    async def until_gate(self, upgrade: str, wave: str, is_so: Callable[[Object], bool], saying: str, timeout: float = 60) -> Object:
+    async def until_gate(self, upgrade: str, wave: str, is_so: Callable[[Object], bool], saying: str, timeout: float = LONG) -> Object:
         """Wait until the status says this of a wave's gate, and return the upgrade."""
         return await self.story.until_so(upgrade, lambda body: is_so(gate_of(body, wave)), f"wave {wave}: {saying}", timeout)
 

@@ -103,8 +103,9 @@ class OtherVersion(Faithful):
         self._kube = kube
         self._uids = uids
         self._writes: dict[str, str] = {}
+        self._begun: dict[str, str] = {}
         self.points: dict[str, str] = {}
-        """Case -> where it happened."""
+        """Case -> where it has happened."""
 
     async def answer(self, call: Call, forward: Forward) -> Answer:
         if call.is_write and (case := case_of(call, self._uids)):
@@ -118,12 +119,13 @@ class OtherVersion(Faithful):
         return answer
 
     async def _set(self, case: str, point: str) -> None:
-        if case in self.points or point in self.points.values() or not self.POINTS.search(point):
+        if case in self._begun or point in self._begun.values() or not self.POINTS.search(point):
             return
-        self.points[case] = point
+        self._begun[case] = point
         containers = [{"name": "api", "image": other_image(case)}]
         patch = {"spec": {"template": {"spec": {"containers": containers}}}}
         await self._kube.patch("Deployment", "api", case, patch, content_type=STRATEGIC_PATCH)
+        self.points[case] = point
 
 
 def other_image(case: str) -> str:

@@ -1,8 +1,8 @@
 """A process like the operator's, with a very small engine, to test the process alone.
 
 It keeps a ConfigMap `beat` in its namespace, which it writes as often as it can while it leads; each write that landed leaves a line with the
-process id and a monotonic time (the same clock for all processes of a machine) in the file TENANTWAVE_TEST_BEATS. Each upgrade that Kopf
-rings for leaves a ConfigMap `seen-<name>`. A key takes TENANTWAVE_TEST_STEP seconds.
+process id and the monotonic time at which it was sent (one clock for all processes of a machine) in the file TENANTWAVE_TEST_BEATS. Each
+upgrade that Kopf rings for leaves a ConfigMap `seen-<name>`. A key takes TENANTWAVE_TEST_STEP seconds.
 """
 
 from __future__ import annotations
@@ -61,9 +61,10 @@ def assemble(parts: wiring.Parts) -> Engine:
             await parts.cluster.create(CONFIG_MAP, {"metadata": {"name": "beat", "namespace": namespace}})
             return
         data = {"data": {"by": str(os.getpid()), "at": str(time.monotonic())}}
+        sent = time.monotonic()  # the answer may be read after a sleep: that is no late write
         await parts.cluster.merge_patch(CONFIG_MAP, namespace, "beat", data, resource_version=version)
         with open(os.environ["TENANTWAVE_TEST_BEATS"], "a", encoding="utf-8") as file:  # noqa: ASYNC230 - one line
-            file.write(f"{os.getpid()} {time.monotonic()}\n")
+            file.write(f"{os.getpid()} {sent}\n")
 
     return Engine(
         reflectors=(maps,),

@@ -1,4 +1,4 @@
-"""Manifests of workloads for tests, quick on the local control plane (no grace, short deadlines), and when they are rolled out."""
+"""Manifests of workloads for tests, quick on the local control plane (no grace), and when they are rolled out."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def workload(
         spec, pod_spec: fields that add to or replace those of the workload or of its pods.
     """
     kind_fields: dict[str, Object] = {
-        "Deployment": {"replicas": replicas, "progressDeadlineSeconds": 5},
+        "Deployment": {"replicas": replicas, "progressDeadlineSeconds": 60},
         "StatefulSet": {"replicas": replicas, "serviceName": name, "podManagementPolicy": "Parallel"},
         "DaemonSet": {},
     }
