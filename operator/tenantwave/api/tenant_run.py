@@ -367,7 +367,8 @@ class TenantRunStatus(ApiModel):
             Annotated[str, about("A sentence.", example="app-config/old.flag: dropped in 2.4.0, kept for the tenant", max_length=512)], ...
         ],
         about(
-            "What else there is to know of the merges: orphaned keys, comments that could not be taken over, keys merged as one value.",
+            "What else there is to know of the merges: orphaned keys, comments that could not be taken over, keys merged as one value, and what "
+            "somebody has set back to what stood there before.",
             example=["app-config/old.flag: dropped in 2.4.0, kept for the tenant (orphaned)"],
             absent="nothing",
             max_length=MAX_NOTES,

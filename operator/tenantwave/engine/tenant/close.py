@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from tenantwave.api.conditions import FailReason, RunReason
+from tenantwave.api.kinds import CONFIG_MAP
 from tenantwave.api.tenant_run import TenantState
 from tenantwave.core import blobs, tenant_run
-from tenantwave.core.preservation import ConfigMapContent
+from tenantwave.core.preservation import ConfigMapContent, field_values, touched_fields
 from tenantwave.engine.tenant.configuration import Source, base_after, catalogue_of, merged, pristine_of_release
 from tenantwave.engine.tenant.documents import ConfigDocument
 from tenantwave.engine.tenant.failure import Failed
 from tenantwave.engine.tenant.hooks import let_job_go
 from tenantwave.engine.tenant.intents import UNCHANGED, Unchanged
 from tenantwave.engine.tenant.jobs import JobDocument
-from tenantwave.engine.tenant.listing import show_stayed, show_write
+from tenantwave.engine.tenant.listing import show_set_back, show_stayed, show_write
 from tenantwave.engine.tenant.secrets import compare
 from tenantwave.engine.tenant.versions import remove_old_versions, who_needs
 from tenantwave.engine.tenant.work import Work
+from tenantwave.faults import SnapshotCorrupt
 
+VALUES = ("/data/", "/binaryData/")
 _NAMESPACE_GONE = frozenset({FailReason.DELETED.value, FailReason.RECREATED.value})
 
 
@@ -27,6 +30,7 @@ async def finalise(work: Work) -> None:
     if not await work.lock.is_ours():
         await work.lock.take(work.is_marked)
     await _delete_dropped(work)
+    await _tell_what_was_set_back(work)
     await compare(work)
     await work.handle.save()
     await remove_old_versions(work)
@@ -88,6 +92,26 @@ async def _record_unproven(work: Work) -> None:
     record, stored = await work.records.read(work.product, work.namespace_uid)
     left = record.left_unproven(work.status.to_version or work.version, work.status.run)
     await work.records.write(work.product, work.namespace, work.namespace_uid, left, stored)
+
+
+async def _tell_what_was_set_back(work: Work) -> None:
+    """List the values of ours that have become again what they were. Cost: a read of each ConfigMap that was written."""
+    for ref in work.ledger.touched():
+        standing = work.ledger.standing(ref) if ref.kind == CONFIG_MAP.name else ()
+        if not standing:
+            continue
+        document = work.config(ref.name)
+        try:
+            before = await work.ledger.part(document, standing[0].before)
+            after = await work.ledger.part(document, standing[-1].after)
+        except SnapshotCorrupt:
+            continue  # what is proven is proven; what cannot be compared is not told
+        live = document.read(await work.ledger.get(document))
+        was, found = field_values(before), field_values(live)
+        ours = (field for field in touched_fields(before, after) if field.startswith(VALUES))
+        fields = [field for field in ours if found.get(field) == was.get(field)]
+        if fields:
+            show_set_back(work, document.subject.config_map, fields)
 
 
 async def _delete_dropped(work: Work) -> None:

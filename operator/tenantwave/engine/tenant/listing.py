@@ -14,6 +14,7 @@ from tenantwave.core.preservation import ConfigMapContent, ConflictKind, MergeRe
 from tenantwave.engine.tenant.failure import Failed, ImmutableChange
 from tenantwave.engine.tenant.work import Work
 
+NAMED = 3
 SHOWN = 256
 """Characters of a value that an item shows."""
 NOTE = 512
@@ -74,6 +75,18 @@ def show_stayed(work: Work, config_map: str, why: str) -> None:
     _replace(work, config_map, (), (note,))
 
 
+def show_set_back(work: Work, config_map: str, fields: Sequence[str]) -> None:
+    """Stage that somebody has set values of the release back to what stood there before, by the fields' JSON Pointers.
+
+    Nobody fights over them, for a tenant may want it so; but a sync of old manifests is not to pass for the release's configuration.
+    """
+    names = [_name_in(field) for field in fields]
+    shown = ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+    what = f"a value that {work.version} brought was" if len(names) == 1 else f"{len(names)} values that {work.version} brought were"
+    note = f"{config_map}: {what} set back since to what stood there before ({shown}); unless the tenant wants it so, apply the release's again"
+    _stage_notes(work, [*work.status.notes, note])
+
+
 def show_way_back(
     work: Work,
     config_map: str,
@@ -110,13 +123,17 @@ def overwritten(
 
 
 def _overwritten(config_map: str, field: str, *values: str | bool | None) -> preservation.Conflict:
-    parent, _, name = field.rpartition("/")
-    name = name.replace("~1", "/").replace("~0", "~")
+    parent, name = field.rpartition("/")[0], _name_in(field)
     base, live, new = (_text(value, is_binary=parent == "/binaryData") for value in values)
     is_key = parent in ("/data", "/binaryData")
     place = f"{config_map}/{name}" if is_key else f"{config_map} {parent.removeprefix('/metadata/').removesuffix('s') or 'field'} {name}"
     kind = ConflictKind.DELETED_BUT_CHANGED if live is None else ConflictKind.EDITED_BUT_DROPPED if new is None else ConflictKind.BOTH
     return preservation.Conflict(kind, config_map, name if is_key else None, "", place, base, live, new, place, "")
+
+
+def _name_in(field: str) -> str:
+    """Return the last part of a JSON Pointer."""
+    return field.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
 
 
 def _text(value: str | bool | None, *, is_binary: bool) -> str | None:

@@ -49,6 +49,26 @@ async def test_what_the_release_wins_is_listed_with_the_tenants_value() -> None:
     assert (said[0], "2 changes of 1 tenant gave way as the rules say (acme;" in said[2]) == (True, True)
 
 
+@pytest.mark.parametrize(
+    ("edits", "told"),
+    [
+        ({"db.pool": "10"}, "a value that 2.4.0 brought was set back since to what stood there before (db.pool)"),
+        ({"db.pool": "30"}, ""),
+        ({"own": "new"}, ""),
+    ],
+)
+async def test_what_somebody_sets_back_while_it_soaks_is_noted(edits: dict[str, str], told: str) -> None:
+    """A sync of old manifests, say. It is not fought, for the tenant may want it so; an edit to anything else is the tenant's own."""
+    story = await Story().begin()
+    await story.run(S.SOAKING)
+    story.cluster.edit(CONFIG_MAP, ACME, "app-config", {"data": edits})
+    await story.run(S.SUCCEEDED)
+    assert story.data("app-config").items() >= edits.items()
+    assert [note for note in story.status.notes if "set back" in note] == (
+        [f"app-config: {told}; unless the tenant wants it so, apply the release's again"] if told else []
+    )
+
+
 async def test_what_the_tenant_wins_is_listed_and_orphaned_keys_are_noted() -> None:
     """The release's value is saved with its catalogue; a key that the release dropped and the tenant keeps is orphaned."""
     story = await Story(spec=a_spec(preservation={"onConflict": "TenantWins"}), live=EDITED).begin()
