@@ -67,6 +67,7 @@ async def test_thin_regression_that_no_single_tenant_shows_fails_the_wave(gated:
     errors = metric_of(gate)
     for said in (gate["message"], condition(done, "Ready")["message"]):
         assert "the tenants with little traffic, judged together, are beyond the limit" in said
+    assert float(errors["value"]) == pytest.approx(float(errors["bad"]) / float(errors["total"]), rel=0.05)
     assert float(errors["value"]) == pytest.approx(0.1, rel=0.5)  # all count their bad ones in step, so the window's edges do not even out
     run = await story.run(upgrade, first[0])
     # Its own verdict is what was stored of it last: too little traffic, or not looked at yet; Failing it never was.

@@ -26,7 +26,7 @@ AT_ONCE = 12
 ROOMY = {"TENANTWAVE_WORKER_COUNT": "200", "TENANTWAVE_WRITES_IN_FLIGHT": "400", "TENANTWAVE_WRITES_PER_SECOND": "5000"}
 """Whoever stands still must not stand in anybody's way."""
 
-SWEEPING = {"TENANTWAVE_SWEEP_EVERY": "1", "TENANTWAVE_SNAPSHOT_GRACE": "4"}
+SWEEPING = {"TENANTWAVE_SWEEP_EVERY": "1", "TENANTWAVE_SNAPSHOT_GRACE": "12"}
 """Clears in seconds what else stays for a day: only where no write is on its way any more."""
 
 

@@ -142,6 +142,7 @@ class Meddling(Faithful):
         self._writes: dict[str, str] = {}
         self._hands: dict[str, asyncio.Lock] = {}
         self._is_over = False
+        self._begun: set[str] = set()
         self.phase = ""
         self.done: dict[str, str] = {}
 
@@ -169,11 +170,12 @@ class Meddling(Faithful):
         """Do one deed that nobody has done at this point yet."""
         if self._is_over:
             return
-        key = next((key for deed in self._deeds if (key := f"{deed} {self.phase}{point}") not in self.done), "")
+        key = next((key for deed in self._deeds if (key := f"{deed} {self.phase}{point}") not in self._begun), "")
         if not key:
             return
-        self.done[key] = case
-        number = len(self.done)
+        self._begun.add(key)
+        number = len(self._begun)
         deed = next(deed for name, deed in self._deeds.items() if key.startswith(f"{name} {self.phase}"))
         async with self._hands.setdefault(case, asyncio.Lock()):
             await deed(case, number)
+            self.done[key] = case

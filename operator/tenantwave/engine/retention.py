@@ -224,7 +224,8 @@ class Retention:
 
     def _runs_due(self, seen: _Seen, now: datetime) -> list[_Object]:
         due = runs_to_delete(seen.kept_runs, set(seen.upgrades.values()), seen.writers, self.rules.keeping, now)
-        return [seen.runs[uid] for uid in sorted(due)]
+        holders = {holder for _, holder in seen.locks.values()}  # who has a lock tells that it may go
+        return [seen.runs[uid] for uid in sorted(due - holders)]
 
     def _in_two_steps(self, seen: _Seen) -> Iterator[tuple[_Object, bool, timedelta]]:
         """Yield what is marked before it is deleted: the object, whether anything needs it, and how long the mark must stand.

@@ -21,9 +21,9 @@ from tenantwave.core.retention import MARK_ANNOTATION, Keeping
 from tenantwave.engine import retention as module
 from tenantwave.engine.retention import Retention, Rules
 from tenantwave.engine.tenant import TenantSteps
-from tenantwave.engine.tenant.locks import TenantLock
+from tenantwave.engine.tenant.locks import BREAKER_ANNOTATION, TenantLock
 from tenantwave.engine.tenant.records import record_name
-from tenantwave.faults import Unavailable
+from tenantwave.faults import Conflict, Unavailable
 from tenantwave.shell.metrics import PrometheusTelemetry
 
 S = TenantState
@@ -263,6 +263,47 @@ async def test_a_holder_that_comes_back_keeps_its_lock_and_the_next_mark_counts_
     attic.cluster.edit(TENANT_RUN, OWN, "shop.acme", {"status": {"state": "Held"}})
     assert await attic.sweep() == Counter({"Lease marked": 1})
     assert (await attic.sweep(), attic.locks()) == (Counter(), 1)
+
+
+async def test_a_lock_is_marked_as_it_was_read_and_before_its_holder_is_looked_at() -> None:
+    """Else the announcement would stand on the lock of somebody who has come since."""
+    attic = Attic()
+    lock = await attic.lock("shop.acme", attic.run("shop.acme", upgrade_uid=attic.upgrade(), days_old=0))
+
+    def comes_back(number: int, request: Request) -> None:
+        attic.cluster.before = lambda number, request: None
+        attic.cluster.edit(LEASE, OWN, lock.name, {"metadata": {"labels": {"by": "somebody"}}})
+
+    attic.cluster.before = comes_back
+    assert await attic.sweep() == Counter()
+    assert MARK_ANNOTATION not in attic.cluster.see(LEASE, OWN, lock.name)["metadata"]["annotations"]
+    lists = [one for one in attic.cluster.requests if one in ("list Lease", "list TenantRun")]
+    assert lists == ["list Lease", "list TenantRun"]
+
+
+async def test_a_mark_without_our_announcement_does_not_count() -> None:
+    """The holder was back, with a build that knows of no sweep; and Leases that are no locks are nobody's business."""
+    attic = Attic()
+    lock = await attic.lock("shop.acme", attic.run("shop.acme", upgrade_uid=attic.upgrade(), days_old=0))
+    attic.cluster.put(LEASE, {"metadata": {"name": "tenantwave", "namespace": OWN}, "spec": {"holderIdentity": "who leads"}})
+    await attic.sweep()
+    attic.cluster.edit(LEASE, OWN, lock.name, {"metadata": {"annotations": {BREAKER_ANNOTATION: None}}})
+    attic.clock.forward(DAY)
+    assert await attic.sweep() == Counter({"Lease marked": 1})
+    attic.clock.forward(DAY)
+    assert await attic.sweep() == Counter({"Lease deleted": 1})
+    assert attic.cluster.has(LEASE, OWN, "tenantwave")
+
+
+async def test_a_release_that_meets_a_mark_looks_again() -> None:
+    """What the run remembered of its Lease is older than the mark."""
+    attic = Attic()
+    lock = await attic.lock("shop.acme", attic.run("shop.acme", upgrade_uid=attic.upgrade(), days_old=0))
+    await attic.sweep()
+    with pytest.raises(Conflict):
+        await lock.release()
+    await TenantLock(attic.cluster, OWN, "acme", lock.name.removeprefix("tenant-"), "shop.acme", lock._run_uid).release()
+    assert attic.locks() == 0
 
 
 async def test_what_is_not_ours_is_left_alone() -> None:

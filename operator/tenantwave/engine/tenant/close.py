@@ -26,9 +26,9 @@ _NAMESPACE_GONE = frozenset({FailReason.DELETED.value, FailReason.RECREATED.valu
 async def finalise(work: Work) -> None:
     """End an upgrade that is proven: deferred deletions, markers off, record, lock, and Succeeded."""
     await work.check_namespace()
-    await work.fence()
     if not await work.lock.is_ours():
         await work.lock.take(work.is_marked)
+    await work.fence()
     await _delete_dropped(work)
     await _tell_what_was_set_back(work)
     await compare(work)
@@ -48,6 +48,7 @@ async def end_with_outcome(work: Work) -> None:
         raise ValueError(f"LET_GO of {work.namespace} needs an outcome")
     has_tenant = work.status.state not in tenant_run.NOT_STARTED or work.status.written
     if has_tenant:
+        await work.lock.look()
         await work.fence()
     if outcome.state is TenantState.SUCCEEDED:
         await _record(work, is_stable=False, adopting=outcome.reason == RunReason.ALREADY_AT_RELEASE)

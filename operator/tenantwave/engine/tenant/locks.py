@@ -8,6 +8,10 @@ and only then looks at the Lease. The API server puts these four in one order, s
 - else the holder's look at the Lease comes after the announcement: it takes the announcement off, which moves the Lease's resourceVersion, so
   that the delete of the breaker fails (`Conflict`), or it finds the Lease gone, and asks for it anew.
 
+A release may come late, too, when another process has taken the run over and works under the lock. So whoever takes over a lock that another
+process made moves the Lease; and who is to release looks at the Lease first, and only then moves the TenantRun (`Work.fence`), which fails where
+it was taken over before. Was it taken over since, then the delete was sent for an older Lease, and fails.
+
 The sweep of our namespace breaks what nobody asks for by the same handshake, with a day between announcement and look.
 
 So no run writes under a lock that was broken, and `apply` need not look at the Lease before each write: what it writes is announced by a CAS
@@ -44,24 +48,29 @@ _IDLE = frozenset({TenantState.QUEUED, TenantState.WAITING, TenantState.HELD})
 class TenantLock:
     """The lock of one namespace UID, as one TenantRun sees it."""
 
-    def __init__(self, cluster: Cluster, namespace: str, tenant: str, tenant_uid: str, run: str, run_uid: str) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, tenant: str, tenant_uid: str, run: str, run_uid: str, moved: set[str] | None = None
+    ) -> None:
+        """Make it. Args: moved: UIDs of the Leases that this process has made or taken over, and has not sent a delete for; shared by its turns."""
         self._cluster = cluster
         self._namespace = namespace
         self._tenant = tenant
         self._run = run
         self._run_uid = run_uid
+        self._moved = moved if moved is not None else set()
         self.name = f"tenant-{tenant_uid}"
         self._ours: dict[str, Any] | None = None
+        self._has_looked = False
         self._wanted = False
 
     async def is_ours(self) -> bool:
-        """Tell whether we have the lock, and keep it: a breaker that has announced itself meanwhile fails.
+        """Tell whether we have the lock, and keep it: a breaker that has announced itself meanwhile fails, and so does a late release.
 
-        Raises: Conflict or NotFound where the breaker was faster: look again.
+        Raises: Conflict or NotFound where the other was faster: look again.
         """
         self._ours = await self._our_lease()
-        if self._ours is not None and breaker_of(self._ours):
-            self._ours = await self._cluster.replace(LEASE, _announced(self._ours, ""))
+        if self._ours is not None and (breaker_of(self._ours) or _uid(self._ours) not in self._moved):
+            self._keep(await self._cluster.replace(LEASE, _taken_over(self._ours)))
         return self._ours is not None
 
     async def take(self, is_marked: Callable[[str], Awaitable[bool]]) -> None:
@@ -72,18 +81,23 @@ class TenantLock:
         """
         self._wanted = True
         try:
-            self._ours = await self._cluster.create(LEASE, self._lease())
+            self._keep(await self._cluster.create(LEASE, self._lease()))
         except AlreadyExists:
             if await self.is_ours():
                 return
-            lease = await self._look()
+            lease = await self._stored_lease()
             if lease is not None:
                 await self._break(lease, is_marked)
-            self._ours = await self._cluster.create(LEASE, self._lease())
+            self._keep(await self._cluster.create(LEASE, self._lease()))
+
+    async def look(self) -> None:
+        """See whether there is a lock of ours to release; to be done before the TenantRun is moved for it."""
+        if not self._has_looked:
+            self._ours = await self._our_lease()
 
     async def release(self) -> None:
-        """Give the lock back, if we have it."""
-        self._ours = self._ours or await self._our_lease()
+        """Give the lock back, if we had it when we looked. Raises Conflict where another process of the run works under it since."""
+        await self.look()
         if self._ours is not None:
             await self._delete(self._ours)
             self._ours = None
@@ -109,11 +123,16 @@ class TenantLock:
         run = await self._stored_run(self._run)
         return run is not None and run["metadata"]["uid"] == self._run_uid and is_through(run)
 
+    def _keep(self, lease: dict[str, Any]) -> None:
+        self._ours, self._has_looked = lease, True
+        self._moved.add(_uid(lease))
+
     async def _our_lease(self) -> dict[str, Any] | None:
-        lease = await self._look()
+        lease = await self._stored_lease()
+        self._has_looked = True
         return lease if lease is not None and holder_of(lease) == self._run_uid else None
 
-    async def _look(self) -> dict[str, Any] | None:
+    async def _stored_lease(self) -> dict[str, Any] | None:
         try:
             return await self._cluster.get(LEASE, self._namespace, self.name)
         except NotFound:
@@ -150,6 +169,7 @@ class TenantLock:
 
     async def _delete(self, lease: dict[str, Any]) -> None:
         metadata = lease["metadata"]
+        self._moved.discard(_uid(lease))  # should the answer be lost, the delete may still be on its way
         try:
             await self._cluster.delete(LEASE, self._namespace, self.name, uid=metadata["uid"], resource_version=metadata["resourceVersion"])
         except NotFound:
@@ -177,6 +197,16 @@ def holder_of(lease: Mapping[str, Any]) -> str:
 def breaker_of(lease: Mapping[str, Any]) -> str:
     """Return who has announced that it will break the lock, '' for nobody."""
     return str((lease["metadata"].get("annotations") or {}).get(BREAKER_ANNOTATION, ""))
+
+
+def _uid(lease: Mapping[str, Any]) -> str:
+    return str(lease["metadata"]["uid"])
+
+
+def _taken_over(lease: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the Lease as whoever goes on under it writes it: moved, and with nobody about to break it."""
+    spec = dict(lease.get("spec") or {})
+    return _announced(lease, "") | {"spec": spec | {"leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}}
 
 
 def _announced(lease: Mapping[str, Any], breaker: str) -> dict[str, Any]:

@@ -113,6 +113,7 @@ async def hold_before_writing(work: Work, status: TenantRunStatus) -> None:
     What refuses our writes may refuse to take our markers off, too. Then they stay, and the tenant is held all the same, for nothing else
     would ever say so.
     """
+    await work.lock.look()
     await work.fence()  # the lock is the run's, whoever took it: another process may be writing under it by now
     try:
         await let_go(work)

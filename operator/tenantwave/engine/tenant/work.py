@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -37,7 +37,7 @@ WORKLOAD = "workload"
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The outside, as the work in a tenant needs it. `namespace` is the operator's own."""
+    """The outside, as the work in a tenant needs it, one for each process. `namespace` is the operator's own."""
 
     cluster: Cluster
     snapshots: Snapshots
@@ -45,6 +45,8 @@ class Ports:
     clock: Clock
     seals: Seals
     namespace: str
+    moved_locks: set[str] = field(default_factory=set)
+    """See `TenantLock`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class Work:
             converge_deadline=_converge_deadline(world, tenant.run.status),
             handle=handle,
             ledger=Ledger(ports.cluster, ports.snapshots, handle, lambda: check_namespace(ports.cluster, tenant.name, uid)),
-            lock=TenantLock(ports.cluster, ports.namespace, tenant.name, uid, handle.name, handle.uid),
+            lock=TenantLock(ports.cluster, ports.namespace, tenant.name, uid, handle.name, handle.uid, ports.moved_locks),
             records=Records(ports.cluster, ports.namespace),
         )
 

@@ -12,6 +12,7 @@ from tenantwave.api.kinds import CONFIG_MAP, LEASE, TENANT_RUN
 from tenantwave.engine.tenant.failure import Busy
 from tenantwave.engine.tenant.locks import TenantLock
 from tenantwave.engine.tenant.records import Proven, Record, Records, record_name, version_record
+from tenantwave.faults import Conflict
 
 OWN = "tenantwave-system"
 NOON = datetime(2026, 12, 6, 12, tzinfo=UTC)
@@ -89,6 +90,23 @@ async def test_a_lock_that_came_too_late_is_given_back(state: str) -> None:
     lock = TenantLock(cluster, OWN, "acme", "ns-1", "a.acme", uid)
     await lock.take(unmarked)
     await lock.abandon()
+    assert not cluster.has(LEASE, OWN, "tenant-ns-1")
+
+
+async def test_a_release_of_another_process_fails_once_the_lock_was_taken_over() -> None:
+    """Its delete was on its way when it died; taken over by a turn of the same process the Lease need not move."""
+    cluster = FakeCluster()
+    uid = cluster.put(TENANT_RUN, {"metadata": {"name": "a.acme", "namespace": OWN}, "status": {"state": "Soaking"}})["metadata"]["uid"]
+    ours: set[str] = set()
+    first, again, successor = (TenantLock(cluster, OWN, "acme", "ns-1", "a.acme", uid, known) for known in (ours, ours, None))
+    await first.take(unmarked)
+    count = len(cluster.writes)
+    assert (await again.is_ours(), len(cluster.writes)) == (True, count)
+    assert (await successor.is_ours(), len(cluster.writes)) == (True, count + 1)
+    with pytest.raises(Conflict):
+        await first.release()
+    assert cluster.has(LEASE, OWN, "tenant-ns-1")
+    await successor.release()
     assert not cluster.has(LEASE, OWN, "tenant-ns-1")
 
 
