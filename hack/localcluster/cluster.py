@@ -19,6 +19,7 @@ from localcluster.processes import Guardian, Process, StartError, end_all, free_
 
 START_SECONDS = 60.0
 LONGEST_LINES = 16 * 2**20
+"""No line of the audit log has as many bytes."""
 
 
 class LocalCluster(Cluster):

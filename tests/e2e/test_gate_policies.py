@@ -42,7 +42,7 @@ async def test_wrong_gates_stop_the_upgrade_before_any_tenant_is_touched(gated: 
             said = condition(body, "Ready")
             return said.get("reason") == "InvalidSpec" and all(word in said["message"] for word in ("gate wrong: ", *words))
 
-        stalled = await story.until_so(upgrade, is_said, f"{gate} is refused with {words}", timeout=15)
+        stalled = await story.until_so(upgrade, is_said, f"{gate} is refused with {words}", timeout=10)
         assert condition(stalled, "Stalled")["status"] == "True"
     assert set((await story.states(upgrade)).values()) <= {"", "Queued"}
     assert await story.images() == dict.fromkeys(tenants, f"{IMAGE}:2.3.1")

@@ -37,12 +37,12 @@ async def test_one_ill_tenant_of_thirty_is_taken_back_alone(gated: Gated) -> Non
     )  # fmt: skip
     assert (run["verdict"]["verdict"], errors["verdict"], errors["reason"], errors["limit"]) == ("Failing", "Failing", "AboveLimit", "0.01")
     assert float(errors["value"]) == pytest.approx(0.2, rel=0.1)
-    share = r"(19|20)(\.\d)?%"  # of some 300 whole requests: one more or fewer of them is seen
+    numbers = [float(errors["bad"]), float(errors["total"]), 100 * float(errors["value"])]
     for said in (run["message"], run["takeBack"]["message"], run["verdict"]["message"]):
-        told = re.search(rf"errors: (\d+) of (\d+) requests \({share}\) failed, allowed 1%.*; since \S+Z", said)
+        told = re.search(r"errors: (\d+) of (\d+) requests \((\d+(?:\.\d)?)%\) failed, allowed 1%.*; since \S+Z", said)
         assert told is not None, said
-        assert [float(told[1]), float(told[2])] == pytest.approx([float(errors["bad"]), float(errors["total"])], abs=0.6), said
-    assert gated.ask_again(run["verdict"], errors) == {ill: pytest.approx(float(errors["value"]), abs=2 / float(errors["total"]))}
+        assert [float(number) for number in told.groups()] == pytest.approx(numbers, abs=0.6), said
+    assert gated.ask_again(run["verdict"], errors) == {ill: pytest.approx(float(errors["value"]), rel=0.01)}
     assert await story.leftovers() == []
 
 
@@ -51,8 +51,8 @@ async def test_thin_regression_that_no_single_tenant_shows_fails_the_wave(gated:
     story = gated.story
     first = await gated.tenants("quiet", 20, labels=CANARY, rate=2)
     rest = await gated.tenants("other", 3)
-    for tenant in first:
-        gated.traffic(tenant, images={NEW: {"error_share": 0.1}})
+    for number, tenant in enumerate(first):  # at rates of their own, else all would count their bad ones in the same instants
+        gated.traffic(tenant, rate=1.5 + number / 19, images={NEW: {"error_share": 0.1}})
     await gated.ready()
     await gated.policy(wave("quiet", "7s", selector=CANARY, failureBudget=3), wave("rest", "2s"))
     await story.operator()
@@ -68,7 +68,7 @@ async def test_thin_regression_that_no_single_tenant_shows_fails_the_wave(gated:
     for said in (gate["message"], condition(done, "Ready")["message"]):
         assert "the tenants with little traffic, judged together, are beyond the limit" in said
     assert float(errors["value"]) == pytest.approx(float(errors["bad"]) / float(errors["total"]), rel=0.05)
-    assert float(errors["value"]) == pytest.approx(0.1, rel=0.5)  # all count their bad ones in step, so the window's edges do not even out
+    assert float(errors["value"]) == pytest.approx(0.1, rel=0.3)
     run = await story.run(upgrade, first[0])
     # Its own verdict is what was stored of it last: too little traffic, or not looked at yet; Failing it never was.
     assert (run["state"], run["takeBack"]["cause"], run["verdict"]["verdict"]) == ("RolledBack", "WaveFailed", "Inconclusive")

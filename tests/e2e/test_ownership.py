@@ -35,7 +35,7 @@ async def test_owner_in_the_first_wave_stalls_the_upgrade(story: Story) -> None:
     await story.policy()
     await (await story.operator()).ready()
     upgrade = await story.upgrade()
-    stalled = await story.until(upgrade, "OwnershipConflict", timeout=15)
+    stalled = await story.until(upgrade, "OwnershipConflict", timeout=10)
     said = condition(stalled, "Ready")["message"]
     assert condition(stalled, "Stalled")["status"] == "True"
     assert [word for word in (canary, "api", "image", OWNER) if word not in said] == []
