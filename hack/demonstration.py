@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[1]
 SYSTEM = "tenantwave-system"
 GROUP = "tenantwave.io/v1alpha1"
 IMAGE = "registry.example.com/shop/api"
+HELM_FOLDERS = ("HELM_CACHE_HOME", "HELM_CONFIG_HOME", "KUBECACHEDIR")
+"""What helm keeps. It shares the last with kubectl, which would take over that the cluster does not serve our resources: so it was before."""
 
 TENANTS: Mapping[str, str] = {
     "acme": "canary", "bolt": "canary",
@@ -284,7 +286,7 @@ async def run(keep: bool) -> int:
     headline("A real control plane, a real Prometheus, the operator with the rights of its chart")
     with LocalCluster(folder, say=say) as cluster, Monitoring(folder, folder / "traffic.kubeconfig", rate=60) as monitoring:
         helm = [str(resolve("helm")), "install", "tenantwave", str(ROOT / "charts/tenantwave"), "--namespace", SYSTEM, "--create-namespace"]
-        environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig), "HELM_CACHE_HOME": str(folder), "HELM_CONFIG_HOME": str(folder)}
+        environment = os.environ | {"KUBECONFIG": str(cluster.kubeconfig)} | dict.fromkeys(HELM_FOLDERS, str(folder))
         install = [*helm, "--set", "replicas=0", "--wait"]
         await asyncio.to_thread(subprocess.run, install, check=True, env=environment, stdout=subprocess.DEVNULL)
         wait_for_kinds(cluster)
